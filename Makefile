@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs, on a fresh Debian too.
+
+PYTHON ?= $(shell deploy/find-python.sh)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.PHONY: help demo test test-slow lint proto bench clean host host-tests
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: host $(VENV)/.runtime ## The whole path on this machine, in under two minutes; leaves nothing running
+	@$(BIN)/python -I deploy/demo.py
+
+test: host-tests $(VENV)/.dev ## Lint, types and all tests, with the real components
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: host-tests $(VENV)/.dev ## What takes minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev ## ruff and mypy, as strict as CI
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+proto: $(VENV)/.dev ## Generate stockade/v1 from proto/
+	$(BIN)/python -I deploy/generate_stubs.py stockade/v1
+
+bench: host $(VENV)/.dev ## Measure; ONLY=prefix for a part. Writes bench/out/latest.json
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .demo bench/out/*.json dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Host packages: installed when we may, else the command to type.
+host:
+	@deploy/host-packages.sh run
+host-tests:
+	@deploy/host-packages.sh test
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing Stockade into $(VENV)"
+	@$(PIP) install --quiet --upgrade "pip>=25.1,<27"
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@

@@ -1,0 +1,1 @@
+"""Calls: judged, asked about, run and told, from arrival to end."""

@@ -1,0 +1,171 @@
+"""The operator's configuration: `config.toml`, read once at start.
+
+Every key is declared here with its meaning; docs/configuration.md and the commented file that init
+writes are made from these declarations. Unknown keys, wrong types and values out of range are
+refused with the key and the reason (`ConfigError`): a typo must not remove a rule.
+"""
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from daemon.errors import ConfigError
+
+WorkspaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Server(_Section):
+    """Where the daemon listens."""
+
+    listen: str = Field(
+        "127.0.0.1:7607",
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$",
+        description="Address and port for paired devices. Port 0 takes any free port.",
+    )
+    pairing_host: str = Field(
+        "",
+        description="Host name or address put into pairing codes; empty means that of `listen`.",
+    )
+    drain_seconds: int = Field(
+        10, ge=0, le=3600, description="How long calls under way may finish after SIGTERM."
+    )
+
+
+class Identity(_Section):
+    """Certificates of devices."""
+
+    device_certificate_hours: int = Field(
+        24 * 30,
+        ge=1,
+        le=24 * 366,
+        description="Lifetime of a device's certificate; the client renews it half-way.",
+    )
+
+
+class Vault(_Section):
+    """Where the vault's root key is."""
+
+    root: Literal["keychain", "file"] | None = Field(
+        None,
+        description=(
+            'Pinned when the data directory is made: "keychain" (the OS keychain) or "file" (a 0600'
+            " file in the data directory). Never falls back from one to the other."
+        ),
+    )
+
+
+class Approvals(_Section):
+    """Waiting for people."""
+
+    lifetime_seconds: int = Field(
+        600, ge=5, le=7 * 86400, description="How long a call waits for a human before it expires."
+    )
+
+
+class Risk(_Section):
+    """Risk scores at which a stronger sandbox begins; scores run from 0 to 1."""
+
+    container_floor: Decimal = Field(
+        Decimal("0.3"), ge=0, le=1, strict=False, description="From here on, at least a container."
+    )
+    gvisor_floor: Decimal = Field(
+        Decimal("0.6"), ge=0, le=1, strict=False, description="From here on, gVisor."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Risk":
+        if self.gvisor_floor < self.container_floor:
+            raise ValueError("gvisor_floor must not be below container_floor")
+        return self
+
+
+class Workspace(_Section):
+    """A directory that tools may be given."""
+
+    path: str = Field(
+        pattern=r"^/", description="Absolute path of a directory. Only what is in it is mounted."
+    )
+    access: Literal["read", "write"] = Field(
+        "read", description='"read" or "write": the most that any tool gets.'
+    )
+
+
+class Calls(_Section):
+    """Bounds on calls."""
+
+    max_running: int = Field(
+        32, ge=1, le=4096, description="Runs at one time; further permitted calls wait their turn."
+    )
+    max_open: int = Field(
+        20000, ge=1, le=1_000_000, description="Calls that have not ended, waiting ones included."
+    )
+    retain_output_kib: int = Field(
+        1024,
+        ge=16,
+        le=65536,
+        description="Output of one call kept in memory for watchers that join or lag.",
+    )
+
+
+class Log(_Section):
+    """The daemon's own log, on standard error."""
+
+    format: Literal["auto", "json", "text"] = Field(
+        "auto", description='"json", "text", or "auto": text on a terminal, else JSON.'
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe line that is written."
+    )
+
+
+class Config(_Section):
+    """The whole file."""
+
+    server: Server = Field(default_factory=Server)
+    identity: Identity = Field(default_factory=Identity)
+    vault: Vault = Field(default_factory=Vault)
+    approvals: Approvals = Field(default_factory=Approvals)
+    risk: Risk = Field(default_factory=Risk)
+    workspaces: dict[WorkspaceName, Workspace] = Field(default_factory=dict)
+    calls: Calls = Field(default_factory=Calls)
+    log: Log = Field(default_factory=Log)
+
+
+def parse_config(data: bytes, name: str = "config.toml") -> Config:
+    """Configuration from TOML bytes; raises `ConfigError` naming the key."""
+    try:
+        return Config.model_validate(tomllib.loads(data.decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: not TOML: {error}", fix="correct the file's syntax") from None
+    except ValidationError as error:
+        lines = [_problem(dict(problem)) for problem in error.errors(include_url=False)]
+        raise ConfigError(
+            "; ".join(f"{name}: {line}" for line in lines),
+            fix="docs/configuration.md lists every key",
+        ) from None
+
+
+def load_config(path: Path) -> Config:
+    """Configuration from a file; a missing file is an error, not a default."""
+    try:
+        return parse_config(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", fix="`stockade up` writes a commented one"
+        ) from None
+
+
+def _problem(problem: dict[str, object]) -> str:
+    location = problem["loc"]
+    assert isinstance(location, tuple)  # noqa: S101 - pydantic's documented shape
+    key = ".".join(str(part) for part in location if part != "[key]")
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    return f"{key}: {problem['msg']}"

@@ -1,0 +1,72 @@
+"""Faults of the daemon, by what can be done about them.
+
+A denial is a value and is not here. Every fault has a reason code (docs/reasons.md), says what
+happened, and says what to do.
+"""
+
+
+class Fault(Exception):
+    """Root of the daemon's faults."""
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str, *, code: str | None = None, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(Fault):
+    """The configuration cannot be used; nothing was started."""
+
+    code = "CONFIG_INVALID"
+
+
+class StartError(Fault):
+    """The daemon cannot start here and now."""
+
+    code = "START_REFUSED"
+
+
+class BadRequest(Fault):
+    """What the client sent cannot be acted on; sending it again will not help."""
+
+    code = "BAD_REQUEST"
+
+
+class NotFound(Fault):
+    """There is no such thing, or the asker may not know of it."""
+
+    code = "NOT_FOUND"
+
+
+class Refused(Fault):
+    """The principal may not do this."""
+
+    code = "NOT_PERMITTED"
+
+
+class Unauthenticated(Fault):
+    """The connection's certificate names nobody this daemon knows."""
+
+    code = "UNAUTHENTICATED"
+
+
+class Conflict(Fault):
+    """The thing is not in a state in which this can be done."""
+
+    code = "CONFLICT"
+
+
+class Exhausted(Fault):
+    """A bound was reached; later may help."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(Fault):
+    """Something the daemon needs is out of reach: ledger, store, vault."""
+
+    code = "UNAVAILABLE"

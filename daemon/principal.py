@@ -1,0 +1,43 @@
+"""Who is on the other end: the one value every decision and every receipt is about.
+
+Made by `daemon.devices` from the verified certificate of the connection and from nothing else.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from identity.names import PrincipalName
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A device (later: or an agent of one), as its certificate and the registry say."""
+
+    name: PrincipalName
+    # The device that answers for it: itself, for a device.
+    device_id: str
+    device_name: str
+    groups: frozenset[str]
+    serial: str
+    certificate: bytes
+    not_after_ms: int
+    # Address of the peer, for the record only: it decides nothing by itself.
+    origin: str
+
+    def __str__(self) -> str:
+        """The name as receipts and messages have it: "device/dev-..."."""
+        return f"{self.name.kind}/{self.name.id}"
+
+
+# Set by the gate for the time of one RPC; a service that finds it empty was reached around the gate.
+_current: ContextVar[Principal] = ContextVar("principal")
+
+
+def current_principal() -> Principal:
+    """The principal of the RPC being served; LookupError outside of one."""
+    return _current.get()
+
+
+def set_current_principal(principal: Principal) -> None:
+    """For the gate alone."""
+    _current.set(principal)

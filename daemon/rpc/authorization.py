@@ -1,0 +1,66 @@
+"""Which question of policy each RPC asks.
+
+One literal line per RPC of every service that is served; the gate refuses an RPC that has none, and a
+test compares this table with the services' descriptors. `SERVICE` marks the RPCs whose question needs
+what only the service knows (the call, the approval); those ask it themselves.
+"""
+
+from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Asked(Enum):
+    """Who puts the question."""
+
+    GATE = "gate"
+    SERVICE = "service"
+
+
+class Rule(NamedTuple):
+    """The Cedar action of an RPC, and who asks it."""
+
+    action: str
+    asked: Asked = Asked.GATE
+
+
+RULES: MappingProxyType[str, Rule] = MappingProxyType(
+    {
+        "/stockade.v1.ToolService/ListTools": Rule("list_tools"),
+        "/stockade.v1.ToolService/GetTool": Rule("get_tool"),
+        "/stockade.v1.ToolService/AddTool": Rule("add_tool"),
+        "/stockade.v1.ToolService/RemoveTool": Rule("remove_tool"),
+        "/stockade.v1.ToolService/Call": Rule("call", Asked.SERVICE),
+        "/stockade.v1.ToolService/WatchCall": Rule("watch_call", Asked.SERVICE),
+        "/stockade.v1.ToolService/CancelCall": Rule("cancel_call", Asked.SERVICE),
+        "/stockade.v1.ToolService/ListCalls": Rule("list_calls", Asked.SERVICE),
+        "/stockade.v1.ApprovalService/ListApprovals": Rule("list_approvals"),
+        "/stockade.v1.ApprovalService/GetApproval": Rule("get_approval"),
+        "/stockade.v1.ApprovalService/WatchApprovals": Rule("watch_approvals"),
+        "/stockade.v1.ApprovalService/AnswerApproval": Rule("approve", Asked.SERVICE),
+        "/stockade.v1.PolicyService/GetPolicy": Rule("get_policy"),
+        "/stockade.v1.PolicyService/CheckPolicy": Rule("check_policy"),
+        "/stockade.v1.PolicyService/ApplyPolicy": Rule("apply_policy"),
+        "/stockade.v1.PolicyService/ListPolicyVersions": Rule("list_policy_versions"),
+        "/stockade.v1.SecretService/PutSecret": Rule("put_secret"),
+        "/stockade.v1.SecretService/ListSecrets": Rule("list_secrets"),
+        "/stockade.v1.SecretService/RemoveSecret": Rule("remove_secret"),
+        "/stockade.v1.DeviceService/WhoAmI": Rule("who_am_i"),
+        "/stockade.v1.DeviceService/ListDevices": Rule("list_devices"),
+        "/stockade.v1.DeviceService/InviteDevice": Rule("invite_device"),
+        "/stockade.v1.DeviceService/ConfirmPairing": Rule("confirm_pairing"),
+        "/stockade.v1.DeviceService/RevokeDevice": Rule("revoke_device"),
+        "/stockade.v1.DeviceService/SetDeviceGroups": Rule("set_device_groups"),
+        "/stockade.v1.DeviceService/RenewCertificate": Rule("renew_certificate"),
+        "/stockade.v1.LedgerService/ReadLedger": Rule("read_ledger"),
+        "/stockade.v1.LedgerService/FollowLedger": Rule("follow_ledger"),
+        "/stockade.v1.LedgerService/ExportLedger": Rule("export_ledger"),
+        "/stockade.v1.LedgerService/CheckpointLedger": Rule("checkpoint_ledger"),
+        "/stockade.v1.LedgerService/GetLedgerKeys": Rule("get_ledger_keys"),
+        "/stockade.v1.DaemonService/GetStatus": Rule("get_status"),
+        "/grpc.health.v1.Health/Check": Rule("health"),
+        "/grpc.health.v1.Health/List": Rule("health"),
+        "/grpc.health.v1.Health/Watch": Rule("health"),
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule("reflection"),
+    }
+)

@@ -1,0 +1,55 @@
+"""Faults to google.rpc.Status, so that no client ever parses prose.
+
+Each status carries one google.rpc.ErrorInfo: `reason` is the fault's code, `domain` is "stockade",
+metadata "fix" says what to do. What is not a `Fault` is a defect of ours: it is logged in full and
+leaves as INTERNAL with nothing of its text, which might hold a secret.
+"""
+
+from typing import Any, Never
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from daemon import errors
+
+DOMAIN = "stockade"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_CODES: tuple[tuple[type[errors.Fault], grpc.StatusCode], ...] = (
+    (errors.BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.Refused, grpc.StatusCode.PERMISSION_DENIED),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.Exhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def status_code(fault: errors.Fault) -> grpc.StatusCode:
+    """The gRPC code of a fault's class."""
+    for kind, code in _CODES:
+        if isinstance(fault, kind):
+            return code
+    return grpc.StatusCode.INTERNAL
+
+
+def status_of(fault: errors.Fault) -> status_pb2.Status:
+    """The whole status message of a fault."""
+    info = error_details_pb2.ErrorInfo(reason=fault.code, domain=DOMAIN)
+    if fault.fix:
+        info.metadata["fix"] = fault.fix
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    number: int = status_code(fault).value[0]
+    return status_pb2.Status(code=number, message=fault.message, details=[detail])
+
+
+async def abort(context: "Context", fault: errors.Fault) -> Never:
+    """Ends the RPC with the fault."""
+    details = status_of(fault).SerializeToString()
+    await context.abort(status_code(fault), fault.message, ((DETAILS_KEY, details),))
+    raise AssertionError("abort returned")

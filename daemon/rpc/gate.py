@@ -1,0 +1,175 @@
+"""The one way into every RPC: authenticate, ask policy, hold the line while it is served.
+
+Outermost of all, so that refusals are recorded too. Trusted to let nothing reach a service without
+a principal from the connection's certificate and, unless the service asks for itself, without policy's
+yes to the RPC's action. Cuts the RPCs of a revoked device. Only gRPC statuses leave.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Protocol, cast
+
+import anyio
+import grpc
+import structlog
+
+from daemon.errors import Fault, Refused, Unauthenticated, Unavailable
+from daemon.principal import Principal, set_current_principal
+from daemon.rpc.authorization import RULES, Asked, Rule
+from daemon.rpc.faults import Context, abort
+
+_log = structlog.get_logger("stockade.rpc")
+
+TLS_VERSION = b"TLSv1.3"
+
+
+class Doorkeeper(Protocol):
+    """What the gate needs of the rest of the daemon."""
+
+    def principal(self, certificate: bytes, origin: str) -> Principal:
+        """The principal of a verified certificate; raises `Unauthenticated`."""
+
+    def require(self, principal: Principal, action: str) -> None:
+        """Policy's yes to an administrative action; raises `Refused`."""
+
+    async def record_refusal(self, subject: str, origin: str, rpc: str, fault: Fault) -> None:
+        """Makes the receipt of an RPC that was refused."""
+
+
+class LiveRpcs:
+    """The RPCs being served, by device, so that revocation can cut them."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+
+    def add(self, device_id: str, scope: anyio.CancelScope) -> None:
+        """Begins to hold an RPC."""
+        self._scopes.setdefault(device_id, set()).add(scope)
+
+    def remove(self, device_id: str, scope: anyio.CancelScope) -> None:
+        """It ended."""
+        scopes = self._scopes[device_id]
+        scopes.discard(scope)
+        if not scopes:
+            del self._scopes[device_id]
+
+    def cut(self, device_id: str) -> int:
+        """Ends all RPCs of a device now; how many there were."""
+        scopes = list(self._scopes.get(device_id, ()))
+        for scope in scopes:
+            scope.cancel()
+        return len(scopes)
+
+
+Inner = Callable[[Any, Context], Any]
+
+
+class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc] # typeshed leaves its base untyped
+    """See the module."""
+
+    def __init__(self, doorkeeper: Doorkeeper, live: LiveRpcs) -> None:
+        self._doorkeeper = doorkeeper
+        self._live = live
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wraps each method's handler once."""
+        method = cast(str, handler_call_details.method)
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return handler
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(
+        self, method: str, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        rule = RULES.get(method)
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.request_streaming and handler.response_streaming:
+            inner = self._guard(method, rule, self._streaming(handler.stream_stream))
+            return grpc.stream_stream_rpc_method_handler(inner, **codec)
+        if handler.response_streaming:
+            inner = self._guard(method, rule, self._streaming(handler.unary_stream))
+            return grpc.unary_stream_rpc_method_handler(inner, **codec)
+        inner = self._guard(method, rule, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(inner, **codec)
+
+    @staticmethod
+    def _streaming(inner: Inner) -> Inner:
+        """A streaming method as a coroutine, so that one task owns it from first to last message."""
+
+        async def drive(request: Any, context: Context) -> None:
+            messages = cast(AsyncIterator[Any], inner(request, context))
+            async with aclosing(messages) as stream:  # type: ignore[type-var]
+                async for message in stream:
+                    await context.write(message)
+
+        return drive
+
+    def _guard(self, method: str, rule: Rule | None, inner: Inner) -> Inner:
+        async def serve(request: Any, context: Context) -> Any:
+            subject, origin = "unknown", context.peer()
+            try:
+                principal = self._authenticate(context, origin)
+                subject = str(principal)
+                self._authorize(principal, method, rule)
+                return await self._serve(principal, inner, request, context)
+            except Fault as fault:
+                await self._refused(subject, origin, method, fault)
+                await abort(context, fault)
+            except Exception as error:
+                if isinstance(error, grpc.aio.AbortError):
+                    raise
+                _log.exception("rpc.defect", rpc=method, principal=subject)
+                await abort(context, Fault("a defect in the daemon; its log has the details"))
+
+        return serve
+
+    def _authenticate(self, context: Context, origin: str) -> Principal:
+        facts = context.auth_context()
+        certificates = facts.get("x509_pem_cert")
+        if not certificates:
+            raise Unauthenticated("no client certificate", fix="pair this device: `stockade pair`")
+        if list(facts.get("ssl_tls_version", ())) != [TLS_VERSION]:
+            raise Unauthenticated("this connection is not TLS 1.3", code="TLS_TOO_OLD")
+        return self._doorkeeper.principal(bytes(next(iter(certificates))), origin)
+
+    def _authorize(self, principal: Principal, method: str, rule: Rule | None) -> None:
+        if rule is None:
+            raise Refused(f"{method} has no rule", code="RPC_NOT_LISTED")
+        if rule.asked is Asked.GATE:
+            self._doorkeeper.require(principal, rule.action)
+
+    async def _serve(
+        self, principal: Principal, inner: Inner, request: Any, context: Context
+    ) -> Any:
+        set_current_principal(principal)
+        with anyio.CancelScope() as scope:
+            self._live.add(principal.device_id, scope)
+            try:
+                return await inner(request, context)
+            finally:
+                self._live.remove(principal.device_id, scope)
+        # Only `cut` cancels this scope: a client that goes cancels the task itself.
+        raise Unauthenticated(
+            "this device has been revoked", code="DEVICE_REVOKED", fix="pair it again"
+        )
+
+    async def _refused(self, subject: str, origin: str, method: str, fault: Fault) -> None:
+        _log.info("rpc.refused", rpc=method, principal=subject, origin=origin, reason=fault.code)
+        if isinstance(fault, Refused | Unauthenticated):
+            try:
+                await self._doorkeeper.record_refusal(subject, origin, method, fault)
+            except Unavailable as failure:
+                _log.error("rpc.refusal_not_recorded", rpc=method, reason=failure.code)

@@ -1,0 +1,1 @@
+"""The wire contract, generated from proto/stockade/v1: do not edit."""
