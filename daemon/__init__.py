@@ -1,0 +1,1 @@
+"""The daemon: composition root, services and the enforcement point."""

@@ -1,0 +1,162 @@
+"""Calls, by their id, which is the idempotency key.
+
+Trusted to create a call once and to move it only from a state the caller named. Which moves are
+legal is daemon.lifecycle's; that each has a receipt is the enforcement point's.
+
+Functions over a connection; the caller's transaction decides. Leaves: StoreFault.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+
+from daemon.lifecycle import UNFINISHED, State
+from daemon.store.engine import insert_once
+from daemon.store.faults import stored_state
+from daemon.store.ids import CallId, DeviceId
+from daemon.store.tables import calls
+
+MAX_PAGE: Final = 500
+
+_GET: Final = select(calls).where(calls.c.call_id == bindparam("b_call"))
+_MOVE: Final = (
+    update(calls)
+    .where(calls.c.call_id == bindparam("b_call"))
+    .where(calls.c.state.in_(bindparam("b_from", expanding=True)))
+    .values(
+        state=bindparam("b_to"),
+        reason=bindparam("b_reason"),
+        updated_ms=bindparam("b_now"),
+        outcome=func.coalesce(bindparam("b_outcome", type_=calls.c.outcome.type), calls.c.outcome),
+    )
+)
+_UNFINISHED: Final = (
+    select(calls)
+    .where(calls.c.state.in_(sorted(UNFINISHED)))
+    .order_by(calls.c.created_ms, calls.c.call_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call as it is stored. `arguments` is canonical JSON and is in no repr."""
+
+    call_id: CallId
+    principal: str
+    device_id: DeviceId
+    tool: str
+    tool_digest: str
+    digest: str
+    arguments: bytes = field(repr=False)
+    workspace: str | None
+    state: State
+    reason: str
+    detach: bool
+    origin: str
+    created_ms: int
+    updated_ms: int
+    outcome: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The call is new and now stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The id is taken. The row may be another principal's: compare before answering with it."""
+
+    row: CallRow
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of a page."""
+
+    created_ms: int
+    call_id: CallId
+
+
+def create(connection: Connection, row: CallRow) -> Created | Existing:
+    """Store a new call, unless its id was used before."""
+    values = {column.name: getattr(row, column.name) for column in fields(row)}
+    if insert_once(connection, calls, values):
+        return Created()
+    return Existing(_row(connection.execute(_GET, {"b_call": row.call_id}).mappings().one()))
+
+
+def get(connection: Connection, call_id: CallId) -> CallRow | None:
+    """The call, or None."""
+    found = connection.execute(_GET, {"b_call": call_id}).mappings().one_or_none()
+    return None if found is None else _row(found)
+
+
+def transition(
+    connection: Connection,
+    call_id: CallId,
+    from_states: Collection[State],
+    to_state: State,
+    *,
+    reason: str,
+    now_ms: int,
+    outcome: bytes | None = None,
+) -> bool:
+    """Move the call if it is in one of `from_states`; whether it was. None keeps the outcome."""
+    values = {
+        "b_call": call_id,
+        "b_from": list(from_states),
+        "b_to": to_state,
+        "b_reason": reason,
+        "b_now": now_ms,
+        "b_outcome": outcome,
+    }
+    return connection.execute(_MOVE, values).rowcount == 1
+
+
+def page(
+    connection: Connection,
+    *,
+    principal: str | None = None,
+    states: Collection[State] | None = None,
+    before: Cursor | None = None,
+    limit: int = MAX_PAGE,
+) -> tuple[CallRow, ...]:
+    """Calls, newest first, that come after the cursor. No states at all match no call."""
+    statement = select(calls).order_by(calls.c.created_ms.desc(), calls.c.call_id.desc())
+    if principal is not None:
+        statement = statement.where(calls.c.principal == principal)
+    if states is not None:
+        statement = statement.where(calls.c.state.in_(sorted(states)))
+    if before is not None:
+        place = tuple_(literal(before.created_ms), literal(before.call_id))
+        statement = statement.where(tuple_(calls.c.created_ms, calls.c.call_id) < place)
+    statement = statement.limit(max(1, min(limit, MAX_PAGE)))
+    return tuple(_row(found) for found in connection.execute(statement).mappings())
+
+
+def unfinished(connection: Connection) -> tuple[CallRow, ...]:
+    """Every call that has no end yet, oldest first. What is found at start-up died with us."""
+    return tuple(_row(found) for found in connection.execute(_UNFINISHED).mappings())
+
+
+def cursor(row: CallRow) -> Cursor:
+    """Where the page that ends with `row` ended."""
+    return Cursor(row.created_ms, row.call_id)
+
+
+def _row(found: RowMapping) -> CallRow:
+    values = dict(found)
+    values["state"] = stored_state(State, values["state"])
+    return CallRow(**values)

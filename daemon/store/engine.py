@@ -1,0 +1,211 @@
+"""Opening the database; the only module with a dialect's own SQL.
+
+Trusted to open a private file (0600, no symbolic link), to make every commit durable before it
+returns (WAL with synchronous FULL: the log is fsynced at each commit), and to let nothing write
+that did not ask for it: a connection is query-only unless it comes from `writing(engine)`, whose
+transactions begin IMMEDIATE, so that they never fail half-way for want of the write lock.
+
+Every error of the driver that blames the store leaves as StoreFault; what blames a statement
+(a mistake of ours) stays SQLAlchemy's. Statements and parameters are in no text of either.
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Insert,
+    QueuePool,
+    Table,
+    create_engine,
+    event,
+)
+from sqlalchemy.dialects import sqlite
+
+from daemon.store import schema
+from daemon.store.driver_errors import fault_of
+from daemon.store.faults import StoreFault
+
+__all__ = [
+    "StoreFault",
+    "insert_once",
+    "keep",
+    "met_fault",
+    "open_engine",
+    "savepoint",
+    "undo",
+    "writing",
+]
+
+BUSY_SECONDS: Final = 5.0
+POOL_SIZE: Final = 8
+"""One writer and the reader's threads, with room to spare; never waited for in practice."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # A corrupted or planted schema must not call functions; a damaged page is found when read.
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    # Spilled sorts would leave rows in temporary files on disk.
+    "PRAGMA temp_store = MEMORY",
+    # The log keeps its largest size for ever otherwise.
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+_WRITES: Final = "stockade_writes"
+_FAULT: Final = "stockade_fault"
+_QUERY_ONLY: Final = "stockade_query_only"
+
+
+def open_engine(path: Path) -> Engine:
+    """The database at `path`, made if it is missing, with the schema of this version."""
+    _make_private(path)
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={
+            "timeout": BUSY_SECONDS,
+            # After an error that made SQLite roll back by itself, the next statement opens a
+            # transaction (which is rolled back) instead of committing on its own.
+            "isolation_level": "IMMEDIATE",
+            "check_same_thread": False,
+        },
+    )
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    event.listen(engine, "handle_error", _on_error)
+    try:
+        schema.bring_up(engine, writing(engine))
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """The same database, through connections that may write."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+def met_fault(connection: Connection) -> StoreFault | None:
+    """The fault of the store met in this transaction, also when somebody swallowed it."""
+    fault = connection.info.get(_FAULT)
+    return fault if isinstance(fault, StoreFault) else None
+
+
+def savepoint(connection: Connection) -> None:
+    """Mark this place in the transaction."""
+    connection.exec_driver_sql("SAVEPOINT operation")
+
+
+def keep(connection: Connection) -> None:
+    """Keep what was done since the savepoint."""
+    connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+
+
+def undo(connection: Connection) -> None:
+    """Undo what was done since the savepoint, and nothing before it."""
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+    connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+
+
+def insert_once(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
+    """Insert a row unless its primary key is taken; whether it was inserted."""
+    return connection.execute(_insert_once(table), values).rowcount == 1
+
+
+@cache
+def _insert_once(table: Table) -> Insert:
+    return sqlite.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+
+
+def _make_private(path: Path) -> None:
+    """Create the file 0600, or see that it is ours and closed to others.
+
+    An existing file is not opened: closing any descriptor of it would drop the locks this process
+    already holds on it.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        _check_private(path)
+    except OSError as error:
+        raise _cannot_open(path, error.strerror) from error
+    else:
+        os.close(descriptor)
+
+
+def _check_private(path: Path) -> None:
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _cannot_open(path, "it is not a regular file")
+        if found.st_uid != os.geteuid():
+            raise _cannot_open(path, "it belongs to another user")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
+    except OSError as error:
+        raise _cannot_open(path, error.strerror) from error
+
+
+def _cannot_open(path: Path, why: str | None) -> StoreFault:
+    return StoreFault(
+        "STORE_IO",
+        f"the database {path} cannot be opened: {why}",
+        "the data directory and its files must belong to the daemon's user",
+    )
+
+
+def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        found = connection.execute("PRAGMA journal_mode").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise fault_of(error) or error from error
+    if found != ("wal",):
+        connection.close()
+        raise StoreFault("STORE_IO", "the file system of the database cannot hold a WAL database")
+
+
+def _on_begin(connection: Connection) -> None:
+    """Begin explicitly: the driver would begin late, and reads would see no one snapshot."""
+    writes = bool(connection.get_execution_options().get(_WRITES))
+    info = connection.info
+    info.pop(_FAULT, None)
+    driver: Any = connection.connection.driver_connection
+    try:
+        if info.get(_QUERY_ONLY) is not (not writes):
+            driver.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+            info[_QUERY_ONLY] = not writes
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+    except sqlite3.Error as error:
+        fault = fault_of(error)
+        info[_FAULT] = fault
+        raise fault or error from error
+
+
+def _on_error(context: ExceptionContext) -> None:
+    error = context.original_exception
+    if isinstance(error, StoreFault):
+        raise error
+    fault = fault_of(error)
+    if fault is None:
+        return
+    if context.connection is not None and not fault.blames_operation:
+        context.connection.info[_FAULT] = fault
+    raise fault from error

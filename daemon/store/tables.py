@@ -1,0 +1,180 @@
+"""The tables. A test proves that the migrations make exactly these.
+
+Times are milliseconds since the epoch by the daemon's clock. Bytes that were signed or digested
+are stored as they were, never re-encoded. `receipts` has no foreign key to `calls`: a receipt
+stays what it is whatever becomes of the rest.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, String, nullable=null)
+
+
+def _number(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=null)
+
+
+def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=null)
+
+
+meta: Final = Table("meta", metadata, Column("key", String, primary_key=True), _text("value"))
+
+receipts: Final = Table(
+    "receipts",
+    metadata,
+    Column("chain", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("receipt_id", String, nullable=False, index=True),
+    _text("kind"),
+    _text("time"),  # as the receipt has it
+    Column("call_id", String, index=True),
+    Column("principal", String, index=True),
+    _bytes("canonical"),
+    _bytes("digest"),
+    _bytes("signature"),
+)
+
+calls: Final = Table(
+    "calls",
+    metadata,
+    Column("call_id", String, primary_key=True),
+    _text("principal"),
+    _text("device_id"),
+    _text("tool"),
+    _text("tool_digest"),
+    _text("digest"),
+    _bytes("arguments"),
+    _text("workspace", null=True),
+    _text("state"),
+    _text("reason"),
+    Column("detach", Boolean, nullable=False),
+    _text("origin"),
+    _number("created_ms"),
+    _number("updated_ms"),
+    _bytes("outcome", null=True),
+    Index(None, "principal", "created_ms", "call_id"),
+    Index(None, "state", "created_ms", "call_id"),
+    Index(None, "created_ms", "call_id"),
+)
+
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    Column("approval_id", String, primary_key=True),
+    Column("call_id", String, ForeignKey("calls.call_id"), nullable=False, index=True),
+    _bytes("statement"),
+    _text("state"),
+    _text("policy_digest"),
+    _number("created_ms"),
+    _number("expires_ms"),
+    _number("settled_ms", null=True),
+    Index(None, "state", "created_ms", "approval_id"),
+    Index(None, "state", "expires_ms"),
+    Index(None, "created_ms", "approval_id"),
+)
+
+approval_answers: Final = Table(
+    "approval_answers",
+    metadata,
+    Column("approval_id", String, ForeignKey("approvals.approval_id"), primary_key=True),
+    Column("device_id", String, primary_key=True),
+    _text("answer"),
+    _bytes("signature"),
+    _bytes("certificate"),
+    _text("reason"),
+    _number("time_ms"),
+)
+
+devices: Final = Table(
+    "devices",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    _text("name"),
+    _text("kind"),
+    _text("status"),
+    _number("created_ms"),
+    _number("revoked_ms", null=True),
+)
+
+device_groups: Final = Table(
+    "device_groups",
+    metadata,
+    Column("device_id", String, ForeignKey("devices.device_id"), primary_key=True),
+    Column("name", String, primary_key=True),
+)
+
+certificates: Final = Table(
+    "certificates",
+    metadata,
+    Column("serial", String, primary_key=True),  # hex: X.509 allows 20 octets
+    Column("device_id", String, ForeignKey("devices.device_id"), nullable=False, index=True),
+    _bytes("spki"),
+    _bytes("pem"),
+    _number("not_before"),
+    _number("not_after"),
+    _number("revoked_ms", null=True),
+    Index(None, "not_after"),
+)
+
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    _bytes("sealed"),
+    _number("created_ms"),
+    _text("state"),
+)
+
+policies: Final = Table(
+    "policies",
+    metadata,
+    Column("digest", String, primary_key=True),
+    _bytes("files"),
+    _number("saved_ms"),
+)
+
+policy_activations: Final = Table(
+    "policy_activations",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String, ForeignKey("policies.digest"), nullable=False),
+    _number("activated_ms"),
+    _text("activated_by"),
+)
+
+tool_records: Final = Table(
+    "tool_records",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    _text("provenance"),
+    _text("state"),
+    _number("added_ms"),
+    _number("removed_ms", null=True),
+)

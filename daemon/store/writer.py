@@ -1,0 +1,182 @@
+"""The one thread that writes.
+
+Trusted to return from `write` only when the operation is on disk, to run operations in the order
+they were submitted, and to lose none: an awaiting task that is cancelled stops waiting, the
+operation is still stored whole. Operations that arrive while a commit is on its way to the disk
+share the next one.
+
+An operation is a function of a Tx. It runs once, on the writer's thread, holding up every other
+write: it computes and queries, and waits for nothing. If it raises, nothing of it is stored and
+its caller gets the exception. If the store faults, every operation of that batch gets StoreFault
+and nothing of any is stored; whoever submits it again runs it again, so it must be written to be
+run more than once: no effects but those on the database.
+
+Leaves: StoreFault (STORE_BUSY: the queue is full; STORE_CLOSED), and what operations raise.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+import anyio
+from sqlalchemy import Engine
+from uuid_utils.compat import uuid7
+
+from daemon.store.commit import Committer, Done, Failed, Ledger, Operation, Tx
+from daemon.store.faults import StoreFault
+from ledger.chain import Head, Signer
+
+T = TypeVar("T")
+
+CAPACITY: Final = 16_384
+"""Operations that may wait. Admission of calls is bounded far below: their ends must find room."""
+BATCH: Final = 256
+"""Operations to a transaction: beyond some hundred the fsync is no longer what costs."""
+
+
+class _Job(NamedTuple):
+    operation: Operation
+    future: asyncio.Future[Any]
+
+
+class Writer:
+    """An async context manager; `write` and `submit` belong to the loop that entered it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        chain_id: str,
+        signer: Signer,
+        *,
+        now_ms: Callable[[], int],
+        receipt_id: Callable[[], str] = lambda: str(uuid7()),
+        capacity: int = CAPACITY,
+        batch: int = BATCH,
+    ) -> None:
+        self._committer = Committer(engine, Ledger(chain_id, signer, now_ms, receipt_id))
+        self._capacity = capacity
+        self._batch = batch
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._open = False
+        self._head: Head | None = None
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    @property
+    def head(self) -> Head | None:
+        """The last durable entry of the ledger, as of the last write that has returned."""
+        return self._head
+
+    @property
+    def pending(self) -> int:
+        """Operations submitted and not yet answered."""
+        return self._pending
+
+    async def __aenter__(self) -> Self:
+        """Start the thread; StoreFault if the database or its ledger cannot be taken up."""
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.create_future()
+        self._ended = asyncio.Event()
+        self._thread.start()
+        with anyio.CancelScope(shield=True):  # the thread opens, or says why not, in bounded time
+            await self._started
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take nothing more, store what was submitted, end the thread."""
+        self._open = False
+        self._queue.put(None)
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
+
+    async def write(self, operation: Callable[[Tx], T]) -> T:
+        """Run the operation; returns when it is durable.
+
+        A caller that is cancelled meanwhile does not learn the outcome; the operation has one.
+        """
+        return await asyncio.shield(self.submit(operation))
+
+    def submit(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """Queue the operation; the future is done when it is durable.
+
+        Cancelling the future does not take the operation back.
+        """
+        if not self._open:
+            raise StoreFault("STORE_CLOSED", "the store takes no more writes")
+        if self._pending >= self._capacity:
+            raise StoreFault(
+                "STORE_BUSY",
+                f"{self._pending} writes are waiting for the disk",
+                "send less at once; see whether the disk of the data directory is slow",
+            )
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._pending += 1
+        self._queue.put(_Job(operation, future))
+        return future
+
+    def _run(self) -> None:
+        """The thread."""
+        try:
+            self._committer.open()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the writer is entered
+            self._call(_resolve, self._started, Failed(error))
+            return
+        self._head = self._committer.head
+        self._call(_resolve, self._started, Done(None))
+        more = True
+        while more:
+            jobs, more = self._take()
+            if jobs:
+                outcomes = self._committer.commit([job.operation for job in jobs])
+                self._call(self._settle, jobs, outcomes, self._committer.head)
+        with suppress(Exception):
+            self._committer.close()
+        self._call(self._ended.set)
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """What is queued, up to a batch, waiting for the first; and whether more can come."""
+        jobs: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == self._batch:
+                return jobs, True
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return jobs, True
+        return jobs, False
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        # A loop that was closed without leaving the writer: there is nobody left to tell.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _settle(self, jobs: list[_Job], outcomes: list[Done | Failed], head: Head | None) -> None:
+        self._pending -= len(jobs)
+        self._head = head
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            _resolve(job.future, outcome)
+
+
+def _resolve(future: asyncio.Future[Any], outcome: Done | Failed) -> None:
+    if future.done():  # cancelled by whoever held it
+        return
+    if isinstance(outcome, Done):
+        future.set_result(outcome.value)
+    elif isinstance(outcome.error, StopIteration):  # a future refuses it, and would never be done
+        failure = RuntimeError("the operation raised StopIteration")
+        failure.__cause__ = outcome.error
+        future.set_exception(failure)
+    else:
+        future.set_exception(outcome.error)
