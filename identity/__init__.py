@@ -1,0 +1,5 @@
+"""Who is calling: the certificate authority, its certificates, and reading a peer's certificate.
+
+A leaf package: it imports no other package of this project and no grpc. Its only I/O is
+`identity.keyfile`. Every refusal is an `identity.errors.IdentityError` with a code.
+"""

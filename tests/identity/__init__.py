@@ -1,0 +1,1 @@
+"""Identity: names, certificates, fingerprints and private files."""
