@@ -142,7 +142,7 @@ def test_a_request_signed_with_sha1_is_refused(authority: Authority) -> None:
     key = making.p256()
     body = x509.load_pem_x509_csr(making.csr(key)).tbs_certrequest_bytes
     digest = hashlib.sha1(body, usedforsecurity=False).digest()
-    signature = key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA1())))
+    signature = key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA1())))  # noqa: S303 - the subject
     algorithm = bytes.fromhex("300906072a8648ce3d0401")  # ecdsa-with-SHA1
     inner = body + algorithm + b"\x03" + bytes([len(signature) + 1]) + b"\x00" + signature
     der = b"\x30\x81" + bytes([len(inner)]) + inner
