@@ -1,0 +1,87 @@
+"""The contexts of the questions, typed. Pure; leaves `EntityError` only.
+
+Trusted so that no caller writes Cedar's JSON by hand: every field the schema asks for is an
+argument here, and the numbers that go with sets are counted here, not claimed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from policy.risk import Tier
+from policy.values import CedarValue, EntityUid, datetime_value, decimal_value, entity_value
+
+Context = Mapping[str, CedarValue]
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What every question about a call says of it. `arguments` comes from `to_context`."""
+
+    arguments: Mapping[str, CedarValue]
+    risk: Decimal
+    tier: Tier
+    time: datetime
+    origin: str
+    workspace: EntityUid | None = None
+    secrets: frozenset[EntityUid] = frozenset()
+    lease: str | None = None
+
+
+def _shared(facts: CallFacts) -> dict[str, CedarValue]:
+    context: dict[str, CedarValue] = {
+        "arguments": facts.arguments,
+        "risk": decimal_value(facts.risk),
+        "tier": facts.tier.label,
+        "time": datetime_value(facts.time),
+        "origin": facts.origin,
+    }
+    if facts.workspace is not None:
+        context["workspace"] = entity_value(facts.workspace)
+    return context
+
+
+def _set(uids: frozenset[EntityUid]) -> list[CedarValue]:
+    return [entity_value(uid) for uid in sorted(uids, key=str)]
+
+
+def call_context(facts: CallFacts) -> Context:
+    """For call, call_unattended, run_in_process and run_in_container."""
+    lease: dict[str, CedarValue] = {} if facts.lease is None else {"lease": facts.lease}
+    return {**_shared(facts), "secrets": _set(facts.secrets), **lease}
+
+
+def attended_context(
+    facts: CallFacts, approvers: frozenset[EntityUid], approver_groups: frozenset[EntityUid]
+) -> Context:
+    """For call_attended: those whose yes counts, each once."""
+    return {
+        **call_context(facts),
+        "approvers": _set(approvers),
+        "approver_groups": _set(approver_groups),
+        "approver_count": len(approvers),
+    }
+
+
+def approve_context(facts: CallFacts, device: EntityUid, agent: EntityUid | None = None) -> Context:
+    """For approve: the call, and who asks for it."""
+    requester: dict[str, CedarValue] = {"device": entity_value(device)}
+    if agent is not None:
+        requester["agent"] = entity_value(agent)
+    return {**_shared(facts), "secrets": _set(facts.secrets), "requester": requester}
+
+
+def secret_context(facts: CallFacts, tool: EntityUid) -> Context:
+    """For use_secret: the call that would get it."""
+    return {**_shared(facts), "tool": entity_value(tool)}
+
+
+def connect_context(tool: EntityUid, port: int, time: datetime) -> Context:
+    """For connect."""
+    return {"tool": entity_value(tool), "port": port, "time": datetime_value(time)}
+
+
+def administrative_context(time: datetime, origin: str) -> Context:
+    """For every administrative act."""
+    return {"time": datetime_value(time), "origin": origin}

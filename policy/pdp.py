@@ -1,0 +1,188 @@
+"""The policy decision point: one question in, one decision out, from an immutable snapshot.
+
+Trusted with `allowed`: True only if Cedar says Allow, no policy was in error, and everything the
+question names exists. A permit with an open scope would otherwise match a stranger, and Cedar
+skips a forbid that is in error. Whatever a question holds, `decide` raises nothing: what cannot be
+asked is denied, with a code. Policies are never parsed here. Leaves `SnapshotError`, when built.
+"""
+
+import enum
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cedarpy
+
+from policy.bundle import Bundle, BundleDigest, PolicySlice
+from policy.entities import Entity, EntityStore
+from policy.errors import EntityError, SnapshotError
+from policy.statements import PolicyRef
+from policy.values import CedarValue, EntityUid
+
+_IN_ERROR = re.compile(r"error while evaluating policy `(policy\d+)`")
+_MAX_NESTING = 32  # of a context; the arguments' own depth is capped far below
+
+
+class ReasonCode(enum.StrEnum):
+    """Why a decision is what it is."""
+
+    PERMITTED = "PERMITTED"
+    FORBIDDEN = "FORBIDDEN"
+    """A forbid matched."""
+    NOT_PERMITTED = "NOT_PERMITTED"
+    """Nothing permits it."""
+    EVALUATION_ERROR = "EVALUATION_ERROR"
+    """A policy could not be evaluated, so what it would have said is unknown."""
+    BAD_REQUEST = "BAD_REQUEST"
+    """The question does not fit the schema."""
+    UNKNOWN_PRINCIPAL = "UNKNOWN_PRINCIPAL"
+    UNKNOWN_RESOURCE = "UNKNOWN_RESOURCE"
+    UNKNOWN_ENTITY = "UNKNOWN_ENTITY"
+    """Something the context refers to does not exist."""
+    ENGINE_ERROR = "ENGINE_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whether `principal` may do `action` to `resource`, under these circumstances.
+
+    `entities` are those that exist only for this question: the call watched, the host dialled.
+    """
+
+    principal: EntityUid
+    action: str
+    resource: EntityUid
+    context: Mapping[str, CedarValue]
+    entities: tuple[Entity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, why, and by which policy set."""
+
+    allowed: bool
+    code: ReasonCode
+    bundle_digest: BundleDigest
+    reasons: tuple[PolicyRef, ...] = ()
+    """The policies that determined it, in the order of the set."""
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PDP:
+    """A policy set and the entities it is asked about. Replaced as a whole, never changed."""
+
+    bundle: Bundle
+    entities: EntityStore = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.bundle.schema != self.entities.schema:
+            raise SnapshotError(
+                "SCHEMA_MISMATCH",
+                "the policy set and the entities were checked against different schemas",
+                "build both from the schema of the tools now running",
+            )
+
+    def decide(self, question: Question) -> Decision:
+        """The decision. Raises nothing, whatever the question holds."""
+        try:
+            store = self.entities
+            if question.entities:
+                store = store.with_added(question.entities)
+            if refused := self._unknown(question, store.uids):
+                return refused
+            return self._evaluate(question, store)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except EntityError as error:
+            return self._deny(ReasonCode.BAD_REQUEST, str(error))
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            return self._deny(ReasonCode.BAD_REQUEST, f"{type(error).__name__} in the question")
+        # A panic of the engine is a BaseException of its own, which no `except Exception` catches.
+        except BaseException as error:  # noqa: BLE001 - fail closed, see above
+            return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
+
+    def decide_all(self, questions: Sequence[Question]) -> tuple[Decision, ...]:
+        """One decision per question, in order."""
+        return tuple(self.decide(question) for question in questions)
+
+    def _unknown(self, question: Question, known: frozenset[EntityUid]) -> Decision | None:
+        if question.principal not in known:
+            return self._deny(ReasonCode.UNKNOWN_PRINCIPAL, f"no {question.principal}")
+        if question.resource not in known:
+            return self._deny(ReasonCode.UNKNOWN_RESOURCE, f"no {question.resource}")
+        # Arguments are strings, numbers and records by their type: no entity can be in them.
+        named = (value for name, value in question.context.items() if name != "arguments")
+        for uid in _references(list(named)):
+            if uid not in known:
+                return self._deny(ReasonCode.UNKNOWN_ENTITY, f"no {uid}")
+        return None
+
+    def _slice(self, question: Question) -> PolicySlice:  # noqa: ARG002 - what an index goes by
+        """The policies that can matter to this question; here, all."""
+        return self.bundle.whole
+
+    def _evaluate(self, question: Question, store: EntityStore) -> Decision:
+        request = {
+            "principal": question.principal.to_json(),
+            "action": {"type": "Action", "id": question.action},
+            "resource": question.resource.to_json(),
+            "context": json.dumps(question.context, allow_nan=False, ensure_ascii=False),
+        }
+        policies = self._slice(question)
+        try:
+            result = cedarpy.is_authorized(
+                request, policies.handle, store.handle, store.schema.handle
+            )
+            decision, diagnostics = result.decision, result.diagnostics
+        except UnicodeError:
+            return self._deny(ReasonCode.BAD_REQUEST, "the question is not Unicode text")
+        except Exception as error:  # noqa: BLE001 - any failure of the engine is a no
+            return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
+        errors = tuple(_with_id(text, policies) for text in diagnostics.errors)
+        reasons = tuple(sorted((policies.ref(name) for name in diagnostics.reasons), key=_place))
+        code = _code(decision, bool(reasons), bool(errors))
+        return Decision(code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons, errors)
+
+    def _deny(self, code: ReasonCode, error: str) -> Decision:
+        return Decision(False, code, self.bundle.digest, errors=(error,))
+
+
+def _code(decision: cedarpy.Decision, has_reasons: bool, has_errors: bool) -> ReasonCode:
+    if decision is cedarpy.Decision.Allow:
+        return ReasonCode.EVALUATION_ERROR if has_errors else ReasonCode.PERMITTED
+    if decision is not cedarpy.Decision.Deny:
+        return ReasonCode.BAD_REQUEST
+    if has_reasons:
+        return ReasonCode.FORBIDDEN
+    return ReasonCode.EVALUATION_ERROR if has_errors else ReasonCode.NOT_PERMITTED
+
+
+def _place(ref: PolicyRef) -> tuple[str, int, str]:
+    return ref.file, ref.line, ref.id
+
+
+def _with_id(text: str, policies: PolicySlice) -> str:
+    """The engine's text with our id of the policy in place of its own."""
+    return _IN_ERROR.sub(
+        lambda match: f"error while evaluating policy `{policies.ref(match[1]).id}`", text, count=1
+    )
+
+
+def _references(value: CedarValue, depth: int = 0) -> Iterator[EntityUid]:
+    """The entities that a value refers to."""
+    if depth > _MAX_NESTING:
+        raise ValueError("nested too deeply")
+    if isinstance(value, Mapping):
+        # Where the schema expects an entity, Cedar takes it without the escape, too.
+        entity = value.get("__entity", value)
+        if isinstance(entity, Mapping) and entity.keys() == {"type", "id"}:
+            yield EntityUid(entity["type"], entity["id"])
+            return
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        if not isinstance(item, str | int):
+            yield from _references(item, depth + 1)
