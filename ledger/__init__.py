@@ -1,0 +1,16 @@
+"""The ledger: signed, chained receipts that anyone can verify without trusting the daemon.
+
+receipt     the format of one receipt, frozen
+canonical   RFC 8785 bytes, the only bytes that are hashed and signed
+chain       appending in memory: one entry after the other, each naming the one before
+keys        the signing keys of a chain and their public half, as text
+export      one line of NDJSON per entry
+merkle      RFC 6962 tree hash, inclusion and consistency proofs
+note        C2SP signed notes
+checkpoint  the signed head: how long the ledger was, and the root over all of it
+verify      the offline verifier: names the first bad entry
+errors      what may leave this package
+
+This package imports nothing of ours and does no I/O: the folder can be lifted out and read, or
+run, on a machine that has never seen the daemon.
+"""
