@@ -193,7 +193,7 @@ def _split(size: int) -> int:
 
 
 def _check_hashes(proof: Sequence[bytes]) -> None:
-    # Two hashes glued into one of 64 bytes would hash the same as the pair in a longer proof.
+    # Sizes are fixed here, so that no other cut of the same bytes is ever hashed.
     if any(type(item) is not bytes or len(item) != HASH_SIZE for item in proof):
         _refuse("PROOF", "a proof is a list of 32-byte hashes")
 

@@ -175,6 +175,28 @@ def test_a_note_out_of_form_is_refused(note: bytes) -> None:
         parse_checkpoint(note, PUBLIC)
 
 
+ANYONE = NoteSignature("name", bytes(4), b"s")
+
+
+@pytest.mark.parametrize("control", [*map(chr, range(10)), *map(chr, range(11, 32))])
+def test_a_note_holds_no_control_character(control: str) -> None:
+    """A note is shown to people: no escape, tab or carriage return passes, whoever signed it."""
+    with pytest.raises(CheckpointError, match="control character"):
+        parse_note(format_note(f"a{control}b\n", [ANYONE]))
+
+
+def test_a_note_is_bounded() -> None:
+    """Sixteen signatures are read, as C2SP demands; more, or more bytes, are not."""
+    assert len(parse_note(format_note("a\n", [ANYONE] * MAX_SIGNATURES))[1]) == MAX_SIGNATURES
+    with pytest.raises(CheckpointError, match="17 signatures"):
+        parse_note(format_note("a\n", [ANYONE] * (MAX_SIGNATURES + 1)))
+    fill = MAX_NOTE - len(format_note("\n", [ANYONE]))
+    assert len(format_note("a" * fill + "\n", [ANYONE])) == MAX_NOTE
+    parse_note(format_note("a" * fill + "\n", [ANYONE]))
+    with pytest.raises(CheckpointError, match="bytes"):
+        parse_note(format_note("a" * (fill + 1) + "\n", [ANYONE]))
+
+
 def test_blank_lines_in_the_text_belong_to_the_text() -> None:
     """The last blank line ends the text, so what is signed cannot be made to look shorter."""
     signature = NoteSignature("name", bytes(4), b"s")

@@ -147,6 +147,15 @@ def _alter(proof: list[bytes], at: int) -> list[list[bytes]]:
     ]
 
 
+@pytest.mark.parametrize("item", ["x" * 32, None, 1, bytearray(32), bytes(31), bytes(33), b""])
+def test_a_proof_is_a_list_of_hashes(item: bytes) -> None:
+    """Anything else in a proof is refused as such, before it is hashed."""
+    with pytest.raises(ProofError, match="32-byte hashes"):
+        verify_inclusion(b"", 0, 2, [item], EMPTY_ROOT)
+    with pytest.raises(ProofError, match="32-byte hashes"):
+        verify_consistency(1, EMPTY_ROOT, 2, EMPTY_ROOT, [item])
+
+
 def test_an_old_root_that_was_not_is_refused() -> None:
     """Consistency is with the old root itself, also where the proof is empty."""
     leaves = digests(8)
