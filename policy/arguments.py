@@ -39,9 +39,12 @@ _NARROWING = {
         | {"const"}
     ),
     "boolean": frozenset({"enum", "const"}),
-    "array": frozenset({"items", "minItems", "maxItems", "uniqueItems"}),
+    "array": frozenset(
+        {"items", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains"}
+    ),
     "object": frozenset(
         {"properties", "required", "additionalProperties", "minProperties", "maxProperties"}
+        | {"dependentRequired"}
     ),
 }
 

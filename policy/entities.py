@@ -224,7 +224,7 @@ class WorkspaceEntity(_Bare):
 
 @dataclass(frozen=True, slots=True)
 class SecretEntity(_Bare):
-    """A secret reference, `scope/name`. The value is never here."""
+    """A secret reference: `global/name` or `device/owner/name`. The value is never here."""
 
     scope: str
     name: str

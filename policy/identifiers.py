@@ -12,6 +12,7 @@ from policy.errors import EntityError
 from policy.values import EntityUid
 
 _NAME = r"[a-z][a-z0-9_-]{0,62}"
+_PART = r"[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,62}"
 _HOST_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 
 _GRAMMAR = {
@@ -20,8 +21,8 @@ _GRAMMAR = {
     "Agent": r"[a-z0-9][a-z0-9._:-]{0,127}",
     "Toolset": _NAME,
     "Tool": r"[a-z][a-z0-9_]{0,62}",
-    "Workspace": r"[a-z0-9][a-z0-9._-]{0,62}",
-    "Secret": r"[a-z0-9][a-z0-9._-]{0,62}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+    "Workspace": _PART,
+    "Secret": rf"(global|(device|agent|tool)/{_PART})/{_PART}",
     "Host": rf"{_HOST_LABEL}(\.{_HOST_LABEL})*",
     "Call": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "Daemon": r"stockade",
@@ -58,11 +59,19 @@ def _is_host(text: str) -> bool:
     Decimal, octal, hex and short forms of an IPv4 address would be names for the same host.
     """
     if _is_numeric(text):
-        try:
-            return str(ipaddress.ip_address(text)) == text
-        except ValueError:
-            return False
+        return _is_canonical_address(text)
     return len(text) <= _HOST_BYTES and _COMPILED["Host"].fullmatch(text) is not None
+
+
+def _is_canonical_address(text: str) -> bool:
+    """No zone, and no IPv4 address written as IPv6: both would be second names of a host."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.scope_id):
+        return False
+    return str(address) == text
 
 
 def _is_numeric(text: str) -> bool:

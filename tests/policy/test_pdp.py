@@ -88,7 +88,7 @@ def test_a_stranger_matches_no_open_permit() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Read_File", "read_file ", "read_file\n", "rеad_file", "READ_FILE", ""]
+    "name", ["Read_File", "read_file ", "read_file\n", "r\u0435ad_file", "READ_FILE", ""]
 )
 def test_a_variant_of_a_tool_name_does_not_skip_a_forbid(name: str) -> None:
     """A tool name that differs in case, white space or script is unknown, so denied."""
@@ -228,7 +228,8 @@ def test_decide_all_answers_each_in_order() -> None:
 
 def test_policies_are_not_parsed_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the engine gets is a handle, never text."""
-    point, seen = pdp(OPEN), []
+    point = pdp(OPEN)
+    seen: list[object] = []
     real = cedarpy.is_authorized
 
     def spy(request: dict[str, object], *handles: object) -> object:
