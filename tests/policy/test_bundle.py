@@ -57,6 +57,15 @@ def codes(files: dict[str, str]) -> list[str]:
             "permit (principal, action, resource) when { " + "||".join(["true"] * 300) + " };",
             "POLICY_TOO_COMPLEX",
         ),
+        (
+            f"permit (principal, action, resource) when {{ {'(' * 30}true{')' * 30} }};",
+            "POLICY_TOO_COMPLEX",
+        ),
+        (
+            # No string to the engine, so none here: brackets must not hide in it.
+            'permit (principal, action, resource) when { "\\\n' + "(" * 300 + '" == "" };',
+            "POLICY_TOO_COMPLEX",
+        ),
     ],
 )
 def test_what_does_not_validate_never_becomes_a_bundle(text: str, code: str) -> None:
