@@ -164,7 +164,7 @@ class Committer:
             connection.close()
 
     def commit(self, operations: Sequence[Operation]) -> list[Done | Failed]:
-        """Run the operations in order, once each, and make them durable together."""
+        """Run the operations in order and make them durable together."""
         try:
             return self._commit(operations)
         except StoreFault as error:
@@ -173,6 +173,9 @@ class Committer:
             fault = StoreFault("STORE_IO", f"the transaction failed: {type(error).__name__}")
             fault.__cause__ = error
         self._discard()
+        if fault.blames_operation and len(operations) > 1:
+            # A constraint that is checked at the commit: one of them broke it, and only it fails.
+            return [self.commit([operation])[0] for operation in operations]
         return [Failed(_copy(fault)) for _ in operations]
 
     def _commit(self, operations: Sequence[Operation]) -> list[Done | Failed]:

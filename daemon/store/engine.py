@@ -12,6 +12,7 @@ Every error of the driver that blames the store leaves as StoreFault; what blame
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -50,7 +51,6 @@ POOL_SIZE: Final = 8
 """One writer and the reader's threads, with room to spare; never waited for in practice."""
 
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     # A corrupted or planted schema must not call functions; a damaged page is found when read.
@@ -159,6 +159,13 @@ def _check_private(path: Path) -> None:
             path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
     except OSError as error:
         raise _cannot_open(path, error.strerror) from error
+    # SQLite would say no more than that it cannot open it. The log is made beside the file.
+    if not all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent)):
+        raise StoreFault(
+            "STORE_READ_ONLY",
+            f"the database {path}, or the folder it is in, cannot be written to",
+            "make the data directory and the files in it writable for the daemon's user",
+        )
 
 
 def _cannot_open(path: Path, why: str | None) -> StoreFault:
@@ -173,13 +180,25 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     try:
         for pragma in _PRAGMAS:
             connection.execute(pragma)
-        found = connection.execute("PRAGMA journal_mode").fetchone()
+        found = _use_log(connection)
     except sqlite3.Error as error:
         connection.close()
         raise fault_of(error) or error from error
-    if found != ("wal",):
+    if found != "wal":
         connection.close()
         raise StoreFault("STORE_IO", "the file system of the database cannot hold a WAL database")
+
+
+def _use_log(connection: sqlite3.Connection) -> object:
+    """Change to WAL, waiting for others that do the same: the busy timeout does not hold here."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _on_begin(connection: Connection) -> None:

@@ -5,11 +5,12 @@ they were submitted, and to lose none: an awaiting task that is cancelled stops 
 operation is still stored whole. Operations that arrive while a commit is on its way to the disk
 share the next one.
 
-An operation is a function of a Tx. It runs once, on the writer's thread, holding up every other
-write: it computes and queries, and waits for nothing. If it raises, nothing of it is stored and
-its caller gets the exception. If the store faults, every operation of that batch gets StoreFault
-and nothing of any is stored; whoever submits it again runs it again, so it must be written to be
-run more than once: no effects but those on the database.
+An operation is a function of a Tx. It runs on the writer's thread, holding up every other write: it
+computes and queries, and waits for nothing. If it raises, nothing of it is stored and its caller
+gets the exception; its neighbours are not run again. If the store faults, every operation of that
+batch gets StoreFault and nothing of any is stored. An operation must be written to be run more than
+once (a caller tries again after a fault; a constraint that fails only at the commit has the batch
+run again one by one): no effects but those on the database.
 
 Leaves: StoreFault (STORE_BUSY: the queue is full; STORE_CLOSED), and what operations raise.
 """
@@ -80,10 +81,13 @@ class Writer:
         """Start the thread; StoreFault if the database or its ledger cannot be taken up."""
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.create_future()
-        self._ended = asyncio.Event()
+        self._ended = self._loop.create_future()
         self._thread.start()
-        with anyio.CancelScope(shield=True):  # the thread opens, or says why not, in bounded time
-            await self._started
+        try:
+            await _outlast(self._started)
+        except BaseException:
+            await self._end()
+            raise
         self._open = True
         return self
 
@@ -94,17 +98,19 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         """Take nothing more, store what was submitted, end the thread."""
-        self._open = False
-        self._queue.put(None)
-        with anyio.CancelScope(shield=True):
-            await self._ended.wait()
+        await self._end()
 
     async def write(self, operation: Callable[[Tx], T]) -> T:
         """Run the operation; returns when it is durable.
 
         A caller that is cancelled meanwhile does not learn the outcome; the operation has one.
         """
-        return await asyncio.shield(self.submit(operation))
+        future = self.submit(operation)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_forget)
+            raise
 
     def submit(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Queue the operation; the future is done when it is durable.
@@ -124,16 +130,21 @@ class Writer:
         self._queue.put(_Job(operation, future))
         return future
 
+    async def _end(self) -> None:
+        self._open = False
+        self._queue.put(None)
+        await _outlast(self._ended)
+
     def _run(self) -> None:
         """The thread."""
+        more = True
         try:
             self._committer.open()
+            self._head = self._committer.head
+            self._call(_resolve, self._started, Done(None))
         except BaseException as error:  # noqa: BLE001 - it is raised where the writer is entered
             self._call(_resolve, self._started, Failed(error))
-            return
-        self._head = self._committer.head
-        self._call(_resolve, self._started, Done(None))
-        more = True
+            more = False
         while more:
             jobs, more = self._take()
             if jobs:
@@ -141,7 +152,7 @@ class Writer:
                 self._call(self._settle, jobs, outcomes, self._committer.head)
         with suppress(Exception):
             self._committer.close()
-        self._call(self._ended.set)
+        self._call(_resolve, self._ended, Done(None))
 
     def _take(self) -> tuple[list[_Job], bool]:
         """What is queued, up to a batch, waiting for the first; and whether more can come."""
@@ -180,3 +191,23 @@ def _resolve(future: asyncio.Future[Any], outcome: Done | Failed) -> None:
         future.set_exception(failure)
     else:
         future.set_exception(outcome.error)
+
+
+async def _outlast(future: asyncio.Future[None]) -> None:
+    """Wait for what ends in bounded time, cancelled or not; then be cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):  # holds off scopes; a task's own cancel() gets through
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    future.result()
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Look at an error nobody waits for any more, so that asyncio does not report it as lost."""
+    if not future.cancelled():
+        future.exception()

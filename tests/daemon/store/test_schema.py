@@ -1,0 +1,128 @@
+"""Migrations: whole or not at all, never onto what is not ours or newer."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+
+from daemon.store import schema
+from daemon.store.engine import open_engine, writing
+from daemon.store.faults import StoreFault
+from daemon.store.tables import metadata
+
+
+def test_migrations_make_the_tables(engine: Engine) -> None:
+    """A migrated database has exactly the tables that the code was written for."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_difference_would_be_seen(engine: Engine) -> None:
+    """The comparison above is not blind: a dropped column, table and index are found."""
+    with writing(engine).begin() as connection:
+        connection.execute(text("ALTER TABLE calls DROP COLUMN workspace"))
+        connection.execute(text("DROP TABLE tool_records"))
+        connection.execute(text("DROP INDEX ix_receipts_call_id"))
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+    assert {entry[0] for entry in found} == {"add_column", "add_table", "add_index"}
+
+
+def test_the_newest_revision_is_the_one_start_up_expects() -> None:
+    """A revision added without telling `schema` would never be applied."""
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
+
+
+def test_a_newer_database_is_refused_unchanged(path: Path) -> None:
+    """An older daemon must not write into a database it does not understand."""
+    open_engine(path).dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreFault, match="9999") as caught:
+        open_engine(path)
+    assert caught.value.code == "STORE_NEWER"
+    assert path.read_bytes() == before
+
+
+def test_a_foreign_database_is_refused_unchanged(path: Path) -> None:
+    """A database of some other program at our path is not migrated into."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    connection.close()
+    with pytest.raises(StoreFault) as caught:
+        open_engine(path)
+    assert caught.value.code == "STORE_CORRUPT"
+    with sqlite3.connect(path) as connection:
+        names = connection.execute("SELECT name FROM sqlite_schema").fetchall()
+    connection.close()
+    assert names == [("theirs",)]
+
+
+def test_what_is_no_database_is_refused(path: Path) -> None:
+    """A file of other bytes at our path is refused, and stays as it is."""
+    path.write_bytes(b"PK\x03\x04" * 4096)
+    with pytest.raises(StoreFault) as caught:
+        open_engine(path)
+    assert caught.value.code == "STORE_CORRUPT"
+    assert path.read_bytes() == b"PK\x03\x04" * 4096
+
+
+def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that is interrupted half-way leaves the database as it was: here, empty."""
+    real = schema._upgrade
+
+    def half(connection: object) -> None:
+        real(connection)  # type: ignore[arg-type]
+        raise RuntimeError("the power fails")
+
+    monkeypatch.setattr(schema, "_upgrade", half)
+    with pytest.raises(RuntimeError, match="power"):
+        open_engine(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    connection.close()
+    monkeypatch.undo()
+    open_engine(path).dispose()
+
+
+def test_a_second_start_does_not_import_alembic(path: Path) -> None:
+    """Start-up is cheap: the stored revision is read directly."""
+    open_engine(path).dispose()
+    program = (
+        "import sys, pathlib; from daemon.store.engine import open_engine;"
+        "open_engine(pathlib.Path(sys.argv[1])).dispose(); print('alembic' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert found.stdout.strip() == "False"
+
+
+def test_two_starts_at_once_migrate_once(path: Path) -> None:
+    """Two processes that find an empty database at the same time both end with a good one."""
+    program = (
+        "import sys, pathlib; from daemon.store.engine import open_engine;"
+        "open_engine(pathlib.Path(sys.argv[1])).dispose()"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    children = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [child.communicate(timeout=60)[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0], errors
