@@ -1,0 +1,150 @@
+"""The tools that may be called: one immutable snapshot of what was found, and what was refused.
+
+Trusted to let one broken tool take no other down, to let no operator's tool carry a builtin's
+name, and to leave nothing out in silence: every entry of a tools folder is a tool or is refused
+with its reason. Names are lower-case ASCII and equal the folder's name, so two spellings of one
+name cannot exist; lookup is exact.
+
+Loading reads folders and writes the store; the ``Registry`` itself only answers. A reload makes a
+new one, and calls in flight keep the one they started with. ``load`` raises nothing of its own:
+refusals are values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from daemon.tools.errors import FolderError, ManifestError, Reason, ShadowError, ToolError
+from daemon.tools.folder import load_folder
+from daemon.tools.manifest import MANIFEST, Manifest, Origin
+from daemon.tools.snapshot import SnapshotStore
+from daemon.tools.tree import ToolDigest
+
+BUILTIN_TOOLS = Path(__file__).with_name("builtin")
+
+HostHas = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that may be called: its contract, its digest, and the copy a run mounts at /tool."""
+
+    manifest: Manifest
+    digest: ToolDigest
+    snapshot: Path
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """The tool's one name."""
+        return self.manifest.name
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A folder that is no tool, and why."""
+
+    folder: Path
+    error: ToolError
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What was found at one moment."""
+
+    by_name: Mapping[str, Tool]
+    refused: tuple[Refused, ...]
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All tools, by name."""
+        return tuple(self.by_name[name] for name in sorted(self.by_name))
+
+    def get(self, name: str) -> Tool | None:
+        """The tool of exactly this name; None is a reason to deny, not an error."""
+        return self.by_name.get(name)
+
+
+def host_has_program(path: str) -> bool:
+    """Whether this host has an executable file at an absolute path."""
+    return Path(path).is_file() and os.access(path, os.X_OK)
+
+
+def load(
+    builtin_dir: Path,
+    operator_dir: Path | None,
+    store: SnapshotStore,
+    *,
+    host_has: HostHas = host_has_program,
+) -> Registry:
+    """Load the builtin tools, then the operator's; a missing operator's folder holds none."""
+    loader = _Loader(store, host_has)
+    loader.load_all(builtin_dir, Origin.BUILTIN)
+    if operator_dir is not None and os.path.lexists(operator_dir):
+        loader.load_all(operator_dir, Origin.OPERATOR)
+    return Registry(MappingProxyType(loader.tools), tuple(loader.refused))
+
+
+class _Loader:
+    """Collects tools and refusals of one load."""
+
+    def __init__(self, store: SnapshotStore, host_has: HostHas) -> None:
+        self.tools: dict[str, Tool] = {}
+        self.refused: list[Refused] = []
+        self._builtin_names: frozenset[str] = frozenset()
+        self._store = store
+        self._host_has = host_has
+
+    def load_all(self, parent: Path, origin: Origin) -> None:
+        names = self._entries(parent)
+        if origin is Origin.BUILTIN:
+            # By folder, so that a builtin which fails to load cannot be replaced either.
+            self._builtin_names = frozenset(names)
+        for name in names:
+            try:
+                tool = self._load(parent / name, origin)
+            except ToolError as error:
+                self.refused.append(Refused(parent / name, error))
+            else:
+                self.tools[tool.name] = tool
+
+    def _entries(self, parent: Path) -> Iterable[str]:
+        try:
+            return sorted(os.listdir(parent))  # noqa: PTH208 - names, not paths
+        except OSError as error:
+            unreadable = FolderError(
+                ascii(str(parent)),
+                f"cannot be read: {error.strerror}",
+                Reason.FOLDER_UNREADABLE,
+                "Make it a folder the daemon's user may read.",
+            )
+            self.refused.append(Refused(parent, unreadable))
+            return ()
+
+    def _load(self, path: Path, origin: Origin) -> Tool:
+        if origin is Origin.OPERATOR and path.name in self._builtin_names:
+            raise ShadowError(
+                Reason.TOOL_SHADOWS_BUILTIN,
+                f"{path.parent.name}/{path.name}: a builtin tool has this name",
+                "Rename the folder and the tool.",
+            )
+        folder = load_folder(path, origin)
+        self._check_program(folder.manifest, f"{path.parent.name}/{path.name}/{MANIFEST}")
+        return Tool(folder.manifest, folder.digest, self._store.keep(folder), origin)
+
+    def _check_program(self, manifest: Manifest, file: str) -> None:
+        program = manifest.argv[0]
+        if isinstance(program, str) and not program.startswith("/tool/"):
+            if self._host_has(program):
+                return
+            raise ManifestError(
+                file,
+                "argv.0",
+                f"this host has no program {program}",
+                Reason.MANIFEST_ARGV_FILE,
+                "Install the program, or name one that is installed.",
+            )

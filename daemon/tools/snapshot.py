@@ -1,0 +1,133 @@
+"""Content-addressed copies of tools: what a run mounts, never the operator's folder.
+
+Trusted to hold, under ``ROOT/DIGEST``, exactly the files whose digest that is: written beside,
+synced, made read-only, renamed into place, so a crash leaves either the whole tool or a leftover
+that the next start removes. ``verify`` reads everything again and compares; a copy that does not
+match is never repaired in silence and never given out.
+
+Errors: ``SnapshotError``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from daemon.tools.errors import FolderError, Reason, SnapshotError
+from daemon.tools.folder import ToolFolder, read_files
+from daemon.tools.tree import FileEntry, ToolDigest, parse_digest, tree_digest
+
+_INCOMING = ".incoming-"
+_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class SnapshotStore:
+    """The store below one private folder; one daemon at a time."""
+
+    def __init__(self, root: Path, random_name: Callable[[], str]) -> None:
+        self._root = root
+        self._random_name = random_name
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for leftover in root.glob(f"{_INCOMING}*"):
+                _remove(leftover)
+        except OSError as error:
+            raise _failed(error) from None
+
+    def keep(self, folder: ToolFolder) -> Path:
+        """Write a tool's files, unless they are there; give the path of the verified copy."""
+        target = self._path(folder.digest)
+        if not os.path.lexists(target):
+            incoming = self._root / f"{_INCOMING}{self._random_name()}"
+            try:
+                _write_tree(incoming, folder.files)
+                self._publish(incoming, target)
+            except OSError as error:
+                _remove(incoming)
+                raise _failed(error) from None
+        return self.verify(folder.digest)
+
+    def verify(self, digest: ToolDigest) -> Path:
+        """Read a copy again in full; give its path only if it still is what its name says."""
+        target = self._path(digest)
+        if not os.path.lexists(target):
+            raise SnapshotError(
+                Reason.SNAPSHOT_MISSING,
+                f"there is no copy of tool {digest}",
+                "Reload the tools; the copy is made from the tool's folder.",
+            )
+        try:
+            found = tree_digest(read_files(target))
+        except FolderError as error:
+            raise _changed(digest, error.message) from None
+        if found != digest:
+            raise _changed(digest, "its files have another digest")
+        return target
+
+    def _path(self, digest: ToolDigest) -> Path:
+        if parse_digest(digest) is None:
+            raise SnapshotError(
+                Reason.SNAPSHOT_MISSING, "not a digest of a tool", "Name the tool by its digest."
+            )
+        return self._root / digest
+
+    def _publish(self, incoming: Path, target: Path) -> None:
+        try:
+            incoming.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            _remove(incoming)  # another load was first; verify() judges what it left
+        _sync_folder(self._root)
+
+
+def _write_tree(root: Path, files: Mapping[str, FileEntry]) -> None:
+    root.mkdir(mode=0o700)
+    folders = {root}
+    for path, entry in files.items():
+        target = root / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.update(p for p in target.parents if p.is_relative_to(root))
+        descriptor = os.open(target, _FILE, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(entry.content)
+            stream.flush()
+            os.fchmod(descriptor, 0o555 if entry.executable else 0o444)
+            os.fsync(descriptor)
+    for folder in sorted(folders, reverse=True):  # the deepest first
+        folder.chmod(0o555)
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(leftover: Path) -> None:
+    """Remove a half-written copy, whose folders may already be read-only."""
+    for folder, _, _ in os.walk(leftover):
+        Path(folder).chmod(0o700)
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _failed(error: OSError) -> SnapshotError:
+    return SnapshotError(
+        Reason.SNAPSHOT_FAILED,
+        f"the store of tools cannot be written: {error.strerror}",
+        "Check that the data directory is writable and has space.",
+    )
+
+
+def _changed(digest: ToolDigest, why: str) -> SnapshotError:
+    return SnapshotError(
+        Reason.SNAPSHOT_CHANGED,
+        f"the copy of tool {digest} was changed: {why}",
+        "Find out who wrote to the data directory; then remove the copy and reload the tools.",
+    )
