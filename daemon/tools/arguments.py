@@ -1,0 +1,78 @@
+"""The arguments of a call: strict JSON in, one canonical form and one digest out, then the schema.
+
+Trusted to give a call's arguments one meaning before anything is decided about them: what is
+digested, approved and run is the canonical form (RFC 8785) of a value that ``strict_json`` let
+through. ``validate`` then holds the value to the tool's schema. Neither ever shows a value: errors
+carry positions, pointers and rules, and the parsed arguments keep out of ``repr``.
+
+Errors: ``ArgumentsError``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+import rfc8785
+
+from daemon.tools.errors import ArgumentsError, Reason
+from daemon.tools.registry import Tool
+from daemon.tools.strict_json import Fault, JsonError, JsonLimits, JsonValue, parse_json
+
+ArgumentsDigest = NewType("ArgumentsDigest", str)
+
+DOMAIN = b"stockade.arguments.v1\0"
+
+_REASONS = {
+    Fault.TOO_LARGE: Reason.ARGUMENTS_TOO_LARGE,
+    Fault.TOO_DEEP: Reason.ARGUMENTS_TOO_DEEP,
+    Fault.DUPLICATE_KEY: Reason.ARGUMENTS_DUPLICATE_KEY,
+    Fault.MALFORMED: Reason.ARGUMENTS_MALFORMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedArguments:
+    """Arguments that are strict JSON; not yet known to fit any tool."""
+
+    value: Mapping[str, JsonValue] = field(repr=False)
+    canonical: bytes = field(repr=False)
+    digest: ArgumentsDigest
+
+
+def parse_arguments(raw: bytes, limits: JsonLimits = JsonLimits()) -> ParsedArguments:  # noqa: B008
+    """Parse what a client sent; the top level must be an object."""
+    try:
+        value = parse_json(raw, limits)
+    except JsonError as error:
+        raise ArgumentsError(
+            _REASONS[error.fault],
+            f"the arguments are refused: {error.message}",
+            "Send one JSON object (RFC 8259, I-JSON numbers) within the limits.",
+        ) from None
+    if not isinstance(value, dict):
+        raise ArgumentsError(
+            Reason.ARGUMENTS_MALFORMED,
+            "the arguments are refused: not an object",
+            "Send one JSON object, {} if there are no arguments.",
+        )
+    canonical = rfc8785.dumps(value)
+    digest = hashlib.sha256(DOMAIN + canonical).hexdigest()
+    return ParsedArguments(value, canonical, ArgumentsDigest(digest))
+
+
+def validate(tool: Tool, arguments: ParsedArguments) -> None:
+    """Hold arguments to the tool's schema, or raise with every rule they break (up to a few)."""
+    schema = tool.manifest.input
+    violations = schema.violations(dict(arguments.value))
+    if not violations:
+        return
+    broken = ", ".join(f"{v.pointer or '/'} ({v.rule})" for v in violations)
+    raise ArgumentsError(
+        Reason.ARGUMENTS_INVALID,
+        f"the arguments do not fit {tool.name}: {broken}",
+        f"Arguments of {tool.name}: {', '.join(schema.names) or 'none'}.",
+        violations,
+    )
