@@ -1,0 +1,84 @@
+"""The approver's half of an approval: what may be shown, and the signature of an answer.
+
+Trusted to let nothing be answered but what the statement's bytes say: the statement is parsed from
+the bytes that are signed, its digest is recomputed, and the envelope it came in must agree with it.
+Pure. Raises `ApprovalUnclear`, and `BadRequest` for a reason that cannot be sent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from stockade.errors import ApprovalUnclear, BadRequest
+from stockade.statement import Statement, StatementError, answer_bytes, parse_statement
+from stockade.v1 import approval_pb2
+
+MAX_REASON = 500
+
+_DO_NOT = "do not answer it; tell the daemon's owner"
+
+
+def verified(approval: approval_pb2.Approval) -> Statement:
+    """The statement to show for this approval, every field of the type it should have."""
+    try:
+        statement = parse_statement(approval.statement)
+    except StatementError as error:
+        raise ApprovalUnclear(str(error), fix=_DO_NOT) from None
+    if not _well_typed(statement):
+        raise ApprovalUnclear("a field of the statement is of a wrong type", fix=_DO_NOT)
+    # The list shows the envelope's ids and time left, the signature covers the statement's.
+    envelope = (approval.approval_id, approval.call_id, approval.expires.ToMilliseconds())
+    if envelope != (statement.approval_id, statement.call_id, statement.expires_ms):
+        raise ApprovalUnclear(
+            "the approval and its statement are of different calls",
+            reason="STATEMENT_MISMATCH",
+            fix=_DO_NOT,
+        )
+    return statement
+
+
+def sign_answer(
+    key: ec.EllipticCurvePrivateKey, statement: bytes, approve: bool, reason: str
+) -> bytes:
+    """ECDSA P-256 with SHA-256, DER, over one answer to exactly these statement bytes."""
+    if len(reason) > MAX_REASON:
+        raise BadRequest(
+            f"a reason has {MAX_REASON} characters at most",
+            reason="REASON_TOO_LONG",
+            fix="shorten the reason",
+        )
+    try:
+        message = answer_bytes(statement, approve=approve, reason=reason)
+    except UnicodeEncodeError:
+        raise BadRequest(
+            "the reason is not text that can be sent", reason="REASON_INVALID"
+        ) from None
+    return key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def _well_typed(statement: Statement) -> bool:
+    call = statement.call
+    texts = (
+        *(getattr(statement, name) for name in ("approval_id", "call_id", "requester_name")),
+        statement.nonce,
+        *(
+            getattr(call, item.name)
+            for item in fields(call)
+            if item.name not in ("arguments", "secrets")
+        ),
+        *call.secrets,
+        *(text for line in statement.asked_because for text in (line.id, line.file)),
+    )
+    numbers = (
+        statement.risk_milli,
+        statement.created_ms,
+        statement.expires_ms,
+        *(line.line for line in statement.asked_because),
+    )
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in numbers)
+        and isinstance(call.arguments, Mapping)
+    )

@@ -1,0 +1,364 @@
+"""The client: one method per RPC, the daemon's own messages as answers.
+
+Who is asking is the certificate of this device and nothing that is sent. A call that policy denies,
+a human rejects or a limit ends is no error: its stream ends with a `finished` event that says so.
+Raises `StockadeError` and nothing else. Thread-safe, as gRPC channels are.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import uuid_utils.compat
+
+from stockade.approving import sign_answer, verified
+from stockade.connection import Connection, Stream
+from stockade.credentials import (
+    Credentials,
+    certificate_request,
+    load_credentials,
+    now,
+    save_certificate,
+)
+from stockade.endpoint import load_endpoint
+from stockade.errors import BadRequest, CredentialsError, DaemonUnreachable, StockadeError
+from stockade.home import Home
+from stockade.v1 import (
+    approval_pb2,
+    approval_pb2_grpc,
+    call_pb2,
+    daemon_pb2,
+    daemon_pb2_grpc,
+    device_pb2,
+    device_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    secret_pb2,
+    secret_pb2_grpc,
+    tool_pb2,
+    tool_pb2_grpc,
+)
+
+CANCEL_SECONDS = 60.0
+RENEW_SECONDS = 10.0
+
+_log = logging.getLogger("stockade")
+
+
+def new_call_id() -> str:
+    """A UUIDv7: sending a call again under the same id never runs the tool twice."""
+    return str(uuid_utils.compat.uuid7())
+
+
+class Client:
+    """A connection to one daemon as this device."""
+
+    def __init__(self, connection: Connection, credentials: Credentials) -> None:
+        self.credentials = credentials
+        self._connection = connection
+        channel = connection.channel
+        self._approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self._daemon = daemon_pb2_grpc.DaemonServiceStub(channel)
+        self._devices = device_pb2_grpc.DeviceServiceStub(channel)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
+        self._policy = policy_pb2_grpc.PolicyServiceStub(channel)
+        self._secrets = secret_pb2_grpc.SecretServiceStub(channel)
+        self._tools = tool_pb2_grpc.ToolServiceStub(channel)
+
+    @classmethod
+    def open(cls, home: Home | None = None) -> Self:
+        """Connects as the device of `home`; renews its certificate when half its life is over."""
+        home = home or Home.locate()
+        credentials = load_credentials(home.client)
+        moment = now()
+        if credentials.expired(moment):
+            raise _expired(credentials)
+        client = cls(Connection(_address(home, credentials), credentials), credentials)
+        if credentials.renewal_due(moment):
+            client._renew_quietly(home, moment)
+        return client
+
+    def close(self) -> None:
+        """Ends the connection; a call under way that is not detached is cancelled."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Tools and calls
+
+    def list_tools(self) -> tool_pb2.ListToolsResponse:
+        """The tools, and the tool folders that were refused."""
+        return self._connection.ask(self._tools.ListTools, tool_pb2.ListToolsRequest())
+
+    def get_tool(self, name: str) -> tool_pb2.Tool:
+        """One tool with its whole contract."""
+        return self._connection.ask(self._tools.GetTool, tool_pb2.GetToolRequest(name=name)).tool
+
+    def add_tool(self, files: Sequence[tool_pb2.AddToolRequest.File]) -> tool_pb2.AddToolResponse:
+        """Adds or replaces a tool of the operator's own."""
+        return self._connection.ask(self._tools.AddTool, tool_pb2.AddToolRequest(files=files))
+
+    def remove_tool(self, name: str) -> tool_pb2.RemoveToolResponse:
+        """Takes a tool of the operator's own away."""
+        return self._connection.ask(self._tools.RemoveTool, tool_pb2.RemoveToolRequest(name=name))
+
+    def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any] | bytes,
+        *,
+        call_id: str | None = None,
+        detach: bool = False,
+    ) -> Stream[call_pb2.CallEvent]:
+        """Calls a tool and gives the call's life as it happens; bytes are sent as they are."""
+        request = tool_pb2.CallRequest(
+            call_id=call_id or new_call_id(),
+            tool=tool,
+            arguments=arguments if isinstance(arguments, bytes) else _encode(arguments),
+            detach=detach,
+        )
+        return self._connection.follow(self._tools.Call, request)
+
+    def watch_call(self, call_id: str) -> Stream[call_pb2.CallEvent]:
+        """Joins a call by id. Leaving the watch cancels nothing."""
+        return self._connection.follow(
+            self._tools.WatchCall, tool_pb2.WatchCallRequest(call_id=call_id)
+        )
+
+    def cancel_call(
+        self, call_id: str, *, seconds: float = CANCEL_SECONDS
+    ) -> tool_pb2.CancelCallResponse:
+        """Ends a call; returns once it has ended."""
+        request = tool_pb2.CancelCallRequest(call_id=call_id)
+        return self._connection.ask(self._tools.CancelCall, request, seconds=seconds)
+
+    def list_calls(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        states: Sequence[call_pb2.CallState.ValueType] = (),
+    ) -> tool_pb2.ListCallsResponse:
+        """Calls, newest first."""
+        request = tool_pb2.ListCallsRequest(
+            page_size=page_size, page_token=page_token, states=states
+        )
+        return self._connection.ask(self._tools.ListCalls, request)
+
+    # Approvals
+
+    def list_approvals(
+        self, *, settled: bool = False, page_size: int = 0
+    ) -> list[approval_pb2.Approval]:
+        """The pending approvals, or with `settled` all of them."""
+        request = approval_pb2.ListApprovalsRequest(all=settled, page_size=page_size)
+        return list(self._connection.ask(self._approvals.ListApprovals, request).approvals)
+
+    def get_approval(self, approval_id: str) -> approval_pb2.Approval:
+        """One approval. Show people `approving.verified(approval)`."""
+        request = approval_pb2.GetApprovalRequest(approval_id=approval_id)
+        return self._connection.ask(self._approvals.GetApproval, request).approval
+
+    def watch_approvals(self) -> Stream[approval_pb2.ApprovalEvent]:
+        """The pending approvals, then every change."""
+        return self._connection.follow(
+            self._approvals.WatchApprovals, approval_pb2.WatchApprovalsRequest()
+        )
+
+    def answer_approval(
+        self, approval: approval_pb2.Approval, *, approve: bool, reason: str = ""
+    ) -> approval_pb2.AnswerApprovalResponse:
+        """Signs an answer to exactly the statement in `approval`, as it was shown, and sends it."""
+        statement = verified(approval)
+        request = approval_pb2.AnswerApprovalRequest(
+            approval_id=statement.approval_id,
+            approve=approve,
+            reason=reason,
+            signature=sign_answer(self.credentials.key, approval.statement, approve, reason),
+        )
+        return self._connection.ask(self._approvals.AnswerApproval, request)
+
+    # Devices
+
+    def who_am_i(self) -> device_pb2.WhoAmIResponse:
+        """The principal of this connection, as the daemon sees it."""
+        return self._connection.ask(self._devices.WhoAmI, device_pb2.WhoAmIRequest())
+
+    def list_devices(self) -> list[device_pb2.Device]:
+        """The paired devices, revoked ones too."""
+        request = device_pb2.ListDevicesRequest()
+        return list(self._connection.ask(self._devices.ListDevices, request).devices)
+
+    def invite_device(
+        self, name: str, groups: Sequence[str], *, lifetime_seconds: int = 0
+    ) -> Stream[device_pb2.InviteDeviceEvent]:
+        """Opens an invitation; it is closed when the stream is left."""
+        request = device_pb2.InviteDeviceRequest(
+            name=name, groups=groups, lifetime_seconds=lifetime_seconds
+        )
+        return self._connection.follow(self._devices.InviteDevice, request)
+
+    def confirm_pairing(self, invitation_id: str, words: str, *, accept: bool) -> None:
+        """A person's word on the device that waits."""
+        request = device_pb2.ConfirmPairingRequest(
+            invitation_id=invitation_id, accept=accept, words=words
+        )
+        self._connection.ask(self._devices.ConfirmPairing, request)
+
+    def revoke_device(self, device_id: str) -> device_pb2.RevokeDeviceResponse:
+        """Ends a device for good."""
+        request = device_pb2.RevokeDeviceRequest(device_id=device_id)
+        return self._connection.ask(self._devices.RevokeDevice, request)
+
+    def set_device_groups(
+        self, device_id: str, groups: Sequence[str]
+    ) -> device_pb2.SetDeviceGroupsResponse:
+        """Puts a device in exactly these groups."""
+        request = device_pb2.SetDeviceGroupsRequest(device_id=device_id, groups=groups)
+        return self._connection.ask(self._devices.SetDeviceGroups, request)
+
+    def renew_certificate(self, home: Home) -> Credentials:
+        """A new certificate for this device's key, stored in `home`; used from the next `open`."""
+        request = device_pb2.RenewCertificateRequest(
+            certificate_request=certificate_request(self.credentials.key)
+        )
+        answer = self._connection.ask(
+            self._devices.RenewCertificate, request, seconds=RENEW_SECONDS
+        )
+        renewed = self.credentials.renewed(answer.certificate, answer.authority)
+        save_certificate(home.client, renewed)
+        return renewed
+
+    # Policy and secrets
+
+    def get_policy(self, digest: str = "") -> policy_pb2.GetPolicyResponse:
+        """The policy set in force, or an earlier one."""
+        return self._connection.ask(
+            self._policy.GetPolicy, policy_pb2.GetPolicyRequest(digest=digest)
+        )
+
+    def check_policy(
+        self, files: Sequence[policy_pb2.PolicyFile]
+    ) -> policy_pb2.CheckPolicyResponse:
+        """What is wrong with a policy set. Changes nothing."""
+        return self._connection.ask(
+            self._policy.CheckPolicy, policy_pb2.CheckPolicyRequest(files=files)
+        )
+
+    def apply_policy(
+        self, files: Sequence[policy_pb2.PolicyFile]
+    ) -> policy_pb2.ApplyPolicyResponse:
+        """Puts a policy set in force at once, or changes nothing."""
+        return self._connection.ask(
+            self._policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(files=files)
+        )
+
+    def list_policy_versions(self) -> policy_pb2.ListPolicyVersionsResponse:
+        """The sets that were in force, newest first."""
+        return self._connection.ask(
+            self._policy.ListPolicyVersions, policy_pb2.ListPolicyVersionsRequest()
+        )
+
+    def put_secret(self, reference: str, value: bytes) -> secret_pb2.PutSecretResponse:
+        """Stores a new version of a secret. No request gives a value out again."""
+        request = secret_pb2.PutSecretRequest(reference=reference, value=value)
+        return self._connection.ask(self._secrets.PutSecret, request)
+
+    def list_secrets(self) -> secret_pb2.ListSecretsResponse:
+        """Names and metadata."""
+        return self._connection.ask(self._secrets.ListSecrets, secret_pb2.ListSecretsRequest())
+
+    def remove_secret(self, reference: str) -> secret_pb2.RemoveSecretResponse:
+        """Removes all versions."""
+        request = secret_pb2.RemoveSecretRequest(reference=reference)
+        return self._connection.ask(self._secrets.RemoveSecret, request)
+
+    # The ledger and the daemon. None of the ledger's answers needs to be believed: verify them.
+
+    def read_ledger(
+        self, *, call_id: str = "", page_size: int = 0, page_token: str = ""
+    ) -> ledger_pb2.ReadLedgerResponse:
+        """Receipts, newest first, or one call's, oldest first."""
+        request = ledger_pb2.ReadLedgerRequest(
+            call_id=call_id, page_size=page_size, page_token=page_token
+        )
+        return self._connection.ask(self._ledger.ReadLedger, request)
+
+    def follow_ledger(self, after_sequence: int = 0) -> Stream[call_pb2.Receipt]:
+        """New receipts as they become durable."""
+        request = ledger_pb2.FollowLedgerRequest(after_sequence=after_sequence)
+        return self._connection.follow(self._ledger.FollowLedger, request)
+
+    def export_ledger(self) -> Stream[ledger_pb2.ExportLedgerResponse]:
+        """The whole chain as the export's lines."""
+        return self._connection.follow(self._ledger.ExportLedger, ledger_pb2.ExportLedgerRequest())
+
+    def checkpoint_ledger(self) -> bytes:
+        """A checkpoint of the chain as it is now: a C2SP signed note."""
+        request = ledger_pb2.CheckpointLedgerRequest()
+        return self._connection.ask(self._ledger.CheckpointLedger, request).checkpoint
+
+    def ledger_keys(self) -> bytes:
+        """The ledger's public keys. Compare them with a copy obtained otherwise."""
+        request = ledger_pb2.GetLedgerKeysRequest()
+        return self._connection.ask(self._ledger.GetLedgerKeys, request).keys
+
+    def status(self) -> daemon_pb2.GetStatusResponse:
+        """What runs, what works, what does not and how to mend it."""
+        return self._connection.ask(self._daemon.GetStatus, daemon_pb2.GetStatusRequest())
+
+    def _renew_quietly(self, home: Home, moment: datetime) -> None:
+        """The old certificate is still good: that renewing failed must not stop what was asked."""
+        try:
+            self.renew_certificate(home)
+        except StockadeError as error:
+            end = self.credentials.lifetime()[1]
+            days = (end - moment).days
+            _log.warning("the certificate was not renewed (%s); %d days left", error.reason, days)
+
+
+def _address(home: Home, credentials: Credentials) -> str:
+    if credentials.address is not None:
+        return credentials.address
+    endpoint = load_endpoint(home)
+    if endpoint is None:
+        raise DaemonUnreachable(
+            f"no daemon serves {home.data}", fix="start it with `stockade up --detach`"
+        )
+    return endpoint.address
+
+
+def _encode(arguments: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(
+            f"the arguments are not JSON: {error}",
+            reason="ARGUMENTS_INVALID",
+            fix="pass a mapping of strings, numbers, booleans, None, lists and mappings",
+        ) from None
+
+
+def _expired(credentials: Credentials) -> CredentialsError:
+    here = credentials.address is None
+    return CredentialsError(
+        "this device's certificate has run out",
+        reason="CERTIFICATE_EXPIRED",
+        fix="run `stockade up` to have it issued again"
+        if here
+        else "ask for a new invitation and run `stockade pair CODE`",
+    )

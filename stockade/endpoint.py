@@ -1,0 +1,51 @@
+"""Where the daemon of a home listens, as the daemon itself wrote it down, and whether it lives.
+
+A file that a crashed daemon left behind is no daemon: `is_served` asks the lock. Reads only; a file
+that is not what a daemon writes is taken for none.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+
+from stockade.home import Home
+
+_MAX_FILE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A daemon's process and its address, "host:port"."""
+
+    pid: int
+    address: str
+
+
+def load_endpoint(home: Home) -> Endpoint | None:
+    """What the home's endpoint file says, if it says it in the form a daemon does."""
+    try:
+        with home.endpoint.open("rb") as file:
+            fields = json.loads(file.read(_MAX_FILE))
+        pid, address = fields["pid"], fields["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(pid, int) or not isinstance(address, str) or pid <= 1 or not address:
+        return None
+    return Endpoint(pid, address)
+
+
+def is_served(home: Home) -> bool:
+    """A daemon holds the home's lock now."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two who ask do not see each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
