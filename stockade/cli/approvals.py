@@ -1,0 +1,179 @@
+"""`stockade approvals`: what waits for a person's word, and giving it."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stockade.cli import machine
+from stockade.cli.ids import resolve, shortened
+from stockade.cli.options import Json, Yes, examples, group
+from stockade.cli.terminal import UsageError, ask, note, say, table, time_left, when
+
+if TYPE_CHECKING:
+    from stockade.client import Client
+    from stockade.v1 import approval_pb2
+
+app = group(
+    "approvals",
+    "See what waits for a person's word, and give it.",
+    "stockade approvals watch",
+    "stockade approvals show 01988a3c-5d1f",
+    "stockade approvals approve 01988a3c-5d1f",
+    "stockade approvals reject 01988a3c-5d1f --reason 'not on a Friday'",
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="An approval's id, or the beginning of one.")]
+Reason = Annotated[str, typer.Option("--reason", help="Shown to the requester.")]
+Full = Annotated[bool, typer.Option("--full", help="Do not fold long arguments.")]
+
+
+@app.command("list", epilog=examples("stockade approvals list --all --json"))
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Also the settled ones.")] = False,
+    json_: Json = False,
+) -> None:
+    """List the approvals that wait."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        found = client.list_approvals(settled=all_)
+    if json_:
+        for one in found:
+            machine.emit(one)
+        return
+    short = shortened([one.approval_id for one in found])
+    table(
+        ("id", "who", "tool", "tier", "risk", "state"),
+        (_row(one, short[one.approval_id]) for one in found),
+        empty="nothing waits for approval",
+    )
+
+
+@app.command(epilog=examples("stockade approvals show 01988a3c-5d1f --full"))
+def show(id_: Id, full: Full = False, json_: Json = False) -> None:
+    """Show exactly what an approval would approve."""
+    from stockade.cli.answering import show as show_approval
+    from stockade.client import Client
+
+    with Client.open() as client:
+        approval = _find(client, id_)
+    if json_:
+        from stockade.approving import verified
+
+        verified(approval)
+        machine.emit(approval)
+    else:
+        show_approval(approval, whole=full)
+
+
+@app.command(
+    epilog=examples(
+        "stockade approvals approve 01988a3c-5d1f",
+        "stockade approvals approve 01988a3c-5d1f --yes   # in a script",
+    )
+)
+def approve(
+    id_: Id, yes: Yes = False, reason: Reason = "", full: Full = False, json_: Json = False
+) -> int:
+    """Say yes to exactly what is shown."""
+    return _answer(id_, approve=True, yes=yes, reason=reason, full=full, as_json=json_)
+
+
+@app.command(epilog=examples("stockade approvals reject 01988a3c-5d1f --reason 'wrong path'"))
+def reject(
+    id_: Id, yes: Yes = False, reason: Reason = "", full: Full = False, json_: Json = False
+) -> int:
+    """Say no. It ends the call."""
+    return _answer(id_, approve=False, yes=yes, reason=reason, full=full, as_json=json_)
+
+
+@app.command(epilog=examples("stockade approvals watch", "stockade approvals watch --json"))
+def watch(json_: Json = False) -> int:
+    """Show approvals as they come, and answer them.
+
+    On a terminal: a approves, r rejects, s skips, q quits. Otherwise lines: "approve ID",
+    "reject ID [reason]", "quit", about approvals that were shown. With --json it only shows.
+    """
+    from stockade.cli.approvals_watch import watch as run
+    from stockade.client import Client
+
+    with Client.open() as client:
+        return run(client, as_json=json_)
+
+
+def _answer(text: str, *, approve: bool, yes: bool, reason: str, full: bool, as_json: bool) -> int:
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask at",
+            fix="look at it with `stockade approvals show`, then pass --yes",
+        )
+    from stockade.cli.answering import is_pending, show, state_of
+    from stockade.client import Client
+    from stockade.errors import Conflict
+
+    with Client.open() as client:
+        approval = _find(client, text)
+        if not is_pending(approval):
+            raise Conflict(
+                f"the approval is not pending but {state_of(approval)}",
+                reason="APPROVAL_NOT_PENDING",
+                fix="`stockade approvals list` shows what waits",
+            )
+        shown = show(approval, whole=full, file=sys.stderr if as_json else sys.stdout)
+        verb = "Approve" if approve else "Reject"
+        if not yes and not ask(f"{verb} this?"):
+            note("nothing was answered")
+            return 1
+        answer = shown.answer(client, approve=approve, reason=reason)
+    if as_json:
+        machine.emit(answer)
+    else:
+        _say_outcome(approve, answer.approval)
+    return 0
+
+
+def _say_outcome(approve: bool, approval: "approval_pb2.Approval") -> None:
+    from stockade.cli.answering import is_pending
+
+    if not approve:
+        say("rejected; the call has ended")
+    elif is_pending(approval):
+        say("your yes is recorded; policy asks for more before the call runs")
+    else:
+        say("approved")
+
+
+def _row(one: "approval_pb2.Approval", short: str) -> tuple[str, ...]:
+    from stockade.approving import verified
+    from stockade.cli.answering import is_pending, state_of
+    from stockade.errors import ApprovalUnclear
+
+    state = state_of(one)
+    if is_pending(one):
+        state = time_left(one.expires.ToMilliseconds())
+    else:
+        state += f" {when(one.created)}"
+    try:
+        statement = verified(one)
+    except ApprovalUnclear as error:
+        return (short, "-", "-", "-", "-", error.reason)
+    call = statement.call
+    risk = f"{statement.risk_milli / 1000:.3f}"
+    return (short, statement.requester_name, call.tool, call.tier, risk, state)
+
+
+def _find(client: "Client", text: str) -> "approval_pb2.Approval":
+    def known() -> list[str]:
+        pending = [one.approval_id for one in client.list_approvals(page_size=500)]
+        if any(one.startswith(text.strip().lower()) for one in pending):
+            return pending
+        return [one.approval_id for one in client.list_approvals(settled=True, page_size=500)]
+
+    whole = resolve(text, "approval", known)
+    approval = client.get_approval(whole)
+    if approval.approval_id != whole:
+        from stockade.errors import ApprovalUnclear
+
+        raise ApprovalUnclear("the daemon sent another approval than was asked for")
+    return approval

@@ -1,0 +1,208 @@
+"""`stockade devices`: the paired devices, inviting another, ending one."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stockade.cli import machine
+from stockade.cli.options import Json, Yes, examples, group
+from stockade.cli.terminal import ask, note, say, table, when
+from stockade.errors import BadRequest, NotFound, PairingFailed
+
+if TYPE_CHECKING:
+    from stockade.client import Client
+    from stockade.connection import Stream
+    from stockade.v1 import device_pb2
+
+app = group(
+    "devices",
+    "List, invite and revoke devices.",
+    "stockade devices invite --name phone --group approvers",
+    "stockade devices groups phone approvers auditors",
+    "stockade devices revoke phone",
+)
+
+Which = Annotated[
+    str, typer.Argument(metavar="DEVICE", help="A device's name, id, or the beginning of its id.")
+]
+
+
+@app.command("list", epilog=examples("stockade devices list --json"))
+def list_(json_: Json = False) -> None:
+    """List the devices."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        found = client.list_devices()
+    if json_:
+        for one in found:
+            machine.emit(one)
+        return
+    table(
+        ("device", "name", "status", "certificate until", "groups"),
+        (
+            (one.device_id, one.name, one.status, when(one.certificate_expires),
+             ", ".join(one.groups))
+            for one in found
+        ),
+        empty="no devices",
+    )  # fmt: skip
+
+
+@app.command(
+    epilog=examples(
+        "stockade devices invite --name phone --group approvers",
+        "stockade devices invite --name ci --group callers --json   # then `devices confirm`",
+    )
+)
+def invite(
+    name: Annotated[str, typer.Option("--name", help="What to call the device.")],
+    group: Annotated[list[str], typer.Option("--group", "-g", help="A group it will be in.")],
+    lifetime: Annotated[
+        int, typer.Option("--lifetime", min=30, max=3600, help="Seconds the code lives.")
+    ] = 600,
+    json_: Json = False,
+) -> int:
+    """Make a one-time pairing code, wait for the device, and ask whether it is the right one.
+
+    Leaving this command closes the invitation.
+    """
+    from stockade.client import Client
+
+    with (
+        Client.open() as client,
+        client.invite_device(name, group, lifetime_seconds=lifetime) as events,
+    ):
+        return _show_json(events) if json_ else _accompany(client, events)
+
+
+@app.command(epilog=examples("stockade devices confirm 5f0c2d9a11e0b7c4 --words 'oak-...'"))
+def confirm(
+    invitation: Annotated[str, typer.Argument(metavar="INVITATION", help="Its id.")],
+    words: Annotated[str, typer.Option("--words", help="The words the device shows.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    json_: Json = False,
+) -> None:
+    """Say yes to the device that waits, by the words on its screen."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        client.confirm_pairing(invitation, words.strip(), accept=not reject)
+    if json_:
+        machine.emit({"invitation_id": invitation, "accepted": not reject})
+    else:
+        say("refused" if reject else "confirmed")
+
+
+@app.command(epilog=examples("stockade devices revoke phone"))
+def revoke(device: Which, yes: Yes = False, json_: Json = False) -> int:
+    """End a device for good: its streams are cut and its certificates never accepted again."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        found = _find(client, device)
+        question = f"Revoke {found.name} ({found.device_id})?"
+        if not yes and sys.stdin.isatty() and not ask(question):
+            note("nothing was done")
+            return 1
+        answer = client.revoke_device(found.device_id)
+    if json_:
+        machine.emit({"device_id": found.device_id, **machine.plain(answer)})
+    else:
+        say(f"revoked {found.name} ({found.device_id})")
+    return 0
+
+
+@app.command(epilog=examples("stockade devices groups phone approvers auditors"))
+def groups(
+    device: Which,
+    names: Annotated[list[str], typer.Argument(metavar="GROUP...", help="All it will be in.")],
+    json_: Json = False,
+) -> None:
+    """Put a device in exactly these groups."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        answer = client.set_device_groups(_find(client, device).device_id, names)
+    if json_:
+        machine.emit(answer)
+    else:
+        say(f"{answer.device.name} is in {', '.join(answer.device.groups) or 'no group'}")
+
+
+def _show_json(events: "Stream[device_pb2.InviteDeviceEvent]") -> int:
+    status = 1
+    for event in events:
+        machine.emit(event)
+        if event.HasField("closed"):
+            status = 0 if event.closed.reason == "PAIRED" else 1
+    return status
+
+
+def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]") -> int:
+    invitation = ""
+    for event in events:
+        if event.HasField("opened"):
+            invitation = event.opened.invitation_id
+            until = when(event.opened.expires)
+            say(f"On the new device run `stockade pair CODE` before {until}, with this code:")
+            say(event.opened.pairing_code)
+            note("waiting for the device (Ctrl-C closes the invitation)")
+        elif event.HasField("waiting"):
+            _judge(client, invitation, event.waiting)
+        elif event.HasField("closed"):
+            return _closed(event.closed)
+    raise PairingFailed(
+        "the daemon ended the invitation without a word",
+        reason="STREAM_CUT",
+        fix="`stockade devices list` shows whether the device was paired",
+    )
+
+
+def _judge(
+    client: "Client", invitation: str, waiting: "device_pb2.InviteDeviceEvent.Waiting"
+) -> None:
+    say(f"A device at {waiting.source} knows the code, for {waiting.name}. It shows:")
+    say(f"  {waiting.words}")
+    if not sys.stdin.isatty():
+        note(f"fix: stockade devices confirm {invitation} --words '...'")
+        return
+    accept = ask("Does the new device show exactly these words?")
+    client.confirm_pairing(invitation, waiting.words, accept=accept)
+
+
+def _closed(closed: "device_pb2.InviteDeviceEvent.Closed") -> int:
+    if closed.reason == "PAIRED":
+        say(f"paired {closed.device.name} ({closed.device.device_id})")
+        return 0
+    raise PairingFailed(
+        {
+            "REFUSED": "the pairing was refused; nothing was changed",
+            "EXPIRED": "the code has run out; nothing was changed",
+            "BAD_PROOF": "somebody tried this invitation without knowing the code",
+        }.get(closed.reason, "the invitation is closed"),
+        reason=f"PAIRING_{closed.reason}",
+        fix="invite again; hand the code over by a channel you trust",
+    )
+
+
+def _find(client: "Client", text: str) -> "device_pb2.Device":
+    devices = client.list_devices()
+    exact = [one for one in devices if one.device_id == text]
+    active = [one for one in devices if one.name == text and one.status == "active"]
+    begin = [one for one in devices if one.device_id.startswith(text)]
+    for found in (exact, active, begin):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadRequest(
+                f"{len(found)} devices fit {text!r}",
+                reason="AMBIGUOUS_ID",
+                fix="use an id of `stockade devices list`",
+            )
+    raise NotFound(
+        f"no device fits {text!r}",
+        reason="UNKNOWN_DEVICE",
+        fix="`stockade devices list` shows them",
+    )

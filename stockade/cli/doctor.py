@@ -1,0 +1,132 @@
+"""`stockade doctor`: what is wrong here, with its fix; as far as possible without a daemon."""
+
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stockade.cli import machine
+from stockade.cli.options import Json, examples
+from stockade.cli.terminal import say
+from stockade.endpoint import is_served
+from stockade.errors import StockadeError
+from stockade.home import Home
+
+if TYPE_CHECKING:
+    from stockade.v1 import daemon_pb2
+
+EXAMPLES = examples("stockade doctor", "stockade doctor --json")
+
+_PROGRAMS = (
+    ("bwrap", "apt install bubblewrap"),
+    ("python3", "apt install python3"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    message: str
+    fix: str = ""
+
+
+def doctor(json_: Json = False) -> int:
+    """Look for what is wrong and say how to mend it. Exit status 1 when something is."""
+    home = Home.locate()
+    findings = [*_folders(home), *_device(home), *_programs(), *_daemon(home)]
+    for finding in findings:
+        if json_:
+            machine.emit(
+                {
+                    "what": finding.what,
+                    "ok": finding.ok,
+                    "message": finding.message,
+                    "fix": finding.fix,
+                }
+            )
+            continue
+        say(f"{'ok  ' if finding.ok else 'BAD '} {finding.what}: {finding.message}")
+        if finding.fix and not finding.ok:
+            say(f"     fix: {finding.fix}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _folders(home: Home) -> Iterator[Finding]:
+    for what, path in (("home", home.config), ("data", home.data)):
+        if not path.is_dir():
+            yield Finding(what, False, f"{path} does not exist", "run `stockade up`")
+            continue
+        status = path.stat()
+        open_to = stat.S_IMODE(status.st_mode) & 0o022
+        yield Finding(
+            what,
+            not open_to,
+            f"{path} can be written by others" if open_to else str(path),
+            f"chmod go-w {path}",
+        )
+
+
+def _device(home: Home) -> Iterator[Finding]:
+    from stockade.credentials import load_credentials, now
+
+    try:
+        credentials = load_credentials(home.client)
+        end = credentials.lifetime()[1]
+        expired = credentials.expired(now())
+    except StockadeError as error:
+        yield Finding("device", False, error.message, error.fix)
+        return
+    text = f"{credentials.name} ({credentials.device_id}), certificate until {end:%Y-%m-%d %H:%M}Z"
+    fix = "run `stockade up`" if credentials.address is None else "pair this device again"
+    yield Finding("device", not expired, text, fix)
+
+
+def _programs() -> Iterator[Finding]:
+    for name, fix in _PROGRAMS:
+        # Tools run in sandboxes whose /usr is the host's: what is elsewhere does not count.
+        found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+        yield Finding(name, found is not None, found or "is not installed", fix)
+
+
+def _daemon(home: Home) -> Iterator[Finding]:
+    from stockade.client import Client
+
+    try:
+        with Client.open(home) as client:
+            answer = client.status()
+    except StockadeError as error:
+        here = "" if is_served(home) else " (no daemon holds this home)"
+        yield Finding("daemon", False, f"{error.reason}: {error.message}{here}", error.fix)
+        return
+    yield Finding("daemon", True, f"{answer.version} at {answer.address}")
+    yield from _reported(answer)
+
+
+def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
+    ledger_ok = answer.ledger_state == "ok"
+    yield Finding(
+        "ledger",
+        ledger_ok,
+        f"entry {answer.ledger_sequence}" if ledger_ok else answer.ledger_state,
+        f"free space in, or mend, {answer.data_directory}; until then nothing runs",
+    )
+    vault = answer.vault
+    yield Finding(
+        "vault", vault.available, vault.root if vault.available else vault.reason, vault.fix
+    )
+    if answer.refused_tools:
+        yield Finding(
+            "tools", False, f"{answer.refused_tools} folders refused", "see `stockade tools list`"
+        )
+    for tier in answer.tiers:
+        if tier.works:
+            yield Finding(f"tier {tier.name}", True, "works")
+        for missing in tier.missing:
+            what = f"tier {tier.name}"
+            yield Finding(what, False, f"{missing.primitive}: {missing.reason}", missing.fix)
+        if not tier.works and not tier.missing:
+            yield Finding(f"tier {tier.name}", False, "does not work", "see the daemon's log")

@@ -1,0 +1,222 @@
+"""`stockade ledger`: the receipts, and verifying them without trusting the daemon.
+
+The only module here that imports the package `ledger`. `verify` talks to nobody: the export, the
+keys and the checkpoint are files.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stockade.cli import machine
+from stockade.cli.ids import WHOLE, resolve
+from stockade.cli.options import Json, examples, group
+from stockade.cli.terminal import UsageError, note, say, when
+from stockade.errors import NotFound, StockadeError
+
+if TYPE_CHECKING:
+    from stockade.client import Client
+    from stockade.v1 import call_pb2
+
+MAX_KEYS = 64 * 1024
+
+app = group(
+    "ledger",
+    "Read, export and verify the receipts.",
+    "stockade ledger tail -f",
+    "stockade ledger export ledger.jsonl",
+    "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint checkpoint.txt",
+)
+
+
+@app.command(epilog=examples("stockade ledger tail -n 100", "stockade ledger tail -f --json"))
+def tail(
+    count: Annotated[int, typer.Option("-n", min=1, max=500, help="How many.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="And new ones.")] = False,
+    json_: Json = False,
+) -> None:
+    """Show the last receipts, oldest first."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        receipts = list(client.read_ledger(page_size=count).receipts)[::-1]
+        for receipt in receipts:
+            _show(receipt, json_)
+        if follow:
+            last = receipts[-1].sequence if receipts else 0
+            for receipt in client.follow_ledger(last):
+                _show(receipt, json_)
+
+
+@app.command(epilog=examples("stockade ledger show 01988a3c-5d1f"))
+def show(
+    call_id: Annotated[str, typer.Argument(metavar="CALL", help="A call's id, or its beginning.")],
+    json_: Json = False,
+) -> None:
+    """Show the receipts of one call, in order."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        whole = _whole(client, call_id)
+        receipts = _all(client, whole)
+    if not receipts:
+        raise NotFound(
+            f"the ledger has no receipt of call {whole}",
+            reason="UNKNOWN_CALL",
+            fix="`stockade calls list` shows the calls",
+        )
+    for receipt in receipts:
+        _show(receipt, json_)
+        if not json_:
+            _show_body(receipt)
+
+
+@app.command(epilog=examples("stockade ledger checkpoint > checkpoint.txt"))
+def checkpoint() -> None:
+    """Print a checkpoint of the chain as it is now. Keep it away from the daemon's machine."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        note_bytes = client.checkpoint_ledger()
+    sys.stdout.buffer.write(note_bytes)
+    sys.stdout.flush()
+
+
+@app.command(epilog=examples("stockade ledger keys > ledger.pub"))
+def keys() -> None:
+    """Print the ledger's public keys, to compare with a copy obtained otherwise."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        text = client.ledger_keys()
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+
+
+@app.command(epilog=examples("stockade ledger export ledger.jsonl"))
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written whole, or not at all.")],
+    json_: Json = False,
+) -> None:
+    """Write the whole chain to a file."""
+    from stockade.client import Client
+
+    part = file.with_name(file.name + ".part")
+    size = 0
+    try:
+        with Client.open() as client, part.open("wb") as out:
+            for chunk in client.export_ledger():
+                size += out.write(chunk.lines)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    if json_:
+        machine.emit({"file": str(file), "bytes": size})
+    else:
+        say(f"{file}: {size} bytes")
+
+
+@app.command(
+    epilog=examples(
+        "stockade ledger verify ledger.jsonl --key ledger.pub",
+        "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint checkpoint.txt",
+    )
+)
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="From `stockade ledger export`.")],
+    key: Annotated[Path, typer.Option("--key", help="The ledger's public keys.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="One obtained elsewhere than the export.")
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Verify an export offline; names the first bad entry. Exit status 1 when there is one."""
+    from ledger.checkpoint import parse_checkpoint
+    from ledger.errors import BadEntry, LedgerError
+    from ledger.export import read_lines
+    from ledger.keys import parse_public
+    from ledger.verify import verify as run
+
+    try:
+        public = parse_public(_small(key))
+        vouched = None if checkpoint is None else parse_checkpoint(_small(checkpoint), public)
+        with file.open("rb") as lines:
+            verified = run(read_lines(lines), public, vouched)
+    except BadEntry as bad:
+        if json_:
+            machine.emit(
+                {"ok": False, "line": bad.line, "sequence": bad.sequence, "reason": bad.code,
+                 "message": bad.message}
+            )  # fmt: skip
+        message = f"line {bad.line}, entry {bad.sequence}: {bad.message}"
+        raise StockadeError(message, reason=bad.code, fix=bad.fix) from None
+    except LedgerError as error:
+        raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
+    covered = verified.covered if vouched is not None else None
+    if json_:
+        machine.emit(
+            {"ok": True, "chain": public.chain, "entries": verified.count, "covered": covered,
+             "root": verified.root.hex()}
+        )  # fmt: skip
+        return 0
+    say(f"{verified.count} entries of chain {public.chain}: whole, in order, signed")
+    if covered is None:
+        note("without a checkpoint from elsewhere, a cut-off end cannot be seen")
+    else:
+        say(f"the checkpoint vouches for the first {covered}")
+    return 0
+
+
+def _small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_KEYS + 1)
+    if len(data) > MAX_KEYS:
+        raise UsageError(f"{path} is too large to be keys or a checkpoint", fix="name the file")
+    return data
+
+
+def _whole(client: "Client", text: str) -> str:
+    if len(text) >= WHOLE:
+        return text
+    return resolve(
+        text, "call", lambda: (one.call_id for one in client.list_calls(page_size=500).calls)
+    )
+
+
+def _all(client: "Client", call_id: str) -> "list[call_pb2.Receipt]":
+    receipts: list[call_pb2.Receipt] = []
+    token = ""
+    while True:
+        page = client.read_ledger(call_id=call_id, page_token=token)
+        receipts += page.receipts
+        token = page.next_page_token
+        if not token:
+            return receipts
+
+
+def _show(receipt: "call_pb2.Receipt", as_json: bool) -> None:
+    if as_json:
+        machine.emit(receipt)
+        return
+    body = _body(receipt)
+    about = " ".join(str(body[key]) for key in ("tool", "state", "reason") if body.get(key))
+    say(f"{receipt.sequence:>7}  {when(receipt.time):<16}  {receipt.kind:<22}  {about}".rstrip())
+
+
+def _show_body(receipt: "call_pb2.Receipt") -> None:
+    for name, value in _body(receipt).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        say(f"           {name}: {text}")
+
+
+def _body(receipt: "call_pb2.Receipt") -> dict[str, Any]:
+    """What the signed bytes say, without the header that the first line shows."""
+    try:
+        fields = json.loads(receipt.canonical)
+    except (ValueError, RecursionError):
+        return {"canonical": "is not JSON"}
+    body = fields.get("body", fields) if isinstance(fields, dict) else None
+    return body if isinstance(body, dict) else {"canonical": "is not an object"}

@@ -1,0 +1,103 @@
+"""The console script `stockade`: wires the groups; turns errors into two lines and a status.
+
+No traceback reaches the user for anything foreseen. Modules of commands are imported at once and
+are light; gRPC and rich are imported inside the commands that need them.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from stockade.cli import (
+    approvals,
+    call,
+    calls,
+    devices,
+    doctor,
+    ledger,
+    pair,
+    policy,
+    secrets,
+    status,
+    tools,
+    up,
+)
+from stockade.cli.terminal import UsageError, note, report
+from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 20
+
+app = typer.Typer(
+    name="stockade",
+    help="Put a daemon between AI agents and the tools they call.",
+    epilog="\b\nStart here:\n  stockade up --detach\n  stockade tools list\n  stockade doctor",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up", epilog=up.UP_EXAMPLES)(up.up)
+app.command("down", epilog=up.DOWN_EXAMPLES)(up.down)
+app.command("status", epilog=status.STATUS_EXAMPLES)(status.status)
+app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("call", epilog=call.EXAMPLES)(call.call)
+app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
+for group in (tools, calls, approvals, policy, secrets, devices, ledger):
+    app.add_typer(group.app)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command; its exit status."""
+    try:
+        return _invoke(list(arguments) or ["--help"])
+    except UsageError as error:
+        report(error)
+        return EXIT_USAGE
+    except (DaemonUnreachable, CredentialsError) as error:
+        # Without good credentials no daemon is in reach either.
+        report(error)
+        return EXIT_UNREACHABLE
+    except StockadeError as error:
+        report(error)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        report(StockadeError(f"{where}{error.strerror or error}", reason="FILE_ERROR"))
+        return EXIT_ERROR
+
+
+def _invoke(arguments: list[str]) -> int:
+    if any(not _is_text(argument) for argument in arguments):
+        raise UsageError("an argument is not UTF-8 text", fix="pass bytes with k=@FILE")
+    try:
+        code = app(args=arguments, prog_name="stockade", standalone_mode=False)
+    except typer.Abort:
+        note("aborted: nothing was done")
+        return EXIT_ERROR
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "stockade"
+        message = error.format_message().replace("\n", " ")
+        raise UsageError(message, fix=f"see `{path} --help`") from None
+    return code if isinstance(code, int) else 0
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""`stockade status` and `stockade whoami`."""
+
+from typing import TYPE_CHECKING
+
+from stockade.cli import machine
+from stockade.cli.options import Json, examples
+from stockade.cli.terminal import say, when
+
+if TYPE_CHECKING:
+    from stockade.v1 import daemon_pb2
+
+STATUS_EXAMPLES = examples("stockade status", "stockade status --json")
+WHOAMI_EXAMPLES = examples("stockade whoami --json")
+
+
+def status(json_: Json = False) -> None:
+    """Show what the daemon does and what works on its machine."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        answer = client.status()
+    if json_:
+        machine.emit(answer)
+        return
+    for label, text in _lines(answer):
+        say(f"{label:<11}{text}")
+
+
+def whoami(json_: Json = False) -> None:
+    """Show who the daemon takes this device for."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        answer = client.who_am_i()
+    if json_:
+        machine.emit(answer)
+        return
+    device = answer.device
+    say(f"{device.name} ({answer.principal})")
+    say(f"{'groups':<13}{', '.join(device.groups) or 'none'}")
+    say(f"{'certificate':<13}good until {when(device.certificate_expires)}")
+
+
+def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
+    refused = f", {answer.refused_tools} refused" if answer.refused_tools else ""
+    ledger = f"entry {answer.ledger_sequence} of chain {answer.ledger_chain}"
+    if answer.ledger_state != "ok":
+        ledger = f"NOT WORKING: {answer.ledger_state}"
+    lines = [
+        ("daemon", f"{answer.version} at {answer.address}, since {when(answer.started)}"),
+        ("data", answer.data_directory),
+        ("policy", answer.policy_digest),
+        ("tools", f"{answer.tools}{refused}"),
+        ("calls", f"{answer.running_calls} running, {answer.pending_approvals} wait for approval"),
+        ("ledger", ledger),
+        ("vault", f"{answer.vault.root}: {_vault(answer.vault)}"),
+    ]
+    for tier in answer.tiers:
+        missing = ", ".join(one.primitive for one in tier.missing)
+        works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
+        lines.append((f"tier {tier.name}"[:30] + " ", works))
+    return lines
+
+
+def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:
+    return "open" if vault.available else f"not available ({vault.reason})"

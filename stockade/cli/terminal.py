@@ -1,0 +1,128 @@
+"""What people read: plain lines, tables that fit 80 columns, errors with their fix, questions.
+
+Everything printed here has been through `visible`. Results go to standard output, everything else
+to standard error. Colour only on a terminal and never with NO_COLOR. Rich is loaded when needed.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from stockade.cli.visible import visible
+from stockade.errors import StockadeError
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+    from rich.console import Console
+
+WIDTH = 80
+
+
+class UsageError(StockadeError):
+    """The command line asks for something that cannot be asked for; exit status 2."""
+
+    default_reason = "USAGE"
+
+
+def say(text: str = "") -> None:
+    """A line of result."""
+    print(visible(text), flush=True)
+
+
+def note(text: str = "") -> None:
+    """A line about what happens, on standard error."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def report(error: StockadeError) -> None:
+    """An error, in the one form all have."""
+    note(f"error: {error.reason}: {error.message}")
+    if error.fix:
+        note(f"fix: {error.fix}")
+
+
+def console(file: TextIO | None = None) -> "Console":
+    """A rich console that never interprets what it prints."""
+    from rich.console import Console
+
+    stream = file or sys.stdout
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Rows under headings; the last column takes what room is left. Nothing is cut off."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    if not rows:
+        note(empty)
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(visible(cell)) for cell in row))
+    console().print(shown)
+
+
+def ask(question: str) -> bool:
+    """Yes or no, from a person at a terminal; anything but a plain yes is no."""
+    # What was typed before the question was shown is no answer to it.
+    flush_typed_ahead()
+    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    return answer.strip().lower() in ("y", "yes")
+
+
+def flush_typed_ahead() -> None:
+    """Forgets keys pressed before now."""
+    import termios
+
+    if sys.stdin.isatty():
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def when(stamp: "Timestamp") -> str:
+    """A time of day here, with its date unless that is today."""
+    if not stamp.ByteSize():
+        return "-"
+    return local_time(stamp.ToMilliseconds())
+
+
+def local_time(milliseconds: int) -> str:
+    """The same from milliseconds since 1970; a time no calendar has is shown as its number."""
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms since 1970"
+    today = moment.date() == datetime.now(UTC).astimezone().date()
+    return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
+def time_left(until_ms: int) -> str:
+    """How long until then, in words."""
+    seconds = int(until_ms / 1000 - datetime.now(UTC).timestamp())
+    if seconds <= 0:
+        return "no time left"
+    if seconds < 120:
+        return f"{seconds} s left"
+    if seconds < 2 * 3600:
+        return f"{seconds // 60} min left"
+    return f"{seconds // 3600} h left"
+
+
+def size(count: int) -> str:
+    """A number of bytes, in words."""
+    if count < 1024:
+        return f"{count} B"
+    if count < 1024 * 1024:
+        return f"{count / 1024:.1f} KiB"
+    return f"{count / 1024 / 1024:.1f} MiB"

@@ -1,0 +1,357 @@
+"""`stockade up` and `stockade down`: the daemon of this home.
+
+The only module of the client that starts a process, and the only one it starts is the `stockaded`
+that was installed beside it. `up` sees to the pairing of this device first: the key is made here,
+and the daemon's `init` signs it because it is run by the same user. Raises `StockadeError`.
+"""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from stockade.cli import machine
+from stockade.cli.options import Json, examples
+from stockade.cli.terminal import UsageError, say
+from stockade.endpoint import Endpoint, is_served, load_endpoint
+from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
+from stockade.files import make_private_folder, write_whole
+from stockade.home import Home
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+INIT_SECONDS = 120.0
+
+UP_EXAMPLES = examples(
+    "stockade up                         # in the foreground, until Ctrl-C",
+    "stockade up --detach",
+    "stockade up --detach --vault-root file   # where there is no keychain",
+)
+DOWN_EXAMPLES = examples("stockade down")
+
+_ERROR = re.compile(r"stockaded: ([A-Z][A-Z0-9_]*): (.*)")
+_VAULT_ROOTS = ("keychain", "file")
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running.")] = False,
+    vault_root: Annotated[
+        str | None,
+        typer.Option("--vault-root", metavar="keychain|file", help="Where the root key is kept."),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Start the daemon of this home; the first time, set it up and pair this device.
+
+    A daemon that already serves is left alone.
+    """
+    if vault_root is not None and vault_root not in _VAULT_ROOTS:
+        raise UsageError(f"no vault root {vault_root!r}", fix="--vault-root keychain or file")
+    home = Home.locate()
+    program = _program()
+    if is_served(home):
+        return _say_serving(home, _endpoint(home), "already serves", json_)
+    _refuse_foreign(home)
+    _prepare(home, program, vault_root)
+    if not detach:
+        sys.stdout.flush()
+        os.execve(program, [str(program), "serve"], _environment(home))  # noqa: S606
+    _start(home, program)
+    return _say_serving(home, _endpoint(home), "serves", json_)
+
+
+def down(json_: Json = False) -> int:
+    """Stop the daemon of this home and wait until it is gone."""
+    home = Home.locate()
+    endpoint = load_endpoint(home)
+    stopped = is_served(home)
+    if stopped:
+        _stop(home, endpoint)
+    if json_:
+        machine.emit({"stopped": stopped})
+    else:
+        say("stopped" if stopped else f"no daemon serves {home.data}")
+    return 0
+
+
+def _program() -> Path:
+    """`stockaded` of this installation, never one that PATH happens to find first."""
+    beside = Path(sys.executable).parent / "stockaded"
+    if beside.is_file():
+        return beside
+    if found := shutil.which("stockaded"):
+        return Path(found)
+    raise StockadeError(
+        f"stockaded is not installed beside {sys.executable}",
+        reason="DAEMON_NOT_INSTALLED",
+        fix="install stockade again, with its console scripts",
+    )
+
+
+def _environment(home: Home) -> dict[str, str]:
+    """Ours; only the home must mean the same wherever the daemon stands."""
+    environment = dict(os.environ)
+    if environment.get("STOCKADE_HOME"):
+        environment["STOCKADE_HOME"] = str(home.config)
+    return environment
+
+
+def _refuse_foreign(home: Home) -> None:
+    from stockade.credentials import PROFILE
+
+    try:
+        profile = json.loads((home.client / PROFILE).read_bytes())
+        address = profile["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if address is not None:
+        raise CredentialsError(
+            f"this home is paired with the daemon at {address}",
+            reason="PAIRED_ELSEWHERE",
+            fix="set STOCKADE_HOME to another directory for a daemon of your own",
+        )
+
+
+def _prepare(home: Home, program: Path, vault_root: str | None) -> None:
+    """Has the daemon create what is missing, and this device's certificate issued if need be."""
+    from stockade.credentials import (
+        Credentials,
+        certificate_request,
+        checked,
+        ensure_key,
+        save_credentials,
+    )
+
+    if _is_prepared(home):
+        return
+    key = ensure_key(home.client)
+    with TemporaryDirectory(dir=home.client, prefix=".init-") as folder:
+        request, certificate, authority = (
+            Path(folder) / name for name in ("request.pem", "certificate.pem", "authority.pem")
+        )
+        write_whole(request, certificate_request(key))
+        told = _init(
+            home,
+            program,
+            ["--certificate-request", str(request)]
+            + ["--certificate-out", str(certificate), "--authority-out", str(authority)]
+            + ["--device-name", _device_name()]
+            + (["--vault-root", vault_root] if vault_root else []),
+        )
+        issued = Credentials(
+            device_id=str(told.get("device_id", "")),
+            name=_device_name(),
+            address=None,
+            key=key,
+            certificate=certificate.read_bytes(),
+            authority=authority.read_bytes(),
+        )
+    save_credentials(home.client, checked(issued))
+
+
+def _is_prepared(home: Home) -> bool:
+    from stockade.credentials import load_credentials, now
+
+    if not home.config_file.exists() or not home.data.is_dir():
+        return False
+    try:
+        return not load_credentials(home.client).expired(now())
+    except CredentialsError as error:
+        if error.reason in ("KEY_READABLE", "KEY_FOREIGN"):
+            raise
+        return False
+
+
+def _init(home: Home, program: Path, options: list[str]) -> dict[str, object]:
+    done = subprocess.run(  # noqa: S603 - our own program, no shell
+        [program, "init", *options],
+        env=_environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=INIT_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise _relayed(done.stderr.decode(errors="replace"), done.returncode)
+    try:
+        told = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        told = None
+    if not isinstance(told, dict):
+        raise StockadeError("stockaded init answered nonsense", reason="INIT_FAILED")
+    return told
+
+
+def _start(home: Home, program: Path) -> None:
+    """Starts it in a session of its own, and returns when it serves."""
+    make_private_folder(home.data)
+    log = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    before = os.fstat(log).st_size
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            [program, "serve", "--ready-fd", str(writing)],
+            env=_environment(home),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[writing],
+            start_new_session=True,
+        )
+        os.close(writing)
+        with _spinner("starting the daemon"):
+            ready = _await_ready(reading)
+    finally:
+        os.close(log)
+        os.close(reading)
+    if ready:
+        # It outlives this process, which therefore never reaps it.
+        process.returncode = 0
+        return
+    _give_up(process)
+    with home.log.open("rb") as text:
+        text.seek(before)
+        said = text.read(1024 * 1024).decode(errors="replace")
+    raise _relayed(said, process.returncode, log=home.log)
+
+
+def _await_ready(reading: int) -> bool:
+    """The daemon wrote its word; false when it closed the pipe, or took too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    said = b""
+    while b"\n" not in said:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([reading], [], [], left)[0]:
+            return False
+        data = os.read(reading, 64)
+        if not data:
+            return False
+        said += data
+    return said.startswith(b"ready\n")
+
+
+def _give_up(process: "subprocess.Popen[bytes]") -> None:
+    for stop in (process.terminate, process.kill):
+        try:
+            process.wait(5)
+            return
+        except subprocess.TimeoutExpired:
+            stop()
+    process.wait()
+
+
+def _relayed(said: str, status: int, log: Path | None = None) -> StockadeError:
+    """The daemon's own error, found in what it printed."""
+    kind = UsageError if status == 2 else StockadeError
+    found = list(_ERROR.finditer(said))
+    if found:
+        last = found[-1]
+        fix = re.search(r"^fix: (.*)$", said[last.end() :], re.MULTILINE)
+        return kind(last[2], reason=last[1], fix=fix[1] if fix else "")
+    lines = [line for line in said.splitlines() if line.strip()]
+    return kind(
+        f"the daemon ended with status {status}" + (f": {lines[-1].strip()}" if lines else ""),
+        reason="START_FAILED",
+        fix=f"see {log}" if log else "run `stockade doctor`",
+    )
+
+
+def _stop(home: Home, endpoint: Endpoint | None) -> None:
+    if endpoint is None:
+        raise DaemonUnreachable(
+            "a daemon holds the lock of this home but does not serve yet",
+            reason="DAEMON_STARTING",
+            fix="try again in a moment",
+        )
+    try:
+        # From here on the number cannot come to mean another process.
+        handle = os.pidfd_open(endpoint.pid)
+    except ProcessLookupError:
+        handle = -1
+    if handle < 0 or not _has_open(endpoint.pid, home.lock):
+        raise StockadeError(
+            f"process {endpoint.pid} of {home.endpoint} is not the daemon that holds the lock",
+            reason="DAEMON_UNKNOWN",
+            fix=f"find the process that has {home.lock} open and end it",
+        )
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        with _spinner("stopping the daemon"):
+            gone = bool(select.select([handle], [], [], STOP_SECONDS)[0])
+    finally:
+        os.close(handle)
+    if not gone:
+        raise StockadeError(
+            f"the daemon (process {endpoint.pid}) has not stopped in {STOP_SECONDS:.0f} s",
+            reason="DAEMON_STUCK",
+            fix=f"see {home.log}; as a last resort: kill -KILL {endpoint.pid}",
+        )
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """The process has this very file open: a recycled number does not."""
+    try:
+        wanted = path.stat()
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                status = entry.stat()
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def _endpoint(home: Home) -> Endpoint:
+    """Where it listens; a daemon that has just taken the lock writes it a moment later."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if endpoint := load_endpoint(home):
+            return endpoint
+        time.sleep(0.05)
+    raise DaemonUnreachable(
+        "a daemon holds the lock of this home but does not serve", fix=f"see {home.log}"
+    )
+
+
+def _say_serving(home: Home, endpoint: Endpoint, verb: str, as_json: bool) -> int:
+    if as_json:
+        machine.emit(
+            {"address": endpoint.address, "pid": endpoint.pid, "started": verb == "serves"}
+        )
+        return 0
+    say(f"the daemon {verb} at {endpoint.address} (process {endpoint.pid})")
+    if verb == "serves":
+        say(f"  home  {home.config}")
+        say(f"  log   {home.log}")
+        say("next: stockade status · stockade tools list · stockade approvals watch")
+    return 0
+
+
+def _device_name() -> str:
+    """The host's name in the letters of a device's name."""
+    name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower().split(".")[0]).strip("-")
+    return name[:48] or "local"
+
+
+def _spinner(text: str) -> AbstractContextManager[object]:
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from stockade.cli.terminal import console
+
+    return console(sys.stderr).status(text)
