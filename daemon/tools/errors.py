@@ -39,6 +39,7 @@ class Reason(StrEnum):
     SNAPSHOT_FAILED = "SNAPSHOT_FAILED"
     SNAPSHOT_MISSING = "SNAPSHOT_MISSING"
     SNAPSHOT_CHANGED = "SNAPSHOT_CHANGED"
+    INSTALL_FAILED = "INSTALL_FAILED"
     TOOL_SHADOWS_BUILTIN = "TOOL_SHADOWS_BUILTIN"
     ARGUMENTS_TOO_LARGE = "ARGUMENTS_TOO_LARGE"
     ARGUMENTS_MALFORMED = "ARGUMENTS_MALFORMED"
@@ -84,8 +85,12 @@ class SnapshotError(ToolError):
     """The content-addressed store cannot write, find or vouch for a tool's files."""
 
 
+class InstallError(ToolError):
+    """The operator's folder of tools cannot be changed."""
+
+
 class ShadowError(ToolError):
-    """An operator's tool carries the name of a builtin."""
+    """An operator's tool carries, or a removal names, the name of a builtin."""
 
 
 @dataclass(frozen=True, slots=True)

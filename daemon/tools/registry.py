@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from daemon.tools.errors import FolderError, ManifestError, Reason, ShadowError, ToolError
-from daemon.tools.folder import load_folder
+from daemon.tools.folder import ToolFolder, load_folder
 from daemon.tools.manifest import MANIFEST, Manifest, Origin
 from daemon.tools.snapshot import SnapshotStore
 from daemon.tools.tree import ToolDigest
@@ -58,6 +58,7 @@ class Registry:
 
     by_name: Mapping[str, Tool]
     refused: tuple[Refused, ...]
+    reserved: frozenset[str]
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -67,6 +68,24 @@ class Registry:
     def get(self, name: str) -> Tool | None:
         """The tool of exactly this name; None is a reason to deny, not an error."""
         return self.by_name.get(name)
+
+    def with_tool(
+        self, folder: ToolFolder, store: SnapshotStore, *, host_has: HostHas | None = None
+    ) -> Registry:
+        """A registry with one more of the operator's tools, or another in its place."""
+        name = folder.manifest.name
+        tool = _admit(folder, Origin.OPERATOR, name, self.reserved, store, host_has)
+        return Registry(
+            MappingProxyType({**self.by_name, name: tool}),
+            tuple(r for r in self.refused if r.folder.name != name),
+            self.reserved,
+        )
+
+    def without(self, name: str) -> Registry:
+        """A registry without one of the operator's tools."""
+        _check_not_reserved(name, name, self.reserved)
+        remaining = {n: tool for n, tool in self.by_name.items() if n != name}
+        return Registry(MappingProxyType(remaining), self.refused, self.reserved)
 
 
 def host_has_program(path: str) -> bool:
@@ -79,23 +98,23 @@ def load(
     operator_dir: Path | None,
     store: SnapshotStore,
     *,
-    host_has: HostHas = host_has_program,
+    host_has: HostHas | None = None,
 ) -> Registry:
     """Load the builtin tools, then the operator's; a missing operator's folder holds none."""
     loader = _Loader(store, host_has)
     loader.load_all(builtin_dir, Origin.BUILTIN)
     if operator_dir is not None and os.path.lexists(operator_dir):
         loader.load_all(operator_dir, Origin.OPERATOR)
-    return Registry(MappingProxyType(loader.tools), tuple(loader.refused))
+    return Registry(MappingProxyType(loader.tools), tuple(loader.refused), loader.reserved)
 
 
 class _Loader:
     """Collects tools and refusals of one load."""
 
-    def __init__(self, store: SnapshotStore, host_has: HostHas) -> None:
+    def __init__(self, store: SnapshotStore, host_has: HostHas | None) -> None:
         self.tools: dict[str, Tool] = {}
         self.refused: list[Refused] = []
-        self._builtin_names: frozenset[str] = frozenset()
+        self.reserved: frozenset[str] = frozenset()
         self._store = store
         self._host_has = host_has
 
@@ -103,7 +122,7 @@ class _Loader:
         names = self._entries(parent)
         if origin is Origin.BUILTIN:
             # By folder, so that a builtin which fails to load cannot be replaced either.
-            self._builtin_names = frozenset(names)
+            self.reserved = frozenset(names)
         for name in names:
             try:
                 tool = self._load(parent / name, origin)
@@ -126,25 +145,45 @@ class _Loader:
             return ()
 
     def _load(self, path: Path, origin: Origin) -> Tool:
-        if origin is Origin.OPERATOR and path.name in self._builtin_names:
-            raise ShadowError(
-                Reason.TOOL_SHADOWS_BUILTIN,
-                f"{path.parent.name}/{path.name}: a builtin tool has this name",
-                "Rename the folder and the tool.",
-            )
+        label = f"{path.parent.name}/{path.name}"
+        if origin is Origin.OPERATOR:
+            _check_not_reserved(path.name, label, self.reserved)
         folder = load_folder(path, origin)
-        self._check_program(folder.manifest, f"{path.parent.name}/{path.name}/{MANIFEST}")
-        return Tool(folder.manifest, folder.digest, self._store.keep(folder), origin)
+        return _admit(folder, origin, label, self.reserved, self._store, self._host_has)
 
-    def _check_program(self, manifest: Manifest, file: str) -> None:
-        program = manifest.argv[0]
-        if isinstance(program, str) and not program.startswith("/tool/"):
-            if self._host_has(program):
-                return
-            raise ManifestError(
-                file,
-                "argv.0",
-                f"this host has no program {program}",
-                Reason.MANIFEST_ARGV_FILE,
-                "Install the program, or name one that is installed.",
-            )
+
+def _admit(
+    folder: ToolFolder,
+    origin: Origin,
+    label: str,
+    reserved: frozenset[str],
+    store: SnapshotStore,
+    host_has: HostHas | None,
+) -> Tool:
+    """What every tool passes, whichever way its files came."""
+    if origin is Origin.OPERATOR:
+        _check_not_reserved(folder.manifest.name, label, reserved)
+    _check_program(folder.manifest, f"{label}/{MANIFEST}", host_has or host_has_program)
+    return Tool(folder.manifest, folder.digest, store.keep(folder), origin)
+
+
+def _check_not_reserved(name: str, label: str, reserved: frozenset[str]) -> None:
+    if name in reserved:
+        raise ShadowError(
+            Reason.TOOL_SHADOWS_BUILTIN,
+            f"{label}: a builtin tool has this name",
+            "Rename the folder and the tool.",
+        )
+
+
+def _check_program(manifest: Manifest, file: str, host_has: HostHas) -> None:
+    program = manifest.argv[0]
+    if not isinstance(program, str) or program.startswith("/tool/") or host_has(program):
+        return
+    raise ManifestError(
+        file,
+        "argv.0",
+        f"this host has no program {program}",
+        Reason.MANIFEST_ARGV_FILE,
+        "Install the program, or name one that is installed.",
+    )

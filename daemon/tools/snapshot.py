@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from daemon.tools.errors import FolderError, Reason, SnapshotError
 from daemon.tools.folder import ToolFolder, read_files
-from daemon.tools.tree import FileEntry, ToolDigest, parse_digest, tree_digest
+from daemon.tools.tree import ToolDigest, parse_digest, tree_digest
+from daemon.tools.writing import READ_ONLY, remove_tree, sync_folder, write_tree
 
 _INCOMING = ".incoming-"
-_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SnapshotStore:
@@ -33,7 +32,7 @@ class SnapshotStore:
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in root.glob(f"{_INCOMING}*"):
-                _remove(leftover)
+                remove_tree(leftover)
         except OSError as error:
             raise _failed(error) from None
 
@@ -43,10 +42,10 @@ class SnapshotStore:
         if not os.path.lexists(target):
             incoming = self._root / f"{_INCOMING}{self._random_name()}"
             try:
-                _write_tree(incoming, folder.files)
+                write_tree(incoming, folder.files, READ_ONLY)
                 self._publish(incoming, target)
             except OSError as error:
-                _remove(incoming)
+                remove_tree(incoming)
                 raise _failed(error) from None
         return self.verify(folder.digest)
 
@@ -80,41 +79,8 @@ class SnapshotStore:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            _remove(incoming)  # another load was first; verify() judges what it left
-        _sync_folder(self._root)
-
-
-def _write_tree(root: Path, files: Mapping[str, FileEntry]) -> None:
-    root.mkdir(mode=0o700)
-    folders = {root}
-    for path, entry in files.items():
-        target = root / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folders.update(p for p in target.parents if p.is_relative_to(root))
-        descriptor = os.open(target, _FILE, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(entry.content)
-            stream.flush()
-            os.fchmod(descriptor, 0o555 if entry.executable else 0o444)
-            os.fsync(descriptor)
-    for folder in sorted(folders, reverse=True):  # the deepest first
-        folder.chmod(0o555)
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(leftover: Path) -> None:
-    """Remove a half-written copy, whose folders may already be read-only."""
-    for folder, _, _ in os.walk(leftover):
-        Path(folder).chmod(0o700)
-    shutil.rmtree(leftover, ignore_errors=True)
+            remove_tree(incoming)  # another load was first; verify() judges what it left
+        sync_folder(self._root)
 
 
 def _failed(error: OSError) -> SnapshotError:
