@@ -1,0 +1,1 @@
+"""The vault: root keys, sealing, references, values and redaction."""

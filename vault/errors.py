@@ -1,0 +1,71 @@
+"""The one error tree of this package.
+
+`VaultError` is its root and the only exception that leaves the package for any input bytes. The
+code is for programs, the message says what happened, `fix` says what to do. No message contains a
+secret, a key, or text that was passed where a secret may have been passed by mistake.
+"""
+
+from enum import StrEnum, unique
+
+
+@unique
+class Code(StrEnum):
+    """Every reason this package has for saying no."""
+
+    REFERENCE_MALFORMED = "REFERENCE_MALFORMED"
+
+    VALUE_EMPTY = "VALUE_EMPTY"
+    VALUE_TOO_LARGE = "VALUE_TOO_LARGE"
+    VERSION_OUT_OF_RANGE = "VERSION_OUT_OF_RANGE"
+    SECRET_WIPED = "SECRET_WIPED"  # noqa: S105 - a reason, not a password
+    SECRET_STAYS = "SECRET_STAYS"  # noqa: S105 - a reason, not a password
+
+    SEALED_MALFORMED = "SEALED_MALFORMED"
+    SEALED_FORMAT_UNKNOWN = "SEALED_FORMAT_UNKNOWN"
+    SEALED_TAMPERED = "SEALED_TAMPERED"
+
+    ROOT_ABSENT = "ROOT_ABSENT"
+    ROOT_EXISTS = "ROOT_EXISTS"
+    ROOT_LOCKED = "ROOT_LOCKED"
+    ROOT_MISMATCH = "ROOT_MISMATCH"
+    ROOT_MALFORMED = "ROOT_MALFORMED"
+    ROOT_EXPOSED = "ROOT_EXPOSED"
+    ROOT_WRONG_OWNER = "ROOT_WRONG_OWNER"
+    ROOT_NOT_REGULAR = "ROOT_NOT_REGULAR"
+    ROOT_UNUSABLE = "ROOT_UNUSABLE"
+
+    KEYCHAIN_REFUSED = "KEYCHAIN_REFUSED"
+    KEYCHAIN_SILENT = "KEYCHAIN_SILENT"
+    KEYCHAIN_FAILED = "KEYCHAIN_FAILED"
+
+    REDACTOR_FINISHED = "REDACTOR_FINISHED"
+
+
+class VaultError(Exception):
+    """The vault refused; `code` says which rule refused."""
+
+    def __init__(self, code: Code, message: str, fix: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.fix = fix
+
+
+class ReferenceFormError(VaultError):
+    """A secret reference, scope or name is not in its one form."""
+
+
+class SecretError(VaultError):
+    """A secret value was used in a way that is not allowed, or any more."""
+
+
+class SealedError(VaultError):
+    """A value cannot be sealed, or sealed bytes cannot be opened."""
+
+
+class RootError(VaultError):
+    """The root key cannot be had, or is not the one that is needed."""
+
+
+class RedactorError(VaultError):
+    """A redactor was used after its end."""
