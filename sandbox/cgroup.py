@@ -1,0 +1,173 @@
+"""Control groups behind one interface: version 1, version 2, or none.
+
+Trusted to put a run into groups of its own below the daemon's own group, so that whatever bounds
+the daemon also bounds its runs, and to remove them. Refuses to touch a group it did not name. A
+host without a writable group is not an error here: `find` then gives `NoCgroups`, which enforces
+nothing and says so. Raises OSError only.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.limits import Limits
+from sandbox.outcome import LimitName
+
+# bubblewrap's monitor and the sandbox's init are tasks of the group too.
+OWN_TASKS = 2
+_DEPTH = 12
+
+
+class RunGroup(Protocol):
+    """The groups of one run."""
+
+    @property
+    def enforces(self) -> frozenset[LimitName]:
+        """The limits these groups hold."""
+        ...
+
+    @property
+    def join(self) -> tuple[Path, ...]:
+        """Files into which a process writes 0 to enter."""
+        ...
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time of the whole tree so far, dead processes included."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """The most memory the tree held at once, page cache and tmpfs included."""
+        ...
+
+    def breached(self) -> LimitName | None:
+        """The limit the kernel has reported as hit, if any."""
+        ...
+
+    def kill(self) -> None:
+        """Kill everything in the groups."""
+        ...
+
+    def remove(self) -> bool:
+        """Remove the groups; false if one is still busy."""
+        ...
+
+
+class Cgroups(Protocol):
+    """Where groups for runs can be made on this host."""
+
+    @property
+    def description(self) -> str:
+        """For the enforcement report."""
+        ...
+
+    def create(self, name: str, limits: Limits) -> RunGroup:
+        """Make the groups of one run, limits set. Raises FileExistsError if the name is taken."""
+        ...
+
+    def leftovers(self, prefix: str) -> Iterator[Path]:
+        """Directories of groups whose name begins with `prefix`, wherever they are."""
+        ...
+
+
+class NoGroup:
+    """A run without a group."""
+
+    enforces: frozenset[LimitName] = frozenset()
+    join: tuple[Path, ...] = ()
+
+    def cpu_seconds(self) -> float | None:
+        """Not measured here."""
+        return None
+
+    def peak_memory(self) -> int | None:
+        """Not measured here."""
+        return None
+
+    def breached(self) -> LimitName | None:
+        """Nothing is enforced, so nothing is hit."""
+        return None
+
+    def kill(self) -> None:
+        """The tree is killed through its pid namespace."""
+
+    def remove(self) -> bool:
+        """There is nothing to remove."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class NoCgroups:
+    """A host, or a user, without a writable group."""
+
+    description: str = "no writable cgroup"
+
+    def create(self, name: str, limits: Limits) -> RunGroup:  # noqa: ARG002 - the interface
+        """No group."""
+        return NoGroup()
+
+    def leftovers(self, prefix: str) -> Iterator[Path]:  # noqa: ARG002 - the interface
+        """Nothing can have been left."""
+        return iter(())
+
+
+def read(path: Path) -> str:
+    """A control file."""
+    return path.read_text("ascii")
+
+
+def write(path: Path, value: str) -> None:
+    """Set a control file by a single write, never creating it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode("ascii"))
+    finally:
+        os.close(fd)
+
+
+def counter(path: Path, name: str) -> int:
+    """The number beside `name` in a file of `name value` lines; 0 if it is not there."""
+    for line in read(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def kill_members(directory: Path) -> None:
+    """SIGKILL every process of one group, by descriptor, so that no reused number is hit."""
+    for line in read(directory / "cgroup.procs").split():
+        try:
+            fd = os.pidfd_open(int(line))
+        except OSError:
+            continue  # gone already
+        try:
+            if line in read(directory / "cgroup.procs").split():
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        except OSError:
+            continue  # gone between the two reads
+        finally:
+            os.close(fd)
+
+
+def remove_directory(directory: Path) -> bool:
+    """rmdir, where busy is an answer and absent is success."""
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def find_named(root: Path, prefix: str) -> Iterator[Path]:
+    """Groups below `root` whose name begins with `prefix`."""
+    for here, names, _ in os.walk(root):
+        if len(Path(here).relative_to(root).parts) >= _DEPTH:
+            names.clear()
+        for name in [name for name in names if name.startswith(prefix)]:
+            names.remove(name)
+            yield Path(here, name)

@@ -1,0 +1,117 @@
+"""Version 1 groups: one directory per controller, each optional.
+
+A process enters by writing 0 to `tasks` itself: moving another process takes a lock that waits
+for an RCU grace period (7 to 20 ms measured), moving oneself does not.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.cgroup import (
+    OWN_TASKS,
+    RunGroup,
+    counter,
+    find_named,
+    kill_members,
+    read,
+    remove_directory,
+    write,
+)
+from sandbox.limits import Limits
+from sandbox.outcome import LimitName
+
+_NANO = 1_000_000_000
+_LIMIT_OF = {"memory": LimitName.MEMORY, "pids": LimitName.PIDS, "cpuacct": LimitName.CPU}
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupsV1:
+    """The daemon's own group in each v1 controller it may write."""
+
+    parents: Mapping[str, Path]
+    roots: frozenset[Path]
+
+    @property
+    def description(self) -> str:
+        """For the enforcement report."""
+        return f"cgroup v1 ({', '.join(sorted(self.parents))})"
+
+    def create(self, name: str, limits: Limits) -> RunGroup:
+        """A directory per controller, limits set, nothing left behind on failure."""
+        made: dict[str, Path] = {}
+        try:
+            for controller, parent in self.parents.items():
+                directory = parent / name
+                directory.mkdir()
+                made[controller] = directory
+            _set_limits(made, limits)
+        except OSError:
+            for directory in made.values():
+                remove_directory(directory)
+            raise
+        return GroupV1(made)
+
+    def leftovers(self, prefix: str) -> Iterator[Path]:
+        """Across the whole of each hierarchy: a daemon may restart in another group."""
+        for root in self.roots:
+            yield from find_named(root, prefix)
+
+
+def _set_limits(made: Mapping[str, Path], limits: Limits) -> None:
+    if "memory" in made:
+        write(made["memory"] / "memory.limit_in_bytes", str(limits.memory_bytes))
+        swap = made["memory"] / "memory.memsw.limit_in_bytes"
+        if swap.exists():
+            # Memory and swap together: without it the excess would go to swap.
+            write(swap, str(limits.memory_bytes))
+    if "pids" in made:
+        write(made["pids"] / "pids.max", str(limits.pids + OWN_TASKS))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupV1:
+    """The groups of one run."""
+
+    directories: Mapping[str, Path]
+
+    @property
+    def enforces(self) -> frozenset[LimitName]:
+        """One limit per controller."""
+        return frozenset(_LIMIT_OF[name] for name in self.directories)
+
+    @property
+    def join(self) -> tuple[Path, ...]:
+        """The `tasks` files."""
+        return tuple(directory / "tasks" for directory in self.directories.values())
+
+    def cpu_seconds(self) -> float | None:
+        """From cpuacct."""
+        if "cpuacct" not in self.directories:
+            return None
+        return int(read(self.directories["cpuacct"] / "cpuacct.usage")) / _NANO
+
+    def peak_memory(self) -> int | None:
+        """From the memory controller."""
+        if "memory" not in self.directories:
+            return None
+        return int(read(self.directories["memory"] / "memory.max_usage_in_bytes"))
+
+    def breached(self) -> LimitName | None:
+        """An OOM kill, or a fork that was refused."""
+        memory, pids = self.directories.get("memory"), self.directories.get("pids")
+        if memory is not None and counter(memory / "memory.oom_control", "oom_kill"):
+            return LimitName.MEMORY
+        if pids is not None and counter(pids / "pids.events", "max"):
+            return LimitName.PIDS
+        return None
+
+    def kill(self) -> None:
+        """Every member of every group."""
+        for directory in self.directories.values():
+            kill_members(directory)
+
+    def remove(self) -> bool:
+        """All of them, or say that one is busy."""
+        removed = [remove_directory(directory) for directory in self.directories.values()]
+        return all(removed)

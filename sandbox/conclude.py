@@ -1,0 +1,91 @@
+"""From the facts of a finished run to its outcome.
+
+Pure. The order of belief: our own verdict, then a limit the kernel reports as hit, then what
+bubblewrap says of the tool. bubblewrap reports a tool killed by signal N as 128+N, as a shell
+does, so a tool that exits with such a code on purpose is read as signalled; `detail` says so.
+"""
+
+import signal
+from collections.abc import Mapping
+
+from sandbox.outcome import Control, End, LimitName, Outcome, Usage
+from sandbox.spec import RunSpec
+from sandbox.streams import Tally
+from sandbox.supervise import Supervisor
+
+_SIGNAL_OF = {128 + number: int(number) for number in signal.valid_signals()}
+_LIMIT_OF = {
+    int(signal.SIGXCPU): LimitName.CPU,
+    int(signal.SIGXFSZ): LimitName.FILE_SIZE,
+}
+
+
+def conclude(
+    spec: RunSpec,
+    supervisor: Supervisor,
+    code: int | None,
+    breach: LimitName | None,
+    controls: Mapping[str, Control],
+) -> Outcome:
+    """The outcome of a run whose gate was opened."""
+    end, limit, detail = _end(spec, supervisor, code, breach)
+    if supervisor.cut_short:
+        detail = "; ".join(filter(None, (detail, "output cut short, its reader was too slow")))
+    out, err = supervisor.output.tallies["stdout"], supervisor.output.tallies["stderr"]
+    cpu = supervisor.cpu_seconds
+    return Outcome(
+        end=end,
+        exit_code=code if end is End.EXITED else None,
+        signal=_SIGNAL_OF.get(code or 0) if end is End.SIGNALLED else None,
+        limit=limit,
+        usage=Usage(
+            wall_ms=round(supervisor.wall_seconds * 1000),
+            cpu_ms=None if cpu is None else round(cpu * 1000),
+            max_rss_bytes=supervisor.peak_memory,
+        ),
+        controls=controls,
+        stdout_digest=out.digest,
+        stderr_digest=err.digest,
+        stdout_bytes=out.count,
+        stderr_bytes=err.count,
+        detail=detail,
+    )
+
+
+def _end(
+    spec: RunSpec, supervisor: Supervisor, code: int | None, breach: LimitName | None
+) -> tuple[End, LimitName | None, str]:
+    if supervisor.verdict is not None:
+        return (*supervisor.verdict, "")
+    if breach is not None:
+        return End.KILLED_BY_LIMIT, breach, ""
+    if code is None:
+        said = supervisor.output.stderr_head.decode("utf-8", "replace").strip()
+        return End.ENGINE_FAILURE, None, said or "bubblewrap ended without a report"
+    number = _SIGNAL_OF.get(code)
+    if number is None:
+        return End.EXITED, None, ""
+    limit = _LIMIT_OF.get(number)
+    if number == signal.SIGKILL and (supervisor.cpu_seconds or 0) >= spec.limits.cpu_seconds:
+        limit = LimitName.CPU  # RLIMIT_CPU's hard limit, in a tool that ignores SIGXCPU
+    if limit is not None:
+        return End.KILLED_BY_LIMIT, limit, f"by signal {number}"
+    return End.SIGNALLED, None, f"reported as {code}: signal {number}, or exit code {code}"
+
+
+def failed(detail: str, breach: LimitName | None, controls: Mapping[str, Control]) -> Outcome:
+    """The outcome of a run whose sandbox could not be built: the tool never ran."""
+    nothing = Tally()
+    return Outcome(
+        end=End.ENGINE_FAILURE if breach is None else End.KILLED_BY_LIMIT,
+        exit_code=None,
+        signal=None,
+        limit=breach,
+        usage=Usage(0, None, None),
+        controls=controls,
+        stdout_digest=nothing.digest,
+        stderr_digest=nothing.digest,
+        stdout_bytes=0,
+        stderr_bytes=0,
+        detail=detail,
+    )

@@ -1,0 +1,215 @@
+"""From a spec to a sandbox that is built, bounded and held shut before the tool's first step.
+
+The order is the point: descriptors, group, spawn, the child's pid, its rlimits, and only then the
+gate. Trusted to leave nothing running if any of it fails. Raises `LaunchError` and the
+package's own errors, and never lets a secret into a message.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from sandbox import bubblewrap, processes, rlimits, seccomp, spawn, streams
+from sandbox.cgroup import RunGroup
+from sandbox.descriptors import Descriptors
+from sandbox.errors import SpecRefusedError
+from sandbox.hostview import reachable
+from sandbox.outcome import LimitName
+from sandbox.settings import ProcessSettings
+from sandbox.spec import RunSpec
+
+
+class LaunchError(Exception):
+    """The engine could not build the sandbox. Becomes ENGINE_FAILURE; never leaves the tier."""
+
+
+@dataclass(slots=True)
+class Launched:
+    """A spawned bubblewrap. `init_pid` and `init_fd` are set once the child is known."""
+
+    child: spawn.Child
+    stdin: int
+    stdout: int
+    stderr: int
+    status: int
+    gate: int
+    unsent: memoryview
+    init_pid: int = -1
+    init_fd: int = -1
+
+    def kill(self) -> None:
+        """Kill the sandbox's init, and with it its pid namespace, and the monitor."""
+        if self.init_fd >= 0:
+            spawn.kill(self.init_fd)
+        spawn.kill(self.child.pidfd)
+
+
+def begin(spec: RunSpec, settings: ProcessSettings, group: RunGroup, fds: Descriptors) -> Launched:
+    """Spawn bubblewrap. It builds the sandbox meanwhile and then waits at the gate."""
+    stdin, stdout, stderr, status = (fds.pipe() for _ in range(4))
+    gate = fds.gate()
+    wiring = _wire(spec, settings, fds, status[1], gate)
+    command = bubblewrap.command(spec, settings, wiring.arguments)
+    if os.geteuid() == 0:
+        for fd in (stdin[0], stdout[1], stderr[1]):
+            # So that the tool may open /dev/stdout, which checks the pipe's owner.
+            os.fchown(fd, settings.root_becomes, settings.root_becomes)
+    for fd in (stdin[1], stdout[0], stderr[0], status[0]):
+        os.set_blocking(fd, False)
+    unsent = streams.offer(stdin[1], memoryview(spec.stdin))
+    passed = _passed(wiring)
+    ends = (stdin[0], stdout[1], stderr[1])
+    child = spawn.spawn(spawn.launcher(command, group.join, settings), ends, passed)
+    fds.own(child.pidfd)
+    fds.close(*(passed - {gate}), *ends, *(() if unsent else (stdin[1],)))
+    return Launched(child, stdin[1], stdout[0], stderr[0], status[0], gate, unsent)
+
+
+def _wire(
+    spec: RunSpec, settings: ProcessSettings, fds: Descriptors, status: int, gate: int
+) -> bubblewrap.Wiring:
+    mounts = {mount.target: _pin(mount.source, settings, fds) for mount in spec.mounts}
+    files = bubblewrap.etc_files(spec, settings)
+    wiring = bubblewrap.Wiring(
+        arguments=fds.own(os.memfd_create("arguments", os.MFD_CLOEXEC)),
+        seccomp=fds.memory(seccomp.build_program()),
+        status=status,
+        block=gate,
+        files={path: fds.memory(content) for path, content in files.items()},
+        secrets={path: fds.memory(content) for path, content in spec.secret_files.items()},
+        mounts=mounts,
+    )
+    text = bubblewrap.arguments(spec, settings, wiring)
+    try:
+        fds.fill(wiring.arguments, text)
+    finally:
+        text[:] = bytes(len(text))  # it held the secret variables
+    return wiring
+
+
+def _passed(wiring: bubblewrap.Wiring) -> set[int]:
+    single = {wiring.arguments, wiring.seccomp, wiring.status, wiring.block}
+    groups = (wiring.files, wiring.secrets, wiring.mounts)
+    return single | {fd for group in groups for fd in group.values()}
+
+
+def _pin(source: str, settings: ProcessSettings, fds: Descriptors) -> int:
+    try:
+        fd = fds.place(source)
+        if os.geteuid() == 0 and not reachable(source, settings.root_becomes):
+            raise PermissionError(source)
+    except PermissionError:
+        raise SpecRefusedError(
+            "MOUNT_UNREACHABLE",
+            "a mount source lies where the user of the run may not go",
+            "move it, or let others search the directories above it",
+        ) from None
+    except OSError:
+        raise SpecRefusedError(
+            "MOUNT_SOURCE",
+            "a mount source does not exist, or is reached through a link",
+            "give the real path of something that exists",
+        ) from None
+    return fd
+
+
+async def bound(
+    launched: Launched, spec: RunSpec, settings: ProcessSettings, group: RunGroup, fds: Descriptors
+) -> None:
+    """Learn the child's pid, set its rlimits, open the gate."""
+    line = b""
+    with anyio.move_on_after(settings.setup_seconds):
+        while not line.endswith(b"\n"):
+            part = await streams.read(launched.status, 4096)
+            if not part:
+                break
+            line += part
+    pid = _field(line, "child-pid")
+    if pid is None:
+        raise LaunchError(_said(launched) or "bubblewrap did not start its child")
+    try:
+        launched.init_fd = fds.own(os.pidfd_open(pid))
+        # Only the monitor's own child can be it: a number that was reused has another parent.
+        if processes.parent(pid) != launched.child.pid:
+            fds.close(launched.init_fd)
+            launched.init_fd = -1
+            raise LaunchError(_said(launched) or "bubblewrap's child ended at once")
+        launched.init_pid = pid
+        memory = LimitName.MEMORY in group.enforces
+        wanted = rlimits.rlimits(spec.limits, memory_elsewhere=memory)
+        await _set_rlimits(pid, wanted, settings, fds)
+        os.write(launched.gate, b"!")
+    except OSError as error:
+        raise LaunchError(_said(launched) or f"the child could not be bounded: {error}") from None
+    fds.close(launched.gate)
+
+
+async def _set_rlimits(
+    pid: int, wanted: Mapping[int, tuple[int, int]], settings: ProcessSettings, fds: Descriptors
+) -> None:
+    try:
+        rlimits.apply(pid, wanted)
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+        command = rlimits.helper(settings.prlimit, pid, wanted)
+        null = fds.own(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        helper = spawn.spawn([*spawn.without_root(settings), *command], (null, null, null))
+        fds.own(helper.pidfd)
+        with anyio.move_on_after(settings.setup_seconds):
+            await anyio.wait_readable(helper.pidfd)
+        spawn.kill(helper.pidfd)
+        if spawn.reap(helper.pidfd) != 0:
+            raise OSError(f"{settings.prlimit} failed") from None
+
+
+def exit_code(launched: Launched) -> int | None:
+    """The code bubblewrap reported for the tool; None if the tool never ran or was killed."""
+    try:
+        return _field(os.read(launched.status, 4096), "exit-code")
+    except BlockingIOError:
+        return None
+
+
+def _field(text: bytes, name: str) -> int | None:
+    for line in text.splitlines():
+        try:
+            value = json.loads(line).get(name)
+        except (ValueError, AttributeError):
+            continue
+        if type(value) is int:
+            return value
+    return None
+
+
+def _said(launched: Launched) -> str:
+    """What the engine wrote to standard error. The tool has not run, so it is all the engine's."""
+    try:
+        return os.read(launched.stderr, 1024).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def kill_marked(settings: ProcessSettings, run_id: str = "") -> set[str]:
+    """Kill our own programs whose command line has the mark of this run, or of any; which runs."""
+    programs = (settings.bubblewrap, settings.shell, settings.chroot)
+    mark = bubblewrap.mark(settings.instance) + run_id
+    killed = set()
+    for pid, rest in processes.with_mark(programs, mark).items():
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            # Looked up again with the descriptor in hand: a reused number is not ours to kill.
+            if processes.with_mark(programs, mark).get(pid) == rest:
+                spawn.kill(fd)
+                killed.add(run_id + rest)
+        except PermissionError:
+            continue  # another user's, whatever its command line says
+        finally:
+            os.close(fd)
+    return killed

@@ -1,0 +1,105 @@
+"""The standard streams of a run: bounded out, concurrent in, with back-pressure.
+
+Trusted to deliver at most the output cap, to know exactly whether the tool wrote one byte more,
+and never to hold more than one chunk per stream. What the tool writes is bytes: nothing here
+decodes it. A sink's exception is kept for the caller; nothing else leaves.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from sandbox.outcome import OutputDigest
+from sandbox.tier import OutputSink, Stream
+
+CHUNK = 64 * 1024
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was delivered of one stream."""
+
+    count: int = 0
+    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def add(self, data: bytes) -> None:
+        """One delivered chunk."""
+        self.count += len(data)
+        self._hash.update(data)
+
+    @property
+    def digest(self) -> OutputDigest:
+        """Of everything so far."""
+        return OutputDigest(f"sha256:{self._hash.hexdigest()}")
+
+
+class Output:
+    """Both output streams of one run, under one cap."""
+
+    def __init__(self, cap: int, sink: OutputSink, exceeded: Callable[[], None]) -> None:
+        self._left = cap
+        self._sink = sink
+        self._exceeded = exceeded
+        self.failure: Exception | None = None
+        self.tallies: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
+        self.stderr_head = b""
+
+    async def pump(self, fd: int, stream: Stream, failed: Callable[[], None]) -> None:
+        """Deliver one stream until it ends, the cap is passed or the sink fails."""
+        try:
+            while await self._chunk(fd, stream):
+                pass
+        except Exception as error:  # noqa: BLE001 - the sink's own, handed back by `run`
+            self.failure = self.failure or error
+            failed()
+
+    async def _chunk(self, fd: int, stream: Stream) -> bool:
+        # One byte more than allowed, so that the cap itself is not taken for an excess.
+        data = await read(fd, min(CHUNK, self._left + 1))
+        if not data:
+            return False
+        allowed = data[: self._left]
+        # Before the await: the other stream draws on the same cap meanwhile.
+        self._left -= len(allowed)
+        if allowed:
+            if stream == "stderr" and len(self.stderr_head) < 1024:
+                self.stderr_head += allowed[:1024]
+            self.tallies[stream].add(allowed)
+            await self._sink(stream, allowed)
+        if len(allowed) < len(data):
+            self._exceeded()
+            return False
+        return True
+
+
+async def read(fd: int, size: int) -> bytes:
+    """Some bytes of a non-blocking descriptor; empty at its end."""
+    while True:
+        try:
+            return os.read(fd, size)
+        except BlockingIOError:
+            await anyio.wait_readable(fd)
+
+
+def offer(fd: int, data: memoryview) -> memoryview:
+    """Write what fits into the pipe now; the rest. A reader that is gone wants nothing more."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            return data
+        except BrokenPipeError:
+            return data[:0]
+    return data
+
+
+async def feed(fd: int, data: memoryview, close: Callable[[int], None]) -> None:
+    """Write all of standard input as the tool reads it, then close it."""
+    try:
+        while data := offer(fd, data):
+            await anyio.wait_writable(fd)
+    finally:
+        close(fd)

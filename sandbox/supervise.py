@@ -1,0 +1,127 @@
+"""A run from its gate to its end: streams, clocks, limits, and who ended it.
+
+The first verdict wins, and killing the tree is part of reaching one. Trusted to stop waiting for
+the tool's relatives: the end is the end of the tool itself, then everything else is killed, then
+what is already in the pipes is delivered, within bounds.
+"""
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+from sandbox import processes, spawn
+from sandbox.cgroup import RunGroup
+from sandbox.descriptors import Descriptors
+from sandbox.launch import Launched
+from sandbox.outcome import End, LimitName
+from sandbox.settings import ProcessSettings
+from sandbox.spec import RunSpec
+from sandbox.streams import Output, feed
+from sandbox.tier import OutputSink
+
+_GONE_SECONDS = 1.0
+
+
+class Supervisor:
+    """Watches one run. Mutable, used once."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        settings: ProcessSettings,
+        launched: Launched,
+        group: RunGroup,
+        sink: OutputSink,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec, self._settings = spec, settings
+        self._launched, self._group, self._clock = launched, group, clock
+        self._began = clock()
+        self.output = Output(spec.limits.output_bytes, sink, self._over_output)
+        self.verdict: tuple[End, LimitName | None] | None = None
+        self.cut_short = False
+        self.wall_seconds = 0.0
+        self.cpu_seconds: float | None = None
+        self.peak_memory: int | None = None
+
+    def settle(self, end: End, limit: LimitName | None = None) -> None:
+        """Decide how the run ended, unless it is decided, and kill what is left of it."""
+        self.verdict = self.verdict or (end, limit)
+        self._group.kill()
+        self._launched.kill()
+
+    def _over_output(self) -> None:
+        self.settle(End.KILLED_BY_LIMIT, LimitName.OUTPUT)
+
+    def _sink_failed(self) -> None:
+        self.settle(End.CANCELLED)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the gate was opened."""
+        return self._clock() - self._began
+
+    async def watch(self, fds: Descriptors) -> None:
+        """Until the tool has ended and its output is delivered."""
+        launched = self._launched
+        async with anyio.create_task_group() as pumps:
+            pumps.start_soon(self.output.pump, launched.stdout, "stdout", self._sink_failed)
+            pumps.start_soon(self.output.pump, launched.stderr, "stderr", self._sink_failed)
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._enforce)
+                if launched.unsent:
+                    beside.start_soon(feed, launched.stdin, launched.unsent, fds.close)
+                await self._ended()
+                beside.cancel_scope.cancel()
+            # Every writer is dead, so what is left is at most two pipes full.
+            pumps.cancel_scope.deadline = anyio.current_time() + self._settings.drain_seconds
+        self.cut_short = pumps.cancel_scope.cancelled_caught
+
+    async def _ended(self) -> None:
+        """The tool has ended when bubblewrap has; its relatives are not waited for but killed."""
+        await anyio.wait_readable(self._launched.child.pidfd)
+        self.wall_seconds = self.elapsed
+        spawn.kill(self._launched.init_fd)
+        with anyio.move_on_after(_GONE_SECONDS):
+            # Readable only when every process of the pid namespace is gone.
+            await anyio.wait_readable(self._launched.init_fd)
+
+    async def _enforce(self) -> None:
+        """The clock, and the limits that have to be looked at."""
+        while True:
+            cost = -self._clock()
+            self.measure()
+            cost += self._clock()
+            left = self._spec.limits.wall_seconds - self.elapsed
+            over = self._group.breached() or self._over_cpu() or self._over_memory()
+            if over is not None:
+                self.settle(End.KILLED_BY_LIMIT, over)
+                return
+            if left <= 0:
+                self.settle(End.TIMED_OUT, LimitName.WALL)
+                return
+            # Looking at a large tree without cgroups is not cheap: at most a twentieth of a core.
+            await anyio.sleep(min(left, max(self._settings.poll_seconds, 20 * cost)))
+
+    def measure(self) -> None:
+        """Take the figures of the whole tree, from the group or else from /proc."""
+        cpu, memory = self._group.cpu_seconds(), self._group.peak_memory()
+        if cpu is None or memory is None:
+            seen = processes.cpu_and_memory(self._launched.init_pid)
+            cpu = seen[0] if cpu is None else cpu
+            memory = seen[1] if memory is None else memory
+        self.cpu_seconds = max(self.cpu_seconds or 0.0, cpu)
+        self.peak_memory = max(self.peak_memory or 0, memory)
+
+    def _over_memory(self) -> LimitName | None:
+        """Without a group: the tree as a whole, since RLIMIT_AS gives every child its own."""
+        allowed = self._spec.limits.memory_bytes
+        if LimitName.MEMORY in self._group.enforces or (self.peak_memory or 0) < allowed:
+            return None
+        held = processes.proportional_memory(self._launched.init_pid)
+        return LimitName.MEMORY if held >= allowed else None
+
+    def _over_cpu(self) -> LimitName | None:
+        used, allowed = self.cpu_seconds, self._spec.limits.cpu_seconds
+        return LimitName.CPU if used is not None and used >= allowed else None

@@ -1,0 +1,67 @@
+"""The seam every tier stands behind: run a spec, probe the host, remove leftovers.
+
+Interfaces and their values only; no tier is imported here.
+"""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sandbox.outcome import Control, Outcome
+from sandbox.spec import RunSpec
+
+Stream = Literal["stdout", "stderr"]
+
+
+class OutputSink(Protocol):
+    """Takes the output of a run, chunk by chunk.
+
+    Awaiting it is the back-pressure: nothing more is read from that stream until it returns. An
+    exception it raises ends the run and leaves `run` as it is.
+    """
+
+    def __call__(self, stream: Stream, data: bytes) -> Awaitable[None]:
+        """Take one chunk; return when the next may be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A primitive this host does not give, why we think so, and what to do about it."""
+
+    primitive: str
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What a sandbox that was really run was seen to refuse.
+
+    `works` is false if any mandatory control was not observed; `missing` then says which.
+    """
+
+    works: bool
+    missing: tuple[Missing, ...]
+    controls: Mapping[str, Control]
+
+
+class Sandbox(Protocol):
+    """One tier."""
+
+    @property
+    def name(self) -> str:
+        """The name of the tier: process, container or gvisor."""
+        ...
+
+    async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
+        """Run `spec` to its end; raises what `sandbox.errors` has only before any start."""
+        ...
+
+    async def probe(self) -> ProbeReport:
+        """Run something and observe the denials."""
+        ...
+
+    async def reap(self) -> int:
+        """Remove what a crashed earlier daemon left; how many runs were removed."""
+        ...
