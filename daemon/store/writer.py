@@ -105,12 +105,7 @@ class Writer:
 
         A caller that is cancelled meanwhile does not learn the outcome; the operation has one.
         """
-        future = self.submit(operation)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(_forget)
-            raise
+        return await self.submit(operation)
 
     def submit(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Queue the operation; the future is done when it is durable.
@@ -205,9 +200,3 @@ async def _outlast(future: asyncio.Future[None]) -> None:
     if cancelled is not None:
         raise cancelled
     future.result()
-
-
-def _forget(future: asyncio.Future[Any]) -> None:
-    """Look at an error nobody waits for any more, so that asyncio does not report it as lost."""
-    if not future.cancelled():
-        future.exception()

@@ -379,6 +379,7 @@ async def test_a_swallowed_fault_still_fails_the_batch(engine: Engine) -> None:
         with pytest.raises(StoreFault) as caught:
             await store.write(swallowing)
         assert caught.value.code == "STORE_FULL"
+        assert store.head is None
         await store.write(put("a"))
     assert keys(engine) == {"a"}
     assert noted(engine) == ["a"]
@@ -476,6 +477,9 @@ async def test_a_read_cannot_write(engine: Engine) -> None:
     with pytest.raises(StoreFault) as caught:
         await Reader(engine).read(lambda c: meta.swap(c, "a", None, "1"))
     assert caught.value.code == "STORE_READ_ONLY"
+    # The writer may get the very connection that met the fault.
+    async with writer(engine) as store:
+        assert await store.write(put("a")) == "a"
 
 
 async def test_writing_beside_the_writer_keeps_the_chain(engine: Engine) -> None:
