@@ -149,6 +149,15 @@ def test_a_request_signed_with_sha1_is_refused(authority: Authority) -> None:
     assert refusal_of(authority, csr_pem(der)) is Code.CSR_SIGNATURE_INVALID
 
 
+def test_a_request_signed_over_another_hash_is_refused(authority: Authority) -> None:
+    """A valid signature over a hash that is not SHA-256, 384 or 512 is refused."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(making.name("me"))
+    request = builder.sign(making.p256(), hashes.SHA224())
+    assert request.is_signature_valid
+    pem = request.public_bytes(serialization.Encoding.PEM)
+    assert refusal_of(authority, pem) is Code.CSR_SIGNATURE_INVALID
+
+
 def point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
@@ -212,6 +221,12 @@ def test_a_certificate_never_outlives_its_authority(authority: Authority) -> Non
         with pytest.raises(AuthorityError) as refusal:
             authority.issue_device(request, DEVICE, moment, HOUR)
         assert refusal.value.code is Code.AUTHORITY_EXPIRED
+
+
+def test_a_certificate_never_begins_before_its_authority(authority: Authority) -> None:
+    """A clock that runs behind the authority's making does not predate the certificate."""
+    early = NOW - SKEW / 2
+    assert device_at(authority, early).not_before == NOW - SKEW
 
 
 def test_a_time_without_a_zone_is_refused(authority: Authority) -> None:
@@ -287,6 +302,30 @@ def test_a_mixed_up_authority_is_refused(authority: Authority) -> None:
     with pytest.raises(AuthorityError) as refusal:
         Authority.load(other.key_pem, authority.cert_pem)
     assert refusal.value.code is Code.AUTHORITY_KEY_MISMATCH
+
+
+def test_an_authority_that_another_key_signed_is_refused() -> None:
+    """A certificate for our key that is not signed by it was not made by us."""
+    key = making.p256()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(making.name("ca"))
+        .issuer_name(making.name("ca"))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + HOUR)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(key_cert_sign=True), critical=True)
+        .add_extension(x509.SubjectAlternativeName([making.uri("spiffe://a")]), critical=False)
+    )
+    encoding = serialization.Encoding.PEM
+    own = certificate.sign(key, hashes.SHA256()).public_bytes(encoding)
+    foreign = certificate.sign(making.p256(), hashes.SHA256()).public_bytes(encoding)
+    assert Authority.load(making.private_pem(key), own).trust_domain == "a"
+    with pytest.raises(AuthorityError) as refusal:
+        Authority.load(making.private_pem(key), foreign)
+    assert refusal.value.code is Code.AUTHORITY_MALFORMED
 
 
 def test_a_certificate_that_is_no_authority_is_refused(authority: Authority) -> None:
