@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from stockade.approving import verified
 from stockade.cli import machine
 from stockade.cli.statement_view import statement_lines
-from stockade.cli.terminal import WIDTH
+from stockade.cli.terminal import columns
 from stockade.cli.visible import visible
 from stockade.statement import Statement
 
@@ -42,7 +42,7 @@ def show(
     kept = type(approval)()
     kept.CopyFrom(approval)
     statement = verified(kept)
-    for line in statement_lines(statement, width=_width(), whole=whole):
+    for line in statement_lines(statement, width=columns(), whole=whole):
         print(line, file=file)
     for answer in kept.answers:
         word = "yes" if answer.approved else "no"
@@ -63,9 +63,3 @@ def state_of(approval: "approval_pb2.Approval") -> str:
 def is_pending(approval: "approval_pb2.Approval") -> bool:
     """It can still be answered, as far as the message says."""
     return state_of(approval) == "pending"
-
-
-def _width() -> int:
-    import shutil
-
-    return max(40, min(120, shutil.get_terminal_size((WIDTH, 24)).columns))

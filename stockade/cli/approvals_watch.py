@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 # After an approval appears its keys are dead this long: a key meant for the one before is lost.
 GRACE_SECONDS = 0.6
-KEYS = "a approve · r reject · s skip · q quit"
+KEYS = "a approve · r reject · s skip · f show in full · q quit"
 
 _Item = approval_pb2.Approval | StockadeError | None
 
@@ -99,6 +99,7 @@ class _Desk:
 
     def run(self) -> None:
         idle = False
+        time.sleep(POLL_SECONDS)  # what waits already is on its way
         while True:
             self._update()
             waiting = [one for key, one in self._pending.items() if key not in self._done]
@@ -122,14 +123,23 @@ class _Desk:
 
     def _present(self, approval: approval_pb2.Approval) -> bool:
         """Shows one and waits for a key; false when the person quits."""
+        whole = False
+        while True:
+            pressed = self._shown_until_key(approval, whole=whole)
+            if pressed != "f":
+                return pressed != "q"
+            whole = True
+
+    def _shown_until_key(self, approval: approval_pb2.Approval, *, whole: bool) -> str:
+        """The key that was pressed for it, acted upon; or nothing, if it went away."""
         key = approval.approval_id
         print()
         try:
-            shown = show(approval)
+            shown = show(approval, whole=whole)
         except StockadeError as error:
             report(error)
             self._done.add(key)
-            return True
+            return ""
         time.sleep(GRACE_SECONDS)
         flush_typed_ahead()
         note(f"{KEYS}  [{key[:SHORTEST]}]")
@@ -137,14 +147,13 @@ class _Desk:
             self._update()
             if self._pending.get(key) != shown.approval:
                 note("  it changed meanwhile; your keys did not count")
-                return True
+                return ""
             pressed = self._key()
             if pressed in ("a", "r", "s"):
                 self._done.add(key)
                 self._act(shown, pressed)
-                return True
-            if pressed == "q":
-                return False
+            if pressed in ("a", "r", "s", "f", "q"):
+                return pressed
 
     def _act(self, shown: Shown, pressed: str) -> None:
         if pressed == "s":

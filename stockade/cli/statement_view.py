@@ -69,11 +69,15 @@ def _argument(name: str, value: Any, width: int, whole: bool) -> list[str]:
     shown, folded = (text, False) if whole else _fold(text)
     lines = [part for line in visible_lines(shown) for part in _cut(line, width - 6)]
     if folded:
-        total = len(text.encode(errors="surrogatepass"))
-        lines.append(f"… folded: {size(total)} in all; --full shows the rest")
+        hidden, total = (
+            len(one.encode(errors="surrogatepass")) for one in (text[len(shown) :], text)
+        )
+        lines.append(f"… NOT SHOWN: {size(hidden)} of {size(total)}; --full shows all")
     if len(lines) == 1 and not folded and len(head) + len(lines[0]) <= width:
         return [head + lines[0]]
-    return [*_cut(head.rstrip(), width), *(f"    {_RULE}{line}" for line in lines)]
+    # Indented throughout: an argument's name may be long enough to reach the next line, too.
+    heads = [f"  {piece}" for piece in _cut(head.strip(), width - 2)]
+    return [*heads, *(f"    {_RULE}{line}" for line in lines)]
 
 
 def _readable(value: Any) -> str:

@@ -23,7 +23,7 @@ def status(json_: Json = False) -> None:
         machine.emit(answer)
         return
     for label, text in _lines(answer):
-        say(f"{label:<11}{text}")
+        say(f"{label:<16}{text}")
 
 
 def whoami(json_: Json = False) -> None:
@@ -58,7 +58,7 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
         works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
-        lines.append((f"tier {tier.name}"[:30] + " ", works))
+        lines.append((f"tier {tier.name}", works))
     return lines
 
 

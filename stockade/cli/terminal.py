@@ -4,7 +4,9 @@ Everything printed here has been through `visible`. Results go to standard outpu
 to standard error. Colour only on a terminal and never with NO_COLOR. Rich is loaded when needed.
 """
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
@@ -31,8 +33,20 @@ def say(text: str = "") -> None:
 
 
 def note(text: str = "") -> None:
-    """A line about what happens, on standard error."""
-    print(visible(text), file=sys.stderr, flush=True)
+    """A line about what happens, on standard error; on a terminal broken between words."""
+    shown = visible(text)
+    if sys.stderr.isatty():
+        indent = " " * (len(shown) - len(shown.lstrip(" ")) + 2)
+        shown = "\n".join(
+            textwrap.wrap(
+                shown,
+                columns(),
+                subsequent_indent=indent,
+                break_long_words=False,  # ids and paths are copied
+                break_on_hyphens=False,
+            )
+        )
+    print(shown, file=sys.stderr, flush=True)
 
 
 def report(error: StockadeError) -> None:
@@ -56,7 +70,7 @@ def console(file: TextIO | None = None) -> "Console":
     )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """Rows under headings; the last column takes what room is left. Nothing is cut off."""
     from rich.table import Table
     from rich.text import Text
@@ -66,11 +80,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
         note(empty)
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    for number, heading in enumerate(headings):
+        # The first column holds what people copy.
+        shown.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(visible(cell)) for cell in row))
     console().print(shown)
+
+
+def columns() -> int:
+    """How wide lines may be."""
+    return max(40, min(120, shutil.get_terminal_size((WIDTH, 24)).columns))
 
 
 def ask(question: str) -> bool:

@@ -75,10 +75,9 @@ def up(
 def down(json_: Json = False) -> int:
     """Stop the daemon of this home and wait until it is gone."""
     home = Home.locate()
-    endpoint = load_endpoint(home)
     stopped = is_served(home)
     if stopped:
-        _stop(home, endpoint)
+        _stop(home)
     if json_:
         machine.emit({"stopped": stopped})
     else:
@@ -269,13 +268,24 @@ def _relayed(said: str, status: int, log: Path | None = None) -> StockadeError:
     )
 
 
-def _stop(home: Home, endpoint: Endpoint | None) -> None:
-    if endpoint is None:
-        raise DaemonUnreachable(
-            "a daemon holds the lock of this home but does not serve yet",
-            reason="DAEMON_STARTING",
-            fix="try again in a moment",
-        )
+def _stop(home: Home) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while (endpoint := load_endpoint(home)) is None:
+        # It is just starting, or already stopping.
+        if not is_served(home):
+            return
+        if time.monotonic() > deadline:
+            raise DaemonUnreachable(
+                "a daemon holds the lock of this home but does not say where it serves",
+                reason="DAEMON_STUCK",
+                fix=f"see {home.log}",
+            )
+        time.sleep(0.05)
+    _end(home, endpoint)
+
+
+def _end(home: Home, endpoint: Endpoint) -> None:
+    """Asks the process to stop and waits until it is gone."""
     try:
         # From here on the number cannot come to mean another process.
         handle = os.pidfd_open(endpoint.pid)

@@ -1,0 +1,238 @@
+"""The other commands: devices, secrets, policy, tools, help, errors."""
+
+# ruff: noqa: ARG001 - asking for the fixture `daemon` serves the home
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stockade.cli.ids import resolve, shortened
+from stockade.errors import StockadeError
+from stockade.home import Home
+from stockade.v1 import tool_pb2
+from tests.stockade.conftest import Stockade
+from tests.stockade.serving import Daemon, World
+
+VALUE = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("put", "token", VALUE),
+        ("put", "token", "--value", VALUE),
+        ("put", "token", f"--value={VALUE}"),
+        ("put", f"token={VALUE}"),
+        ("put", f"--{VALUE}", "token"),
+        ("put", "token", "-v", VALUE),
+        ("put", f"-{VALUE}"),
+    ],
+)
+def test_secret_in_argv(
+    daemon: Daemon, world: World, stockade: Stockade, arguments: tuple[str, ...]
+) -> None:
+    """A value on the command line is refused with 2, is not stored and is not repeated."""
+    result = stockade("secrets", *arguments, stdin=b"x")
+    assert result.status == 2
+    assert VALUE not in result.out + result.err
+    assert world.requests == []
+
+
+@pytest.mark.parametrize(
+    ("piped", "stored"),
+    [(b"v\n", b"v"), (b"v", b"v"), (b"a\nb\n\n", b"a\nb\n"), (b"\xff\0", b"\xff\0")],
+)
+def test_secret_from_pipe(
+    daemon: Daemon, world: World, stockade: Stockade, piped: bytes, stored: bytes
+) -> None:
+    """The value comes from standard input, without the one line break that echo adds."""
+    assert stockade("secrets", "put", "token", stdin=piped).status == 0
+    assert world.requests[-1].reference == "secret://global/token"
+    assert world.requests[-1].value == stored
+
+
+@pytest.mark.parametrize("piped", [b"", b"\n", b"x" * 65_537])
+def test_secret_size(daemon: Daemon, world: World, stockade: Stockade, piped: bytes) -> None:
+    """Nothing, and more than a secret may be, is refused and not cut."""
+    assert stockade("secrets", "put", "token", stdin=piped).status == 2
+    assert world.requests == []
+
+
+def test_invite_is_not_confirmed_by_a_pipe(
+    daemon: Daemon, world: World, stockade: Stockade
+) -> None:
+    """Without a terminal an invitation is not confirmed by what is on standard input."""
+    world.confirmed.clear()
+    result = stockade("devices", "invite", "--name", "phone", "-g", "approvers", stdin=b"y\ny\n")
+    assert world.confirmed == []
+    assert "devices confirm inv1" in result.err
+    assert "PAIRING_REFUSED" in result.err
+
+
+def test_confirm(daemon: Daemon, world: World, stockade: Stockade) -> None:
+    """`devices confirm` sends the words the person compared."""
+    assert stockade("devices", "confirm", "inv1", "--words", "oak-sky").status == 0
+    assert (world.confirmed[-1].words, world.confirmed[-1].accept) == ("oak-sky", True)
+    assert stockade("devices", "confirm", "inv1", "--words", "oak-sky", "--reject").status == 0
+    assert not world.confirmed[-1].accept
+
+
+@pytest.mark.parametrize(
+    ("which", "found"), [("phone", "dev-aaaa"), ("dev-aabb", "dev-aabb"), ("dev-aaa", "dev-aaaa")]
+)
+def test_revoke(daemon: Daemon, world: World, stockade: Stockade, which: str, found: str) -> None:
+    """A device is named by its name, its id or the beginning of one."""
+    assert stockade("devices", "revoke", which, "--json").status == 0
+    assert world.requests[-1].device_id == found
+
+
+@pytest.mark.parametrize("which", ["dev-a", "dev-", "nobody", "Phone"])
+def test_revoke_needs_one(daemon: Daemon, world: World, stockade: Stockade, which: str) -> None:
+    """An ambiguous or unknown name revokes nobody."""
+    assert stockade("devices", "revoke", which).status == 1
+    assert world.requests == []
+
+
+def test_policy_check_and_apply(
+    daemon: Daemon, world: World, stockade: Stockade, tmp_path: Path
+) -> None:
+    """A broken set is shown with file, line and fix, and nothing is applied."""
+    (tmp_path / "a.cedar").write_text("broken")
+    check = stockade("policy", "check", str(tmp_path))
+    assert check.status == 1
+    assert "a.cedar:3: PARSE: unexpected token" in check.err
+    apply = stockade("policy", "apply", str(tmp_path))
+    assert apply.status == 1
+    assert "POLICY_INVALID" in apply.err
+    (tmp_path / "a.cedar").write_text("permit(principal, action, resource);")
+    assert stockade("policy", "apply", str(tmp_path)).status == 0
+
+
+def test_empty_policy_folder(
+    daemon: Daemon, world: World, stockade: Stockade, tmp_path: Path
+) -> None:
+    """A folder without policies is a mistake and not a set that denies everything."""
+    assert stockade("policy", "apply", str(tmp_path)).status == 2
+    assert world.requests == []
+
+
+def test_add_tool(daemon: Daemon, world: World, stockade: Stockade, tmp_path: Path) -> None:
+    """A tool's files are sent with their paths and which of them are programs."""
+    folder = tmp_path / "tool"
+    folder.mkdir()
+    (folder / "manifest.toml").write_text("name = 'mine'")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "run").write_bytes(b"#!/bin/sh\n")
+    (folder / "bin" / "run").chmod(0o755)
+    assert stockade("tools", "add", str(folder)).status == 0
+    sent = world.requests[-1]
+    assert isinstance(sent, tool_pb2.AddToolRequest)
+    assert [(one.path, one.executable) for one in sent.files] == [
+        ("bin/run", True),
+        ("manifest.toml", False),
+    ]
+
+
+def test_add_tool_refuses_links(
+    daemon: Daemon, world: World, stockade: Stockade, tmp_path: Path
+) -> None:
+    """A link in a tool's folder does not send the file it points to."""
+    folder = tmp_path / "tool"
+    folder.mkdir()
+    (folder / "manifest.toml").write_text("name = 'mine'")
+    (folder / "key").symlink_to("/etc/passwd")
+    assert stockade("tools", "add", str(folder)).status == 2
+    assert world.requests == []
+
+
+def test_list_shows_no_escape(daemon: Daemon, stockade: Stockade) -> None:
+    """A tool's summary cannot drive the terminal, also in a table."""
+    result = stockade("tools", "list")
+    assert "\x1b" not in result.out
+    assert "␛[31mit" in result.out
+
+
+@pytest.mark.parametrize("command", [("tools", "list"), ("calls", "list"), ("devices", "list")])
+def test_tables_fit(daemon: Daemon, stockade: Stockade, command: tuple[str, ...]) -> None:
+    """Every table fits 80 columns."""
+    result = stockade(*command)
+    assert result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_doctor(daemon: Daemon, home: Home, stockade: Stockade) -> None:
+    """Doctor names what does not work with its fix, and exits with 1."""
+    result = stockade("doctor", "--json")
+    findings = [json.loads(line) for line in result.out.splitlines()]
+    bad = [finding for finding in findings if not finding["ok"]]
+    assert result.status == 1
+    assert {"tier gvisor"} <= {finding["what"] for finding in bad}
+    assert all(finding["fix"] for finding in bad)
+
+
+def test_doctor_without_anything(stockade: Stockade) -> None:
+    """Doctor has something to say before anything is set up."""
+    result = stockade("doctor")
+    assert result.status == 1
+    assert "stockade up" in result.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("call",), ("tools",), ("calls", "list", "--limit", "0"), ("up", "--x"),
+     ("calls", "list", "--state", "nope"), ("call", "a\udcff")],
+)  # fmt: skip
+def test_usage(stockade: Stockade, arguments: tuple[str, ...]) -> None:
+    """A mistaken command line ends with 2 and two lines, not a traceback."""
+    result = stockade(*arguments)
+    assert result.status == 2
+    assert result.err.startswith("error: ")
+    assert "fix: " in result.err
+    assert "Traceback" not in result.err
+
+
+def test_every_command_has_help_with_examples(stockade: Stockade) -> None:
+    """Help of every command, and examples in it."""
+    import typer
+
+    from stockade.cli.main import app
+
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands")  # noqa: B009 - the class is not public
+    for name, command in commands.items():
+        subs = getattr(command, "commands", {})
+        for path in [(name,), *((name, sub) for sub in subs)]:
+            result = stockade(*path, "--help")
+            assert result.status == 0
+            assert f"stockade {name}" in result.out.partition("Examples:")[2], path
+
+
+def test_help_is_light(tmp_path: Path) -> None:
+    """`stockade --help` loads neither gRPC nor rich nor cryptography."""
+    code = (
+        "import sys; from stockade.cli.main import run; run(['--help']);"
+        "print([m for m in ('grpc', 'rich', 'cryptography', 'ledger') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "STOCKADE_HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == b"[]"
+
+
+def test_short_ids() -> None:
+    """Short ids are told apart and found again; an unclear one finds nothing."""
+    ids = [f"01988a3c-5d1f-7000-8000-00000000000{n}" for n in range(3)]
+    short = shortened(ids)
+    assert len(set(short.values())) == 3
+    for one in ids:
+        assert resolve(short[one], "call", lambda: ids) == one
+    for text in ("01988a3c", "", "ffff"):
+        with pytest.raises(StockadeError):
+            resolve(text, "call", lambda: ids)
