@@ -8,8 +8,6 @@ never send it, and to store nothing unless the certificate that comes back is fo
 import hashlib
 import ssl
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -28,6 +26,7 @@ from stockade.credentials import (
 from stockade.errors import CredentialsError, DaemonUnreachable, PairingFailed
 from stockade.pairing_code import SERVER_NAME, PairingCode, PairingCodeError, parse_pairing_code
 from stockade.v1 import device_pb2, device_pb2_grpc
+from stockade.words import words
 
 CONNECT_SECONDS = 10.0
 
@@ -107,9 +106,7 @@ def _ask(
 
 def _words(fingerprint: bytes, said: str) -> str:
     """The words of our own key. What the daemon says they are is only compared."""
-    if find_spec("stockade.words") is None:
-        return said
-    own = str(import_module("stockade.words").words(fingerprint.hex()))
+    own = words(fingerprint.hex())
     if said and said != own:
         raise PairingFailed(
             "the daemon shows the words of another key than this device's",

@@ -11,11 +11,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from stockade.credentials import load_credentials, make_key
+from stockade.credentials import load_credentials, make_key, public_key_info
 from stockade.errors import DaemonUnreachable, PairingFailed, StockadeError
 from stockade.pairing import pair
 from stockade.pairing_code import SERVER_NAME, PairingCode
 from stockade.v1 import device_pb2, device_pb2_grpc
+from stockade.words import words as own_words
 from tests.stockade.authority import Authority, pem, pem_key, self_signed
 from tests.stockade.conftest import Stockade
 from tests.stockade.serving import refuse
@@ -85,7 +86,7 @@ def test_pairs(listener: Listener, tmp_path: Path) -> None:
         "127.0.0.1:7607",
     )
     assert stored.key_bytes == made.key_bytes
-    assert len(words) == 1
+    assert words == [own_words(hashlib.sha256(public_key_info(made.key)).hexdigest())]
     sent = listener.requests[0].SerializeToString()
     assert SECRET not in sent
     assert b"PRIVATE KEY" not in sent
@@ -115,6 +116,16 @@ def test_certificate_for_another_key(listener: Listener, tmp_path: Path) -> None
     with pytest.raises(PairingFailed):
         pair(listener.code.text(), tmp_path / "client", waiting=lambda _: None)
     assert not (tmp_path / "client").exists()
+
+
+def test_words_of_another_key(listener: Listener, tmp_path: Path) -> None:
+    """Words that are not those of this device's key end the pairing; nobody is shown them."""
+    listener.says_words = "oak-oak-oak-oak-oak-oak-oak-oak"
+    shown: list[str] = []
+    with pytest.raises(PairingFailed) as caught:
+        pair(listener.code.text(), tmp_path / "client", waiting=shown.append)
+    assert caught.value.reason == "WORDS_DIFFER"
+    assert shown == []
 
 
 def test_already_paired(listener: Listener, tmp_path: Path) -> None:
