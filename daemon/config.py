@@ -25,16 +25,16 @@ class Server(_Section):
     """Where the daemon listens."""
 
     listen: str = Field(
-        "127.0.0.1:7607",
+        default="127.0.0.1:7607",
         pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$",
         description="Address and port for paired devices. Port 0 takes any free port.",
     )
     pairing_host: str = Field(
-        "",
+        default="",
         description="Host name or address put into pairing codes; empty means that of `listen`.",
     )
     drain_seconds: int = Field(
-        10, ge=0, le=3600, description="How long calls under way may finish after SIGTERM."
+        default=10, ge=0, le=3600, description="How long calls under way may finish after SIGTERM."
     )
 
 
@@ -42,7 +42,7 @@ class Identity(_Section):
     """Certificates of devices."""
 
     device_certificate_hours: int = Field(
-        24 * 30,
+        default=24 * 30,
         ge=1,
         le=24 * 366,
         description="Lifetime of a device's certificate; the client renews it half-way.",
@@ -53,7 +53,7 @@ class Vault(_Section):
     """Where the vault's root key is."""
 
     root: Literal["keychain", "file"] | None = Field(
-        None,
+        default=None,
         description=(
             'Pinned when the data directory is made: "keychain" (the OS keychain) or "file" (a 0600'
             " file in the data directory). Never falls back from one to the other."
@@ -65,7 +65,10 @@ class Approvals(_Section):
     """Waiting for people."""
 
     lifetime_seconds: int = Field(
-        600, ge=5, le=7 * 86400, description="How long a call waits for a human before it expires."
+        default=600,
+        ge=5,
+        le=7 * 86400,
+        description="How long a call waits for a human before it expires.",
     )
 
 
@@ -73,10 +76,14 @@ class Risk(_Section):
     """Risk scores at which a stronger sandbox begins; scores run from 0 to 1."""
 
     container_floor: Decimal = Field(
-        Decimal("0.3"), ge=0, le=1, strict=False, description="From here on, at least a container."
+        default=Decimal("0.3"),
+        ge=0,
+        le=1,
+        strict=False,
+        description="From here on, at least a container.",
     )
     gvisor_floor: Decimal = Field(
-        Decimal("0.6"), ge=0, le=1, strict=False, description="From here on, gVisor."
+        default=Decimal("0.6"), ge=0, le=1, strict=False, description="From here on, gVisor."
     )
 
     @model_validator(mode="after")
@@ -93,7 +100,7 @@ class Workspace(_Section):
         pattern=r"^/", description="Absolute path of a directory. Only what is in it is mounted."
     )
     access: Literal["read", "write"] = Field(
-        "read", description='"read" or "write": the most that any tool gets.'
+        default="read", description='"read" or "write": the most that any tool gets.'
     )
 
 
@@ -101,13 +108,19 @@ class Calls(_Section):
     """Bounds on calls."""
 
     max_running: int = Field(
-        32, ge=1, le=4096, description="Runs at one time; further permitted calls wait their turn."
+        default=32,
+        ge=1,
+        le=4096,
+        description="Runs at one time; further permitted calls wait their turn.",
     )
     max_open: int = Field(
-        20000, ge=1, le=1_000_000, description="Calls that have not ended, waiting ones included."
+        default=20000,
+        ge=1,
+        le=1_000_000,
+        description="Calls that have not ended, waiting ones included.",
     )
     retain_output_kib: int = Field(
-        1024,
+        default=1024,
         ge=16,
         le=65536,
         description="Output of one call kept in memory for watchers that join or lag.",
@@ -118,24 +131,24 @@ class Log(_Section):
     """The daemon's own log, on standard error."""
 
     format: Literal["auto", "json", "text"] = Field(
-        "auto", description='"json", "text", or "auto": text on a terminal, else JSON.'
+        default="auto", description='"json", "text", or "auto": text on a terminal, else JSON.'
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe line that is written."
+        default="info", description="The least severe line that is written."
     )
 
 
 class Config(_Section):
     """The whole file."""
 
-    server: Server = Field(default_factory=Server)
-    identity: Identity = Field(default_factory=Identity)
-    vault: Vault = Field(default_factory=Vault)
-    approvals: Approvals = Field(default_factory=Approvals)
-    risk: Risk = Field(default_factory=Risk)
-    workspaces: dict[WorkspaceName, Workspace] = Field(default_factory=dict)
-    calls: Calls = Field(default_factory=Calls)
-    log: Log = Field(default_factory=Log)
+    server: Server = Server()
+    identity: Identity = Identity()
+    vault: Vault = Vault()
+    approvals: Approvals = Approvals()
+    risk: Risk = Risk()
+    workspaces: dict[WorkspaceName, Workspace] = {}
+    calls: Calls = Calls()
+    log: Log = Log()
 
 
 def parse_config(data: bytes, name: str = "config.toml") -> Config:

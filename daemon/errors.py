@@ -5,7 +5,7 @@ happened, and says what to do.
 """
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - the design's word: a fault, as against a denial
     """Root of the daemon's faults."""
 
     code = "INTERNAL"

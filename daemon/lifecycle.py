@@ -1,8 +1,8 @@
 """The life of a call as a literal table.
 
 Pure. `next_state` is the only way from one state to another; an event that the table does not name
-for a state is a programming fault and raises `IllegalTransition`. docs/design.md shows this table,
-and a test walks every (state, event) pair.
+for a state is a programming fault and raises `IllegalTransitionError`. docs/design.md shows this
+table, and a test walks every (state, event) pair.
 """
 
 from enum import StrEnum
@@ -104,7 +104,7 @@ ENDS: frozenset[State] = frozenset(state for state, events in TABLE.items() if n
 UNFINISHED: frozenset[State] = frozenset(TABLE) - ENDS
 
 
-class IllegalTransition(RuntimeError):
+class IllegalTransitionError(RuntimeError):
     """The code tried something the table does not have. Nothing was recorded."""
 
 
@@ -113,4 +113,4 @@ def next_state(state: State, event: Event) -> State:
     try:
         return TABLE[state][event]
     except KeyError:
-        raise IllegalTransition(f"{event} in state {state}") from None
+        raise IllegalTransitionError(f"{event} in state {state}") from None

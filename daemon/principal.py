@@ -29,7 +29,8 @@ class Principal:
         return f"{self.name.kind}/{self.name.id}"
 
 
-# Set by the gate for the time of one RPC; a service that finds it empty was reached around the gate.
+# Set by the gate for the time of one RPC; a service that finds it empty was reached around the
+# gate.
 _current: ContextVar[Principal] = ContextVar("principal")
 
 

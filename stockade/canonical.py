@@ -18,7 +18,7 @@ def canonical(value: object) -> bytes:
 
 
 def tagged_digest(tag: bytes, *parts: bytes) -> bytes:
-    """SHA-256 over a domain tag and length-prefixed parts, so that no two inputs can run together."""
+    """SHA-256 over a domain tag and length-prefixed parts: no two inputs can run together."""
     state = hashlib.sha256()
     for part in (tag, *parts):
         state.update(len(part).to_bytes(8, "big"))

@@ -1,6 +1,7 @@
 """Where Stockade's files are: the operator's, the daemon's and this device's.
 
-`$STOCKADE_HOME` puts everything under one directory; without it the XDG base directories decide.
+`$STOCKADE_HOME` puts everything under one directory; without it the XDG base directories decide,
+and for root /etc/stockade and /var/lib/stockade.
 Computes paths and nothing else: creating and checking is for whoever owns the file.
 """
 
@@ -22,9 +23,13 @@ class Home:
 
     @classmethod
     def locate(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """`$STOCKADE_HOME`, else the XDG directories of this user."""
+        """`$STOCKADE_HOME`, else the XDG directories of this user (root: the system's)."""
         if root := environment.get("STOCKADE_HOME"):
             return cls.under(Path(root).absolute())
+        if os.geteuid() == 0:
+            # A daemon of root is the system's: root's own directories are closed to the user its
+            # tools run as.
+            return cls(config=Path("/etc/stockade"), data=Path("/var/lib/stockade"))
         return cls(
             config=platformdirs.user_config_path("stockade"),
             data=platformdirs.user_data_path("stockade"),

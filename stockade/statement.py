@@ -1,8 +1,8 @@
 """What an approver is shown, and the bytes an approver signs.
 
 Pure, and shared by the daemon (which writes statements and verifies answers) and the client (which
-shows them and signs). A statement is RFC 8785 JSON; it holds everything the call's digest covers, so
-a client recomputes that digest from what it shows and refuses a statement that says otherwise.
+shows them and signs). A statement is RFC 8785 JSON; it holds everything the call's digest covers,
+so a client recomputes that digest from what it shows and refuses a statement that says otherwise.
 Format: docs/formats.md. `parse_statement` raises `StatementError` and nothing else.
 """
 
@@ -86,7 +86,7 @@ class Statement:
                 "call": self.call_id,
                 "call_digest": self.call.digest(),
                 "requester_name": self.requester_name,
-                "exact": self.call._fields(),  # noqa: SLF001 - one format, two classes
+                "exact": self.call._fields(),
                 "risk_milli": self.risk_milli,
                 "asked_because": [asdict(line) for line in self.asked_because],
                 "created_ms": self.created_ms,

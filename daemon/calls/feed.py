@@ -1,9 +1,9 @@
 """The events of one call, for however many watch it.
 
-Everything that is not output is kept. Of the output the last `keep_bytes` are; a publisher of output
-waits while the slowest watcher is further behind than that, so a slow reader slows the tool and never
-grows the daemon. With nobody watching, the oldest output makes room: a gap that the chunks' offsets
-show. Single event loop; no error leaves.
+Everything that is not output is kept. Of the output the last `keep_bytes` are; a publisher of
+output waits while the slowest watcher is further behind than that, so a slow reader slows the tool
+and never grows the daemon. With nobody watching, the oldest output makes room: a gap that the
+chunks' offsets show. Single event loop; no error leaves.
 """
 
 from collections import deque

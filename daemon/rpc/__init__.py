@@ -1,1 +1,1 @@
-"""The gRPC side of the daemon: who asks, whether they may, and the translation to and from protobuf."""
+"""The gRPC side of the daemon: who asks, whether they may, and the way to and from protobuf."""

@@ -1,8 +1,8 @@
 """Which question of policy each RPC asks.
 
-One literal line per RPC of every service that is served; the gate refuses an RPC that has none, and a
-test compares this table with the services' descriptors. `SERVICE` marks the RPCs whose question needs
-what only the service knows (the call, the approval); those ask it themselves.
+One literal line per RPC of every service that is served; the gate refuses an RPC that has none, and
+a test compares this table with the services' descriptors. `SERVICE` marks the RPCs whose question
+needs what only the service knows (the call, the approval); those ask it themselves.
 """
 
 from enum import Enum

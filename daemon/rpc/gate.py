@@ -1,9 +1,11 @@
 """The one way into every RPC: authenticate, ask policy, hold the line while it is served.
 
 Outermost of all, so that refusals are recorded too. Trusted to let nothing reach a service without
-a principal from the connection's certificate and, unless the service asks for itself, without policy's
-yes to the RPC's action. Cuts the RPCs of a revoked device. Only gRPC statuses leave.
+a principal from the connection's certificate and, unless the service asks for itself, without
+policy's yes to the RPC's action. Cuts the RPCs of a revoked device. Only gRPC statuses leave.
 """
+
+from __future__ import annotations  # grpc's generic types exist for the checker only
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -64,7 +66,7 @@ class LiveRpcs:
 Inner = Callable[[Any, Context], Any]
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc] # typeshed leaves its base untyped
+class Gate(grpc.aio.ServerInterceptor):
     """See the module."""
 
     def __init__(self, doorkeeper: Doorkeeper, live: LiveRpcs) -> None:
@@ -75,12 +77,12 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc] # typeshed leaves 
     async def intercept_service(
         self,
         continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
         ],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wraps each method's handler once."""
-        method = cast(str, handler_call_details.method)
+        method = handler_call_details.method
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
             if handler is None:
@@ -97,20 +99,20 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc] # typeshed leaves 
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(handler.stream_stream))
+            inner = self._guard(method, rule, self._streaming(cast(Inner, handler.stream_stream)))
             return grpc.stream_stream_rpc_method_handler(inner, **codec)
         if handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(handler.unary_stream))
+            inner = self._guard(method, rule, self._streaming(cast(Inner, handler.unary_stream)))
             return grpc.unary_stream_rpc_method_handler(inner, **codec)
-        inner = self._guard(method, rule, handler.unary_unary)
+        inner = self._guard(method, rule, cast(Inner, handler.unary_unary))
         return grpc.unary_unary_rpc_method_handler(inner, **codec)
 
     @staticmethod
     def _streaming(inner: Inner) -> Inner:
-        """A streaming method as a coroutine, so that one task owns it from first to last message."""
+        """A streaming method as a coroutine: one task owns it from first to last message."""
 
         async def drive(request: Any, context: Context) -> None:
-            messages = cast(AsyncIterator[Any], inner(request, context))
+            messages = cast("AsyncIterator[Any]", inner(request, context))
             async with aclosing(messages) as stream:  # type: ignore[type-var]
                 async for message in stream:
                     await context.write(message)

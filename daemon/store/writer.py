@@ -65,12 +65,18 @@ class Writer:
         self._pending = 0
         self._open = False
         self._head: Head | None = None
+        self._fault: StoreFault | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     @property
     def head(self) -> Head | None:
         """The last durable entry of the ledger, as of the last write that has returned."""
         return self._head
+
+    @property
+    def fault(self) -> StoreFault | None:
+        """What kept the last batch from being stored; None while writing works."""
+        return self._fault
 
     @property
     def pending(self) -> int:
@@ -171,8 +177,16 @@ class Writer:
     def _settle(self, jobs: list[_Job], outcomes: list[Done | Failed], head: Head | None) -> None:
         self._pending -= len(jobs)
         self._head = head
+        self._fault = next((fault for fault in map(_store_fault, outcomes) if fault), None)
         for job, outcome in zip(jobs, outcomes, strict=True):
             _resolve(job.future, outcome)
+
+
+def _store_fault(outcome: Done | Failed) -> StoreFault | None:
+    error = outcome.error if isinstance(outcome, Failed) else None
+    if isinstance(error, StoreFault) and not error.blames_operation:
+        return error
+    return None
 
 
 def _resolve(future: asyncio.Future[Any], outcome: Done | Failed) -> None:

@@ -1,0 +1,100 @@
+"""Reading the ledger out: pages, export lines, checkpoints.
+
+Receipts never change once they are durable, so pages read one after the other are as consistent as
+one snapshot. The Merkle tree is kept as its compact range and caught up when a checkpoint is asked
+for.
+"""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import anyio.to_thread
+
+from daemon.store import receipts
+from daemon.store.ids import CallId
+from daemon.store.reader import Reader
+from daemon.store.receipts import ReceiptRow
+from daemon.store.writer import Writer
+from ledger.checkpoint import Checkpoint, sign
+from ledger.export import encode_line
+from ledger.keys import SigningKeys, encode_public
+from ledger.merkle import CompactRange
+
+PAGE = 500
+# How soon a follower sees a new receipt: memory is looked at, not the database.
+FOLLOW_SECONDS = 0.2
+
+
+class Book:
+    """See the module."""
+
+    def __init__(self, keys: SigningKeys, reader: Reader, writer: Writer) -> None:
+        self._keys = keys
+        self._reader = reader
+        self._writer = writer
+        self._tree = CompactRange()
+        self._lock = anyio.Lock()
+
+    @property
+    def chain(self) -> str:
+        """The chain's id."""
+        return self._keys.chain
+
+    @property
+    def sequence(self) -> int:
+        """The last durable receipt's number; 0 before the first."""
+        head = self._writer.head
+        return 0 if head is None else head.sequence
+
+    @property
+    def state(self) -> str:
+        """Whether receipts can be written: "ok", or what keeps them from it."""
+        fault = self._writer.fault
+        return "ok" if fault is None else f"{fault.code}: {fault.message}"
+
+    @property
+    def public_keys(self) -> bytes:
+        """The public key file."""
+        return encode_public(self._keys.public())
+
+    async def page_after(self, sequence: int, limit: int = PAGE) -> tuple[ReceiptRow, ...]:
+        """Receipts that follow a number, oldest first."""
+        return await self._reader.read(
+            lambda c: receipts.page(c, self.chain, after=sequence, limit=limit)
+        )
+
+    async def of_call(self, call_id: CallId, limit: int) -> tuple[ReceiptRow, ...]:
+        """The receipts of a call, oldest first."""
+        return await self._reader.read(
+            lambda c: receipts.by_call(c, self.chain, call_id, limit=limit)
+        )
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The whole export, a page of lines at a time, up to the head at the beginning."""
+        after, end = 0, self.sequence
+        while after < end:
+            rows = await self.page_after(after, min(PAGE, end - after))
+            yield b"".join(encode_line(row.entry) for row in rows)
+            after = rows[-1].entry.sequence
+
+    async def follow(self, after: int) -> AsyncIterator[ReceiptRow]:
+        """Receipts as they become durable."""
+        position = after or self.sequence
+        while True:
+            if self.sequence <= position:
+                await anyio.sleep(FOLLOW_SECONDS)
+                continue
+            for row in await self.page_after(position):
+                yield row
+                position = row.entry.sequence
+
+    async def checkpoint(self) -> bytes:
+        """A signed checkpoint of everything that is durable now."""
+        async with self._lock:
+            end = self.sequence
+            while self._tree.size < end:
+                rows = await self.page_after(self._tree.size, min(PAGE, end - self._tree.size))
+                for row in rows:
+                    self._tree.append(row.entry.digest)
+            taken = Checkpoint(self.chain, self._tree.size, self._tree.root())
+        return await anyio.to_thread.run_sync(sign, taken, self._keys)

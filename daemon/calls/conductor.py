@@ -1,0 +1,250 @@
+"""Leads one call from its record to its end.
+
+Trusted with the order of things: recorded before acted on, prepared before run, ended exactly once
+however it ends. Every write is shielded, so a cancelled call knows what was recorded of it. Nothing
+leaves `conduct`: what went wrong is in `live.fault`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+import structlog
+
+from daemon.calls import records
+from daemon.calls.live import LiveCall
+from daemon.calls.run import Finished, Run
+from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_waiting
+from daemon.clock import Clock
+from daemon.config import Config
+from daemon.errors import Conflict, Fault
+from daemon.lifecycle import ENDS, Event, State, next_state
+from daemon.outcome import Ending
+from daemon.store.approvals import ApprovalState
+from daemon.store.calls import Existing
+from daemon.store.commit import Tx
+from daemon.store.writer import Writer
+from daemon.vault_keeper import VaultKeeper
+from ledger.chain import Entry
+from policy.risk import Tier
+from sandbox.errors import SandboxError
+from sandbox.tier import Sandbox
+
+_log = structlog.get_logger("stockade.calls")
+
+T = TypeVar("T")
+
+WhoMayApprove = Callable[[LiveCall], list[str]]
+
+CANCELLED: Mapping[str, str] = {
+    "CALLER_GONE": "the caller went away",
+    "CANCELLED_BY_REQUEST": "it was cancelled by request",
+    "DEVICE_REVOKED": "the caller's device was revoked",
+    "DAEMON_STOPPED": "the daemon was stopped",
+    "DAEMON_RESTARTED": "the daemon was restarted, and nobody was attached to the call",
+}
+
+
+class Conductor:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        writer: Writer,
+        vault: VaultKeeper,
+        sandboxes: Mapping[Tier, Sandbox],
+        clock: Clock,
+        who_may_approve: WhoMayApprove,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._writer = writer
+        self._vault = vault
+        self._sandboxes = sandboxes
+        self._clock = clock
+        self._who_may_approve = who_may_approve
+        self._changed = changed
+        self._slots = anyio.CapacityLimiter(config.calls.max_running)
+
+    async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
+        """The whole life of a call; without an admission, from where it waits for approval."""
+        try:
+            if admission is not None and not await self._admit(live, admission):
+                return
+            with live.scope:
+                await self._live(live)
+            if not live.ended and live.cancel_reason:
+                await self._cancelled(live)
+        except Fault as fault:
+            # The store failed: what could not be recorded is not told as if it were.
+            live.fault = fault
+            _log.error("call.not_recorded", call=live.call_id, state=live.state, reason=fault.code)
+        except Exception:  # noqa: BLE001 - a defect ends this call, not the daemon; it is logged
+            live.fault = Fault("a defect in the daemon; its log has the details")
+            _log.exception("call.defect", call=live.call_id)
+        finally:
+            live.admitted.set()
+            live.feed.close()
+            live.done.set()
+
+    async def _live(self, live: LiveCall) -> None:
+        if live.state is State.PENDING_APPROVAL:
+            await self._wait_for_approval(live)
+        if live.state is State.PERMITTED:
+            async with self._slots:
+                await self._run(live)
+
+    async def _admit(self, live: LiveCall, admission: records.Admission) -> bool:
+        """Records the call and its ruling; whether it is a new one."""
+        admitted = await self._write(lambda tx: records.admit(tx, admission))
+        if isinstance(admitted, Existing):
+            live.existing = admitted.row
+            return False
+        live.last_entry = admitted
+        live.state = next_state(State.RECEIVED, records.EVENT_OF[live.verdict.ruling])
+        live.admitted.set()
+        tell_received(live, admission.now_ms)
+        if live.state in ENDS:
+            tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
+        return True
+
+    async def _wait_for_approval(self, live: LiveCall) -> None:
+        statement = live.statement
+        assert statement is not None  # noqa: S101 - it is pending
+        self._changed(statement.approval_id)
+        tell_waiting(live, self._who_may_approve(live), self._clock.now_ms())
+        while not live.settled.is_set():
+            left = (statement.expires_ms - self._clock.now_ms()) / 1000
+            with anyio.move_on_after(max(left, 0)):
+                await live.settled.wait()
+            if not live.settled.is_set() and await self._expire(live):
+                return
+        if live.ended:
+            tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
+
+    async def _expire(self, live: LiveCall) -> bool:
+        """Whether the end of its time was recorded before any answer."""
+        now = self._clock.now_ms()
+
+        def operation(tx: Tx) -> Entry | None:
+            if not records.close_approval(tx, live, ApprovalState.EXPIRED, now):
+                return None
+            return records.move(tx, live, Event.EXPIRE, "NOBODY_ANSWERED", now, {})
+
+        entry = await self._write(operation)
+        if entry is None:
+            # An answer was first; whoever recorded it is about to say so.
+            await live.settled.wait()
+            return False
+        self._end(live, Ending(Event.EXPIRE, "NOBODY_ANSWERED", "nobody answered in time"), entry)
+        return True
+
+    async def _run(self, live: LiveCall) -> None:
+        tier = live.verdict.tier
+        assert tier is not None  # noqa: S101 - it was permitted in one
+        run = Run(
+            live, self._sandboxes[tier], self._vault, self._config.workspaces, self._clock.now_ms
+        )
+        try:
+            await run.prepare()
+        except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
+            await self._fail(live, error)
+            return
+        await self._start(live, {"tier": tier.label, "secrets": run.secret_versions})
+        tell_started(live, tier.label, self._clock.now_ms())
+        try:
+            finished = await run.execute()
+        except SandboxError as error:
+            await self._fail(live, error)
+            return
+        await self._finish(live, finished.ending, finished.body, finished)
+
+    async def _start(self, live: LiveCall, body: Mapping[str, object]) -> None:
+        now = self._clock.now_ms()
+        entry = await self._write(
+            lambda tx: records.move(tx, live, Event.START, "STARTED", now, body)
+        )
+        if entry is None:
+            raise _moved(live)
+        live.state, live.last_entry = State.RUNNING, entry
+
+    async def _fail(self, live: LiveCall, error: Exception) -> None:
+        ending = _refusal(error)
+        await self._finish(live, ending, {"message": ending.message})
+
+    async def _finish(
+        self,
+        live: LiveCall,
+        ending: Ending,
+        body: Mapping[str, object],
+        finished: Finished | None = None,
+    ) -> None:
+        now, outcome = self._clock.now_ms(), json.dumps(body).encode()
+        entry = await self._write(
+            lambda tx: records.move(
+                tx, live, ending.event, ending.reason, now, body, outcome=outcome
+            )
+        )
+        if entry is None:
+            raise _moved(live)
+        self._end(live, ending, entry, finished)
+
+    async def _cancelled(self, live: LiveCall) -> None:
+        reason = live.cancel_reason
+
+        def operation(tx: Tx) -> Entry | None:
+            now = self._clock.now_ms()
+            if live.state is State.PENDING_APPROVAL and not records.close_approval(
+                tx, live, ApprovalState.WITHDRAWN, now
+            ):
+                return None
+            return records.move(tx, live, Event.CANCEL, reason, now, {})
+
+        entry = await self._write(operation)
+        if entry is None and live.state is State.PENDING_APPROVAL:
+            # An answer was first. A yes is withdrawn after all; a no stays a no.
+            await live.settled.wait()
+            if live.ended:
+                tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
+                return
+            entry = await self._write(operation)
+        if entry is None:
+            raise _moved(live)
+        self._end(live, Ending(Event.CANCEL, reason, CANCELLED.get(reason, "cancelled")), entry)
+
+    def _end(
+        self, live: LiveCall, ending: Ending, entry: Entry, finished: Finished | None = None
+    ) -> None:
+        live.state = next_state(live.state, ending.event)
+        live.last_entry = entry
+        tell_ending(live, ending, self._clock.now_ms(), finished)
+        if live.statement is not None:
+            self._changed(live.statement.approval_id)
+
+    async def _write(self, operation: Callable[[Tx], T]) -> T:
+        with anyio.CancelScope(shield=True):
+            written = await self._writer.write(operation)
+        return written
+
+
+def ending_of_verdict(live: LiveCall) -> Ending:
+    """The ending of a call that policy or a human refused."""
+    verdict = live.verdict
+    message = verdict.message + (f" (fix: {verdict.fix})" if verdict.fix else "")
+    event = Event.REJECT if live.state is State.REJECTED else Event.DENY
+    return Ending(event, verdict.code, message)
+
+
+def _moved(live: LiveCall) -> Conflict:
+    return Conflict(f"call {live.call_id} was moved by somebody else", code="CALL_MOVED")
+
+
+def _refusal(error: Exception) -> Ending:
+    """The ending for what refused to start; anything that is not a refusal is a defect."""
+    code, fix = getattr(error, "code", None), getattr(error, "fix", "")
+    if code is None:
+        raise error
+    return Ending(Event.FAIL, str(code), f"{error}" + (f" (fix: {fix})" if fix else ""))

@@ -1,0 +1,210 @@
+"""All calls of this daemon: taken in, found again, ended.
+
+Each runs in a task of its own, owned by the daemon's task group; `stop` ends them all. What leaves
+`submit` are the caller's faults (`Conflict`, `Exhausted`) and the store's (`Unavailable`).
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from daemon.calls import records
+from daemon.calls.conductor import Conductor
+from daemon.calls.feed import Feed
+from daemon.calls.judge import Ruling, Verdict, judge
+from daemon.calls.live import LiveCall, Request
+from daemon.calls.preparation import Prepared, prepare, statement_for
+from daemon.calls.tell import tell_received
+from daemon.clock import Clock
+from daemon.config import Config
+from daemon.errors import Conflict, Exhausted, Fault, Unavailable
+from daemon.lifecycle import State
+from daemon.store.calls import CallRow
+from daemon.vault_keeper import VaultKeeper
+from daemon.worlds import Worlds
+from ledger.chain import Entry
+from stockade.v1 import call_pb2
+
+# Ended calls whose events are kept for those who come back.
+MAX_REMEMBERED = 256
+
+
+class Calls:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        worlds: Worlds,
+        vault: VaultKeeper,
+        conductor: Conductor,
+        clock: Clock,
+        group: TaskGroup,
+    ) -> None:
+        self._config = config
+        self._worlds = worlds
+        self._vault = vault
+        self._conductor = conductor
+        self._clock = clock
+        self._group = group
+        self._live: dict[str, LiveCall] = {}
+        self._remembered: dict[str, LiveCall] = {}
+        self._stopping = False
+
+    def find(self, call_id: str) -> LiveCall | None:
+        """A call under way, or ended lately."""
+        return self._live.get(call_id) or self._remembered.get(call_id)
+
+    @property
+    def running(self) -> int:
+        """How many tools run now."""
+        return sum(live.state is State.RUNNING for live in self._live.values())
+
+    @property
+    def pending(self) -> int:
+        """How many wait for a human."""
+        return sum(live.state is State.PENDING_APPROVAL for live in self._live.values())
+
+    async def submit(self, request: Request) -> tuple[LiveCall | CallRow, bool]:
+        """Records and judges a call; whether it is new. A known id gives the call that has it."""
+        known = self.find(request.call_id)
+        if known is None:
+            known = await self._new(request)
+            if known.existing is None:
+                return known, True
+        found = known.existing or known
+        world = self._worlds.current
+        prepared = prepare(world, request)
+        mine = (str(request.principal), prepared.tool_name, prepared.canonical)
+        if mine != (str(found.principal), found.tool, found.arguments):
+            raise Conflict(
+                "this call id was used for another call",
+                code="CALL_ID_REUSED",
+                fix="make a new UUIDv7 for every new call",
+            )
+        return found, False
+
+    async def cancel(self, live: LiveCall, reason: str) -> State:
+        """Ends a call; the state it ended in, which may be another end that came first."""
+        live.cancel(reason)
+        await live.done.wait()
+        return live.state
+
+    def cancel_device(self, device_id: str, reason: str) -> None:
+        """Ends all calls of a device."""
+        for live in list(self._live.values()):
+            if live.principal.device_id == device_id:
+                live.cancel(reason)
+
+    def settle(self, call_id: str, state: State, verdict: Verdict, entry: Entry) -> None:
+        """Tells a waiting call what the answer that was just recorded made of it."""
+        live = self._live.get(call_id)
+        if live is not None:
+            live.state, live.verdict, live.last_entry = state, verdict, entry
+            live.settled.set()
+
+    def take_up(self, live: LiveCall) -> None:
+        """Goes on with a call that waited for approval when the daemon last ended."""
+        self._live[live.call_id] = live
+        tell_received(live, self._clock.now_ms())
+        self._group.start_soon(self._conduct, live, None)
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Takes no more calls, lets those under way finish for a while, then ends them."""
+        self._stopping = True
+        for live in list(self._live.values()):
+            if live.state is State.PENDING_APPROVAL and live.detach:
+                # It goes on waiting in the database; the next start takes it up.
+                live.scope.cancel()
+        with anyio.move_on_after(drain_seconds):
+            for live in list(self._live.values()):
+                await live.done.wait()
+        remaining = list(self._live.values())
+        for live in remaining:
+            live.cancel("DAEMON_STOPPED")
+        for live in remaining:
+            await live.done.wait()
+
+    async def _new(self, request: Request) -> LiveCall:
+        if self._stopping:
+            raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
+        if len(self._live) >= self._config.calls.max_open:
+            raise Exhausted(
+                f"{len(self._live)} calls are open", code="TOO_MANY_CALLS", fix="try again later"
+            )
+        world, now = self._worlds.current, self._clock.now_ms()
+        prepared = prepare(world, request)
+        verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
+        if verdict.ruling is not Ruling.DENY and prepared.require().secrets:
+            verdict = await self._with_secrets(prepared, verdict)
+            if (joined := self.find(request.call_id)) is not None:
+                return joined  # the same id came again while the vault was asked
+        live = self._open(request, prepared, verdict, now)
+        self._live[request.call_id] = live
+        self._group.start_soon(
+            self._conduct, live, records.Admission(live, prepared.tool_digest, now)
+        )
+        try:
+            await live.admitted.wait()
+        except BaseException:
+            if not request.detach:
+                live.cancel("CALLER_GONE")
+            raise
+        if live.fault is not None:
+            raise live.fault
+        return live
+
+    async def _conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
+        try:
+            await self._conductor.conduct(live, admission)
+        finally:
+            del self._live[live.call_id]
+            if live.ended:
+                self._remembered[live.call_id] = live
+                while len(self._remembered) > MAX_REMEMBERED:
+                    del self._remembered[next(iter(self._remembered))]
+
+    def _open(self, request: Request, prepared: Prepared, verdict: Verdict, now: int) -> LiveCall:
+        live = LiveCall(
+            call_id=request.call_id,
+            tool=prepared.tool_name,
+            principal=request.principal,
+            arguments=prepared.canonical,
+            detach=request.detach,
+            state=State.RECEIVED,
+            verdict=verdict,
+            feed=Feed(self._config.calls.retain_output_kib * 1024),
+            candidate=prepared.candidate,
+        )
+        if verdict.ruling is Ruling.ASK:
+            lifetime = self._config.approvals.lifetime_seconds * 1000
+            live.statement = statement_for(live, now, lifetime)
+        return live
+
+    async def _with_secrets(self, prepared: Prepared, verdict: Verdict) -> Verdict:
+        """Nobody is asked to approve a call whose secret is not there."""
+        try:
+            missing = await self._vault.missing(prepared.require().secrets)
+        except Fault as fault:
+            return _denial(verdict, fault.code, fault.message, fault.fix)
+        if missing is None:
+            return verdict
+        fix = f"`stockade secrets put {missing}`"
+        return _denial(verdict, "UNKNOWN_SECRET", f"there is no {missing} in the vault", fix)
+
+
+async def watch(live: LiveCall) -> AsyncIterator[call_pb2.CallEvent]:
+    """The events of a call; raises the fault that kept it from an end, if one did."""
+    async for event in live.feed.watch():
+        yield event
+    if not live.ended:
+        raise live.fault or Unavailable("the call was left unfinished", code="CALL_UNFINISHED")
+
+
+def _denial(verdict: Verdict, code: str, message: str, fix: str) -> Verdict:
+    return replace(
+        verdict, ruling=Ruling.DENY, code=code, message=message, fix=fix, exact=None, tier=None
+    )

@@ -1,0 +1,75 @@
+"""A call under way: what it is, where it is, and how to tell those who watch."""
+
+from dataclasses import dataclass, field
+
+import anyio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from daemon.calls.feed import Feed
+from daemon.calls.judge import Candidate, Verdict
+from daemon.errors import Fault
+from daemon.lifecycle import ENDS, State
+from daemon.principal import Principal
+from daemon.store.calls import CallRow
+from ledger.chain import Entry
+from stockade.statement import Statement
+from stockade.v1 import call_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as it was asked for. The arguments are as sent; nothing about them is known."""
+
+    call_id: str
+    tool: str
+    arguments: bytes = field(repr=False)
+    detach: bool
+    principal: Principal
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """One call that has not ended, or has just."""
+
+    call_id: str
+    tool: str
+    principal: Principal
+    # Canonical, or empty where they were refused: with principal and tool, what makes two requests
+    # of one id the same.
+    arguments: bytes = field(repr=False)
+    detach: bool
+    state: State
+    verdict: Verdict
+    feed: Feed = field(repr=False)
+    candidate: Candidate | None = field(default=None, repr=False)
+    statement: Statement | None = field(default=None, repr=False)
+    last_entry: Entry | None = field(default=None, repr=False)
+    # Why the call is being cancelled, once it is; the first reason stays.
+    cancel_reason: str = ""
+    fault: Fault | None = None
+    # The stored call that had this id before.
+    existing: CallRow | None = None
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, repr=False)
+    admitted: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    settled: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    done: anyio.Event = field(default_factory=anyio.Event, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has an end."""
+        return self.state in ENDS
+
+    def cancel(self, reason: str) -> None:
+        """Asks for its end; `done` tells when it has come."""
+        if not self.cancel_reason:
+            self.cancel_reason = reason
+        self.scope.cancel()
+
+    def event(self, now_ms: int) -> call_pb2.CallEvent:
+        """An event of this call, to be filled in."""
+        return call_pb2.CallEvent(call_id=self.call_id, time=timestamp(now_ms))
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    """Milliseconds since 1970 as a protobuf timestamp."""
+    return Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)

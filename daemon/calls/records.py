@@ -1,0 +1,177 @@
+"""What is stored and receipted at each step of a call. Functions of a transaction.
+
+Every change of state is here, each a compare-and-swap with its receipt in the same transaction, so
+a state without its receipt, or a receipt without its state, does not exist. Receipts hold digests
+of arguments and output, never the bytes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.calls.judge import Ruling, Verdict
+from daemon.calls.live import LiveCall
+from daemon.errors import Conflict
+from daemon.lifecycle import Event, State, next_state
+from daemon.store import approvals, calls
+from daemon.store.approvals import ApprovalRow, ApprovalState
+from daemon.store.calls import CallRow, Existing
+from daemon.store.commit import Tx
+from daemon.store.ids import ApprovalId, CallId, DeviceId, PolicyDigest
+from ledger.chain import Entry
+
+EVENT_OF: Mapping[Ruling, Event] = {
+    Ruling.PERMIT: Event.PERMIT,
+    Ruling.ASK: Event.ASK,
+    Ruling.DENY: Event.DENY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is about to be recorded of a new call."""
+
+    live: LiveCall
+    tool_digest: str
+    now_ms: int
+
+
+def admit(tx: Tx, admission: Admission) -> Entry | Existing:
+    """Records arrival and ruling; or finds the call that has this id."""
+    live, verdict = admission.live, admission.live.verdict
+    state = next_state(State.RECEIVED, EVENT_OF[verdict.ruling])
+    row = CallRow(
+        call_id=CallId(live.call_id),
+        principal=str(live.principal),
+        device_id=DeviceId(live.principal.device_id),
+        tool=live.tool,
+        tool_digest=admission.tool_digest,
+        digest=verdict.exact.digest() if verdict.exact else "",
+        arguments=live.arguments,
+        workspace=live.candidate.workspace if live.candidate else "",
+        state=state,
+        reason=verdict.code,
+        detach=live.detach,
+        origin=live.principal.origin,
+        created_ms=admission.now_ms,
+        updated_ms=admission.now_ms,
+    )
+    found = calls.create(tx.connection, row)
+    if isinstance(found, Existing):
+        return found
+    received = {
+        "principal": str(live.principal),
+        "device": live.principal.device_id,
+        "certificate_serial": live.principal.serial,
+        "origin": live.principal.origin,
+        "tool": live.tool,
+        "tool_digest": admission.tool_digest,
+        "arguments_digest": hashlib.sha256(live.arguments).hexdigest(),
+        "detach": live.detach,
+    }
+    _receipt(tx, live, "call.received", received)
+    if live.statement is not None:
+        _ask(tx, live)
+    return _receipt(tx, live, f"call.{state}", verdict_body(verdict))
+
+
+def _ask(tx: Tx, live: LiveCall) -> None:
+    statement = live.statement
+    assert statement is not None  # noqa: S101 - the caller looked
+    encoded = statement.encode()
+    row = ApprovalRow(
+        approval_id=ApprovalId(statement.approval_id),
+        call_id=CallId(live.call_id),
+        statement=encoded,
+        state=ApprovalState.PENDING,
+        policy_digest=PolicyDigest(statement.call.policy_digest),
+        created_ms=statement.created_ms,
+        expires_ms=statement.expires_ms,
+    )
+    if not approvals.create(tx.connection, row):
+        raise Conflict("the approval's id is taken", code="APPROVAL_ID_TAKEN")
+    body = {
+        "approval": statement.approval_id,
+        "statement_digest": hashlib.sha256(encoded).hexdigest(),
+        "call_digest": statement.call.digest(),
+        "expires_ms": statement.expires_ms,
+    }
+    _receipt(tx, live, "approval.asked", body)
+
+
+def move(
+    tx: Tx,
+    live: LiveCall,
+    event: Event,
+    reason: str,
+    now_ms: int,
+    body: Mapping[str, Any],
+    *,
+    from_state: State | None = None,
+    outcome: bytes | None = None,
+) -> Entry | None:
+    """Takes a call one step on; None if it was no longer where it was thought to be."""
+    origin = live.state if from_state is None else from_state
+    state = next_state(origin, event)
+    moved = calls.transition(
+        tx.connection,
+        CallId(live.call_id),
+        {origin},
+        state,
+        reason=reason,
+        now_ms=now_ms,
+        outcome=outcome,
+    )
+    if not moved:
+        return None
+    return _receipt(tx, live, f"call.{state}", {"reason": reason, **body})
+
+
+def close_approval(tx: Tx, live: LiveCall, state: ApprovalState, now_ms: int) -> bool:
+    """Settles the call's approval, if it has one that is open; whether that could be done."""
+    if live.statement is None:
+        return True
+    approval_id = ApprovalId(live.statement.approval_id)
+    return approvals.settle(tx.connection, approval_id, state, now_ms=now_ms)
+
+
+def verdict_body(verdict: Verdict) -> dict[str, Any]:
+    """A verdict, as a receipt has it."""
+    exact = verdict.exact
+    return {
+        "reason": verdict.code,
+        "message": verdict.message,
+        "policies": [ref.id for ref in verdict.policies],
+        "questions": [asked.to_json() for asked in verdict.asked],
+        "risk": verdict.risk.to_json() if verdict.risk else None,
+        "risk_milli": verdict.risk_milli,
+        "tier": verdict.tier.label if verdict.tier else None,
+        "policy_digest": verdict.policy_digest,
+        "call_digest": exact.digest() if exact else None,
+        "secrets": list(exact.secrets) if exact else [],
+        "workspace": exact.workspace if exact else "",
+    }
+
+
+def _receipt(tx: Tx, live: LiveCall, kind: str, body: Mapping[str, Any]) -> Entry:
+    return tx.receipt(
+        kind,
+        {"call": live.call_id, **body},
+        call_id=CallId(live.call_id),
+        principal=str(live.principal),
+    )
+
+
+def move_stored(tx: Tx, row: CallRow, event: Event, reason: str, now_ms: int) -> None:
+    """Takes a call that is known only from the store one step on, if it is still there."""
+    state = next_state(row.state, event)
+    if calls.transition(
+        tx.connection, row.call_id, {row.state}, state, reason=reason, now_ms=now_ms
+    ):
+        tx.receipt(
+            f"call.{state}",
+            {"call": str(row.call_id), "reason": reason},
+            call_id=row.call_id,
+            principal=row.principal,
+        )

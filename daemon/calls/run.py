@@ -1,0 +1,181 @@
+"""From a permitted call to a sandbox and back: the spec, the secrets, the output, the ending.
+
+Secrets are opened here, handed to the sandbox and to the redactors, and wiped when the run is over.
+What leaves the run passes a redactor first. Raises what ends a call before its start as `Fault`s
+and the leaves' refusals; `engine` turns those into endings.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from daemon.calls.live import LiveCall
+from daemon.config import Workspace
+from daemon.outcome import Ending, ending_of, outcome_body
+from daemon.store.ids import CallId
+from daemon.tools.invocation import build
+from daemon.tools.manifest import Manifest
+from daemon.vault_keeper import VaultKeeper
+from sandbox.limits import Limits
+from sandbox.outcome import Outcome
+from sandbox.spec import Mount, RunSpec
+from sandbox.tier import Sandbox, Stream
+from stockade.v1 import call_pb2
+from vault.redact import Redactor
+from vault.reference import parse_reference
+from vault.secret import Secret
+
+HOSTNAME = "stockade"
+WORKSPACE_TARGET = "/workspace"
+TOOL_TARGET = "/tool"
+SECRETS_TARGET = "/run/secrets"
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",  # noqa: S108 - the sandbox's own
+    "LANG": "C.UTF-8",
+}
+_MIB = 1024 * 1024
+
+_STREAMS: Mapping[Stream, "call_pb2.CallEvent.OutputChunk.Stream.ValueType"] = {
+    "stdout": call_pb2.CallEvent.OutputChunk.STREAM_STDOUT,
+    "stderr": call_pb2.CallEvent.OutputChunk.STREAM_STDERR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that is over."""
+
+    ending: Ending
+    outcome: Outcome
+    redactions: int
+    body: dict[str, object]
+
+
+class Run:
+    """One run of one call; used once."""
+
+    def __init__(
+        self,
+        live: LiveCall,
+        sandbox: Sandbox,
+        vault: VaultKeeper,
+        workspaces: Mapping[str, Workspace],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._live = live
+        self._sandbox = sandbox
+        self._vault = vault
+        self._workspaces = workspaces
+        self._now_ms = now_ms
+        self._secrets: dict[str, tuple[int, Secret]] = {}
+        self._redactors: dict[Stream, Redactor] = {}
+        self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+        self._spec: RunSpec | None = None
+
+    @property
+    def secret_versions(self) -> list[dict[str, object]]:
+        """The secrets this run has, by reference and version, for its receipt."""
+        return [
+            {"reference": reference, "version": version}
+            for reference, (version, _) in sorted(self._secrets.items())
+        ]
+
+    async def prepare(self) -> None:
+        """Everything that can be refused before the tool starts."""
+        candidate = self._live.candidate
+        assert candidate is not None  # noqa: S101 - a permitted call has one
+        self._secrets = await self._vault.open(candidate.secrets)
+        self._spec = self._build_spec()
+        named = [
+            (parse_reference(reference).name, secret)
+            for reference, (_, secret) in self._secrets.items()
+        ]
+        self._redactors = {"stdout": Redactor(named), "stderr": Redactor(named)}
+
+    async def execute(self) -> Finished:
+        """Runs the tool to its end, its output going to the call's feed."""
+        assert self._spec is not None  # noqa: S101 - prepared before
+        try:
+            outcome = await self._sandbox.run(self._spec, self._take)
+            for stream, redactor in self._redactors.items():
+                await self._publish(stream, redactor.finish())
+        finally:
+            for _, secret in self._secrets.values():
+                secret.wipe()
+        redactions = sum(redactor.count for redactor in self._redactors.values())
+        ending = ending_of(outcome)
+        body = {
+            **outcome_body(outcome),
+            "exit_code": ending.exit_code,
+            "signal": ending.signal,
+            "limit": ending.limit,
+            "redactions": redactions,
+        }
+        return Finished(ending, outcome, redactions, body)
+
+    async def _take(self, stream: Stream, data: bytes) -> None:
+        await self._publish(stream, self._redactors[stream].feed(data))
+
+    async def _publish(self, stream: Stream, data: bytes) -> None:
+        if not data:
+            return
+        event = self._live.event(self._now_ms())
+        event.output.stream = _STREAMS[stream]
+        event.output.data = data
+        event.output.offset = self._offsets[stream]
+        self._offsets[stream] += len(data)
+        await self._live.feed.publish_output(event)
+
+    def _build_spec(self) -> RunSpec:
+        candidate = self._live.candidate
+        assert candidate is not None  # noqa: S101 - a permitted call has one
+        manifest = candidate.tool.manifest
+        invocation = build(manifest, candidate.parsed)
+        mounts = [Mount(str(candidate.tool.snapshot), TOOL_TARGET)]
+        cwd = ENVIRONMENT["HOME"]
+        if candidate.workspace:
+            mounts.append(self._workspace_mount(manifest, candidate.workspace))
+            cwd = WORKSPACE_TARGET
+        return RunSpec(
+            argv=invocation.argv,
+            env={**ENVIRONMENT, **invocation.env},
+            stdin=invocation.stdin,
+            cwd=cwd,
+            hostname=HOSTNAME,
+            mounts=tuple(mounts),
+            secret_env=self._secret_values(manifest, "env"),
+            secret_files={
+                f"{SECRETS_TARGET}/{name}": value
+                for name, value in self._secret_values(manifest, "file").items()
+            },
+            limits=limits_of(manifest),
+            run_id=str(CallId(self._live.call_id)),
+        )
+
+    def _workspace_mount(self, manifest: Manifest, name: str) -> Mount:
+        workspace = self._workspaces[name]
+        asked = manifest.workspace
+        writable = asked is not None and asked.access == "write" and workspace.access == "write"
+        return Mount(workspace.path, WORKSPACE_TARGET, writable)
+
+    def _secret_values(self, manifest: Manifest, place: str) -> dict[str, bytes]:
+        return {
+            getattr(secret, place): self._secrets[secret.reference][1].reveal()
+            for secret in manifest.secrets
+            if getattr(secret, place)
+        }
+
+
+def limits_of(manifest: Manifest) -> Limits:
+    """The manifest's limits in the sandbox's units."""
+    limits = manifest.limits
+    return Limits(
+        wall_seconds=limits.wall_seconds,
+        cpu_seconds=limits.cpu_seconds,
+        memory_bytes=limits.memory_mib * _MIB,
+        pids=limits.pids,
+        output_bytes=limits.output_kib * 1024,
+        file_size_bytes=limits.file_size_mib * _MIB,
+        open_files=limits.open_files,
+        tmp_bytes=limits.tmp_mib * _MIB,
+    )

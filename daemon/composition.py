@@ -1,0 +1,131 @@
+"""The composition root: everything the daemon is made of, put together once, taken apart in order.
+
+The order is the point. Nothing is served before what the last run left has been found and recorded;
+nothing is torn down before every call has ended and its end is durable. What keeps the daemon from
+starting leaves as a `Fault` (or a leaf's error) that says what to do.
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import structlog
+from uuid_utils.compat import uuid7
+
+from daemon.config import Config, load_config
+from daemon.devices import Devices, read_devices
+from daemon.endpoint import announced
+from daemon.errors import ConfigError, StartError
+from daemon.estate import Estate
+from daemon.foundation import Foundation, foundation
+from daemon.lock import data_directory_lock
+from daemon.log import configure_log
+from daemon.policies import Policies, PolicyInvalid
+from daemon.server import Parts, Served, serving
+from daemon.tiers import Tiers
+from daemon.toolbox import Toolbox
+from daemon.tools.snapshot import SnapshotStore
+from daemon.vault_keeper import VaultKeeper
+from daemon.vault_root import root_source
+from daemon.worlds import Worlds
+from policy.bundle import load_directory
+from policy.errors import BundleError
+from stockade.home import Home
+
+_log = structlog.get_logger("stockade")
+
+
+async def serve(home: Home, ready_fd: int | None) -> None:
+    """Runs the daemon until SIGTERM or SIGINT."""
+    os.umask(0o077)
+    if not home.data.is_dir():
+        raise StartError(
+            f"{home.data} has not been initialised",
+            code="NOT_INITIALISED",
+            fix="run `stockade up`, which initialises it",
+        )
+    with data_directory_lock(home.lock):
+        config = load_config(home.config_file)
+        configure_log(config.log)
+        check_workspaces(config)
+        async with foundation(Estate.open(home), config) as base, _daemon(base) as served:
+            await _record(base, "daemon.started", {"address": served.address})
+            with announced(home.endpoint, served.address, base.clock.now_ms()):
+                _log.info("daemon.ready", address=served.address, pid=os.getpid())
+                if ready_fd is not None:
+                    with os.fdopen(ready_fd, "wb") as ready:
+                        ready.write(b"ready\n")
+                await _stop_signal()
+            _log.info("daemon.stopping", drain_seconds=config.server.drain_seconds)
+            await served.stop()
+            await _record(base, "daemon.stopped", {})
+    _log.info("daemon.stopped")
+
+
+@asynccontextmanager
+async def _daemon(base: Foundation) -> AsyncIterator[Served]:
+    estate, config = base.estate, base.config
+    devices = Devices(estate.trust_domain, base.clock)
+    devices.replace(await base.reader.read(read_devices))
+    worlds = Worlds(config, devices)
+    vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)
+    snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)
+    toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer)
+    policies = Policies(worlds, base.reader, base.writer, base.clock)
+    tiers = Tiers(estate.chain_id)
+    async with anyio.create_task_group() as group:
+        group.start_soon(vault.unlock)
+        group.start_soon(tiers.examine)
+    if not vault.state.available:
+        _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
+    await _first_world(base, worlds, toolbox, policies, tiers)
+    parts = Parts(base, devices, worlds, vault, toolbox, policies, tiers)
+    async with serving(parts) as served:
+        yield served
+
+
+async def _first_world(
+    base: Foundation, worlds: Worlds, toolbox: Toolbox, policies: Policies, tiers: Tiers
+) -> None:
+    registry = await toolbox.load()
+    for refused in registry.refused:
+        _log.warning("tool.refused", folder=str(refused.folder), reason=refused.error.message)
+    stored = await policies.stored()
+    try:
+        files = stored or load_directory(base.estate.home.policies)
+        world = await worlds.build(files, registry, tiers.unavailable)
+    except BundleError as error:
+        problem = PolicyInvalid(error.problems)
+        raise StartError(
+            f"the policies are not valid with the tools found: {problem.message}",
+            code="POLICY_INVALID",
+            fix=f"{problem.fix}; or, if a tool was refused (see the log), restore it",
+        ) from None
+    worlds.replace(world)
+    if stored is None:
+        await policies.record(world, "stockaded")
+
+
+def check_workspaces(config: Config) -> None:
+    """A workspace that is not a directory is a mistake to hear of now, not at the first call."""
+    for name, workspace in config.workspaces.items():
+        path = Path(workspace.path)
+        if not path.is_dir() or path.resolve() != path:
+            raise ConfigError(
+                f"workspaces.{name}.path: {path} is not a directory by its real path",
+                fix="make the directory, and give its path without links",
+            )
+
+
+async def _record(base: Foundation, kind: str, body: dict[str, object]) -> None:
+    await base.writer.write(lambda tx: tx.receipt(kind, body))
+
+
+async def _stop_signal() -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            return

@@ -1,0 +1,73 @@
+"""The configuration as text: what init writes, and what docs/configuration.md is made from.
+
+Both come from the declarations in `daemon.config`, so a key cannot be undocumented.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from daemon.config import Config, Workspace
+
+_HEADER = """\
+# Stockade's configuration. Every key is here with its default; unknown keys are refused.
+# The daemon reads it at start: `stockade down`, then `stockade up`.
+"""
+
+
+def commented_config(vault_root: str) -> str:
+    """A config.toml in which everything but the vault's root is commented out."""
+    lines = [_HEADER]
+    for section, model in _sections():
+        if model is Workspace:
+            lines += ["# A directory that tools may be given, as many as you like:"]
+            lines += ["# [workspaces.notes]"]
+        else:
+            lines += [f"# {model.__doc__}", f"[{section}]"]
+        for name, field in model.model_fields.items():
+            lines += [f"# {line}" for line in _wrap(str(field.description))]
+            if (section, name) == ("vault", "root"):
+                lines += [f"root = {json.dumps(vault_root)}"]
+            else:
+                lines += [f"# {name} = {_default(section, name, field)}"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def reference() -> str:
+    """docs/configuration.md's tables: one section each."""
+    lines: list[str] = []
+    for section, model in _sections():
+        title = "workspaces.NAME" if model is Workspace else section
+        lines += [f"## `[{title}]`", "", str(model.__doc__), "", "| key | default | meaning |"]
+        lines += ["| --- | --- | --- |"]
+        for name, field in model.model_fields.items():
+            default = _default(section, name, field)
+            lines += [f"| `{name}` | `{default}` | {field.description} |"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in Config.model_fields.items():
+        kind: Any = field.annotation
+        yield name, Workspace if name == "workspaces" else kind
+
+
+def _default(section: str, name: str, field: FieldInfo) -> str:
+    if section == "workspaces":
+        return '"/absolute/path"' if name == "path" else '"read"'
+    if field.default is None:
+        return "(chosen at init)"
+    if isinstance(field.default, Decimal):
+        return f'"{field.default}"'
+    return json.dumps(field.default)
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, 90)

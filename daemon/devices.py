@@ -1,0 +1,173 @@
+"""The paired devices, as this daemon knows them now.
+
+Trusted with the step from a verified certificate to a principal: the certificate must be in its
+time, registered here, not revoked, and its device active. The database is the truth; memory is a
+copy that `load` takes and every change renews, so that no RPC waits for a query. Raises
+`Unauthenticated`.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from daemon.clock import Clock
+from daemon.errors import Unauthenticated
+from daemon.principal import Principal
+from daemon.store import certificates, devices
+from daemon.store.certificates import CertificateRow
+from daemon.store.devices import DeviceRow, DeviceStatus
+from daemon.store.ids import DeviceId, Serial
+from identity.authority import IssuedCertificate
+from identity.errors import IdentityError
+from identity.names import TrustDomain
+from identity.peer import Peer, parse_peer
+from policy.entities import DeviceEntity
+
+OWNERS = "owners"
+# Peers whose certificates need not be parsed again: connections, not devices, bound it.
+MAX_CACHED_PEERS = 4096
+
+_PAIR = "pair this device again: `stockade devices invite` there, `stockade pair` here"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A device and the groups it is in."""
+
+    row: DeviceRow
+    groups: tuple[str, ...]
+    certificates: tuple[CertificateRow, ...]
+
+    @property
+    def active(self) -> bool:
+        """Whether it may connect."""
+        return self.row.status is DeviceStatus.ACTIVE
+
+    @property
+    def expires_ms(self) -> int:
+        """When its latest certificate ends; 0 if it has none."""
+        return max((c.not_after for c in self.certificates if c.revoked_ms is None), default=0)
+
+
+def read_devices(connection: Connection) -> tuple[Known, ...]:
+    """Every device there ever was, for `Devices.replace`."""
+    return tuple(
+        Known(
+            row,
+            devices.groups(connection, row.device_id),
+            certificates.of_device(connection, row.device_id),
+        )
+        for row in devices.list_all(connection)
+    )
+
+
+class Devices:
+    """See the module."""
+
+    def __init__(self, trust_domain: TrustDomain, clock: Clock) -> None:
+        self._trust_domain = trust_domain
+        self._clock = clock
+        self._known: dict[str, Known] = {}
+        self._serials: dict[str, str] = {}
+        self._peers: OrderedDict[bytes, Peer] = OrderedDict()
+
+    def replace(self, known: tuple[Known, ...]) -> None:
+        """Takes over what the database says."""
+        self._known = {str(device.row.device_id): device for device in known}
+        self._serials = {
+            str(certificate.serial): str(device.row.device_id)
+            for device in known
+            if device.active
+            for certificate in device.certificates
+            if certificate.revoked_ms is None
+        }
+
+    @property
+    def all(self) -> tuple[Known, ...]:
+        """Every device, revoked ones too, oldest first."""
+        return tuple(self._known.values())
+
+    @property
+    def active(self) -> tuple[Known, ...]:
+        """The devices that may connect."""
+        return tuple(device for device in self._known.values() if device.active)
+
+    def get(self, device_id: str) -> Known | None:
+        """The device of that id."""
+        return self._known.get(device_id)
+
+    def entities(self) -> tuple[DeviceEntity, ...]:
+        """The active devices, for policy: a revoked one does not exist there."""
+        return tuple(
+            DeviceEntity(str(device.row.device_id), device.row.name, device.groups)
+            for device in self.active
+        )
+
+    def is_last_owner(self, device_id: str) -> bool:
+        """Whether nobody could administer this daemon without that device."""
+        owners = [str(d.row.device_id) for d in self.active if OWNERS in d.groups]
+        return owners == [device_id]
+
+    def principal(self, pem: bytes, origin: str) -> Principal:
+        """The principal of a certificate that TLS has verified."""
+        peer = self._peer(pem)
+        if not peer.valid_at(self._clock.now()):
+            raise Unauthenticated("the certificate has expired", code="CERT_EXPIRED", fix=_PAIR)
+        device_id = self._serials.get(str(peer.serial))
+        if device_id is None or device_id != str(peer.name.id):
+            raise self._unknown(str(peer.name.id))
+        return _principal(self._known[device_id], peer, pem, origin)
+
+    def as_principal(self, device_id: str, origin: str) -> Principal | None:
+        """The principal of an active device that is not connected now: for its stored calls."""
+        device = self._known.get(device_id)
+        if device is None or not device.active or not device.certificates:
+            return None
+        latest = max(device.certificates, key=lambda certificate: certificate.not_after)
+        return _principal(device, self._peer(latest.pem), latest.pem, origin)
+
+    def _unknown(self, device_id: str) -> Unauthenticated:
+        device = self._known.get(device_id)
+        if device is not None and not device.active:
+            return Unauthenticated("this device was revoked", code="DEVICE_REVOKED", fix=_PAIR)
+        return Unauthenticated(
+            "this certificate is not registered here", code="CERT_UNKNOWN", fix=_PAIR
+        )
+
+    def _peer(self, pem: bytes) -> Peer:
+        peer = self._peers.get(pem)
+        if peer is None:
+            try:
+                peer = parse_peer(pem, self._trust_domain, self._clock.now())
+            except IdentityError as error:
+                raise Unauthenticated(str(error), code=str(error.code), fix=error.fix) from None
+            self._peers[pem] = peer
+            if len(self._peers) > MAX_CACHED_PEERS:
+                self._peers.popitem(last=False)
+        return peer
+
+
+def _principal(device: Known, peer: Peer, pem: bytes, origin: str) -> Principal:
+    return Principal(
+        name=peer.name,
+        device_id=str(device.row.device_id),
+        device_name=device.row.name,
+        groups=frozenset(device.groups),
+        serial=str(peer.serial),
+        certificate=pem,
+        not_after_ms=int(peer.not_after.timestamp() * 1000),
+        origin=origin,
+    )
+
+
+def certificate_row(device_id: DeviceId, issued: IssuedCertificate) -> CertificateRow:
+    """What the registry keeps of a certificate."""
+    return CertificateRow(
+        serial=Serial(issued.serial),
+        device_id=device_id,
+        spki=bytes.fromhex(issued.spki_sha256),
+        pem=issued.pem,
+        not_before=int(issued.not_before.timestamp() * 1000),
+        not_after=int(issued.not_after.timestamp() * 1000),
+    )

@@ -1,0 +1,140 @@
+"""The files of a data directory: made once by init, read at every start.
+
+`create` makes what is missing and touches nothing that is there; `open_estate` reads and refuses
+what another user could have read or planted. Private files are 0600, directories 0700. Raises
+`StartError` (and the leaves' own errors, which carry code and fix).
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+from daemon.errors import StartError
+from identity.authority import Authority
+from identity.keyfile import load_private, write_private
+from identity.names import TrustDomain
+from ledger import keys as ledger_keys
+from ledger.keys import SigningKeys
+from stockade.home import Home
+
+SERVER_NAME = "daemon.stockade"
+SERVER_LIFETIME = timedelta(days=366)
+
+# A daemon of root runs tools as another user, who must be able to search the way to a tool's copy;
+# the files on the way are 0600 all the same.
+DIRECTORY_MODE = 0o711 if os.geteuid() == 0 else 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """What a daemon owns besides its database."""
+
+    home: Home
+    trust_domain: TrustDomain
+    chain_id: str
+    authority: Authority
+    signing_keys: SigningKeys
+
+    @classmethod
+    def open(cls, home: Home) -> Self:
+        """Reads an initialised data directory."""
+        try:
+            facts = json.loads((home.data / "installation.json").read_bytes())
+            trust_domain, chain_id = TrustDomain(facts["trust_domain"]), str(facts["chain"])
+        except FileNotFoundError:
+            raise StartError(
+                f"{home.data} has not been initialised",
+                code="NOT_INITIALISED",
+                fix="run `stockade up`, which initialises it",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StartError(
+                f"{home.data / 'installation.json'}: {type(error).__name__}",
+                code="INSTALLATION_UNREADABLE",
+                fix="restore it from a backup",
+            ) from None
+        return cls(
+            home=home,
+            trust_domain=trust_domain,
+            chain_id=chain_id,
+            authority=Authority.load(
+                load_private(home.data / "authority.key"),
+                (home.data / "authority.pem").read_bytes(),
+            ),
+            signing_keys=ledger_keys.parse_signing(load_private(home.data / "ledger.key")),
+        )
+
+
+def create(home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> bool:
+    """Makes what is missing of a data directory; whether it was made now."""
+    for directory in (home.config, home.data, home.data / "tools", home.tools):
+        _private_directory(directory)
+    marker = home.data / "installation.json"
+    if marker.exists():
+        return False
+    name = secrets.token_hex(8)
+    trust_domain = TrustDomain(f"{name}.stockade")
+    authority = Authority.create(trust_domain, now())
+    _fresh(home.data / "authority.key", authority.key_pem)
+    _public(home.data / "authority.pem", authority.cert_pem)
+    keys = ledger_keys.generate(name)
+    _fresh(home.data / "ledger.key", ledger_keys.encode_signing(keys))
+    _public(home.ledger_keys, ledger_keys.encode_public(keys.public()))
+    _copy_default_policies(home.policies)
+    # Last: its presence says that everything before it is complete.
+    _public(marker, json.dumps({"trust_domain": str(trust_domain), "chain": name}).encode() + b"\n")
+    return True
+
+
+def _fresh(path: Path, data: bytes) -> None:
+    # An init that died before its marker left keys that nobody has used.
+    path.unlink(missing_ok=True)
+    write_private(path, data)
+
+
+def _public(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _copy_default_policies(destination: Path) -> None:
+    if destination.exists():
+        return
+    destination.mkdir(mode=0o700)
+    for source in resources.files("policy").joinpath("default").iterdir():
+        if source.name.endswith(".cedar"):
+            _public(destination / source.name, source.read_bytes())
+
+
+def _private_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise StartError(
+            f"{path}: {error.strerror}",
+            code="DIRECTORY_UNUSABLE",
+            fix="choose another place with STOCKADE_HOME",
+        ) from None
+    if status.st_uid != os.geteuid():
+        raise StartError(
+            f"{path} belongs to user id {status.st_uid}",
+            code="DIRECTORY_WRONG_OWNER",
+            fix=f"chown -R {os.geteuid()} -- {path}",
+        )
+    if status.st_mode & 0o022:
+        raise StartError(
+            f"{path} is writable by other users",
+            code="DIRECTORY_EXPOSED",
+            fix=f"chmod go-w -- {path}",
+        )

@@ -1,0 +1,138 @@
+"""Making a data directory, and pairing the local command line with it.
+
+Run by the operator's own user while no daemon runs: being that user is the proof that stands in for
+a pairing code. Makes what is missing and touches nothing that is there, so it can be run again; the
+local device gets a new certificate when its old one has ended or its key is another. Raises
+`StartError`, `ConfigError` and the leaves' errors.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import anyio.to_thread
+
+from daemon.config import Config, load_config
+from daemon.config_file import commented_config
+from daemon.devices import OWNERS, certificate_row
+from daemon.errors import StartError
+from daemon.estate import Estate, create
+from daemon.foundation import Foundation, foundation
+from daemon.lock import data_directory_lock
+from daemon.registrar import check_device_name, record_device
+from daemon.store import certificates, devices, meta
+from daemon.store.commit import Tx
+from daemon.store.devices import DeviceStatus
+from daemon.store.ids import DeviceId
+from daemon.vault_root import root_source
+from identity.names import DeviceId as NewDeviceId
+from stockade.home import Home
+from vault.errors import Code as VaultCode
+from vault.errors import VaultError
+from vault.root import probe_keychain
+
+LOCAL_DEVICE = "local_device"
+LOCAL_GROUPS = (OWNERS,)
+INITIALISED_BY = "stockaded init"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPairing:
+    """The local command line's certificate request, and where its answer goes."""
+
+    request: Path
+    certificate: Path
+    authority: Path
+    name: str
+
+
+async def initialise(
+    home: Home, pairing: LocalPairing, vault_root: str | None
+) -> dict[str, object]:
+    """Does it; what was done, for the command's answer."""
+    os.umask(0o077)
+    root = _choose_root(home, vault_root)
+    created = create(home)
+    with data_directory_lock(home.lock):
+        if not home.config_file.exists():
+            home.config_file.write_text(commented_config(root))
+        config = load_config(home.config_file)
+        estate = Estate.open(home)
+        await anyio.to_thread.run_sync(_ensure_root, estate, config)
+        async with foundation(estate, config) as base:
+            device_id = await _pair_local(base, pairing)
+    return {"device_id": device_id, "created": created, "vault_root": str(config.vault.root)}
+
+
+def _choose_root(home: Home, asked: str | None) -> str:
+    """The vault root to pin in a new configuration. Asked for, or a keychain that works."""
+    if home.config_file.exists():
+        pinned = load_config(home.config_file).vault.root
+        if pinned is not None and asked is not None and asked != pinned:
+            raise StartError(
+                f'{home.config_file} pins vault.root = "{pinned}"',
+                code="VAULT_ROOT_PINNED",
+                fix="leave --vault-root away; changing the root is an act of its own",
+            )
+        return asked or pinned or ""
+    if asked is not None:
+        return asked
+    report = probe_keychain()
+    if report.works:
+        return "keychain"
+    raise StartError(
+        f"no OS keychain works here ({report.reason}), so where the vault's root key is to be kept"
+        " has to be said",
+        code="VAULT_ROOT_UNDECIDED",
+        fix="`stockade up --vault-root file` keeps it in a 0600 file; or make a keychain work:"
+        f" {report.fix}",
+    )
+
+
+def _ensure_root(estate: Estate, config: Config) -> None:
+    source = root_source(estate, config)
+    try:
+        source.load()
+    except VaultError as error:
+        if error.code is not VaultCode.ROOT_ABSENT:
+            raise
+        source.create()
+
+
+async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:
+    csr_pem, name = pairing.request.read_bytes(), check_device_name(pairing.name)
+    found = await base.reader.read(lambda c: meta.get(c, LOCAL_DEVICE))
+    device_id = NewDeviceId(found) if found else NewDeviceId.generate()
+    lifetime = timedelta(hours=base.config.identity.device_certificate_hours)
+    issued = base.estate.authority.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
+    stored_id = DeviceId(str(device_id))
+
+    def operation(tx: Tx) -> None:
+        known = devices.get(tx.connection, stored_id)
+        now = base.clock.now_ms()
+        if known is None:
+            record_device(tx, device_id, name, LOCAL_GROUPS, issued, now, INITIALISED_BY)
+            meta.swap(tx.connection, LOCAL_DEVICE, found, str(device_id))
+            return
+        if known.status is not DeviceStatus.ACTIVE:
+            raise StartError(
+                "the local command line was revoked",
+                code="DEVICE_REVOKED",
+                fix="pair it like any other: `stockade devices invite` on a device that is paired",
+            )
+        row = certificate_row(stored_id, issued)
+        certificates.add(tx.connection, row)
+        body = {"device": str(stored_id), "serial": row.serial, "not_after": row.not_after}
+        tx.receipt("device.renewed", body, principal=INITIALISED_BY)
+
+    await base.writer.write(operation)
+    _write(pairing.certificate, issued.pem)
+    _write(pairing.authority, base.estate.authority.cert_pem)
+    return str(device_id)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -1,0 +1,97 @@
+"""The console script `stockaded`: `init` makes a data directory, `serve` runs the daemon.
+
+Nothing of gRPC may be imported before `_tls13_only` has run: the library reads its cipher list from
+the environment when it is loaded.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from daemon.errors import Fault
+from daemon.origin import check_origin
+
+# BoringSSL configures TLS 1.3 suites apart. The server's key is ECDSA, so a list of nothing but an
+# RSA suite leaves TLS 1.2 and below without a cipher they could agree on. gRPC for Python has no
+# option for a minimum version; the gate checks the version of every connection besides.
+_NO_TLS12 = "ECDHE-RSA-AES128-GCM-SHA256"
+
+
+def _tls13_only() -> None:
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = _NO_TLS12
+
+
+def main() -> None:
+    """Parses the command line, runs, and turns a fault into two lines and an exit status."""
+    _tls13_only()
+    arguments = _parser().parse_args()
+    try:
+        check_origin()
+        if arguments.command == "init":
+            _init(arguments)
+        else:
+            _serve(arguments)
+    except Exception as error:
+        if not (isinstance(error, Fault) or hasattr(error, "fix")):
+            raise
+        _complain(error)
+        raise SystemExit(2) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stockaded",
+        description="The Stockade daemon. `stockade up` runs it; $STOCKADE_HOME says where.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    init = commands.add_parser("init", help="make a data directory and pair the local command line")
+    init.add_argument("--certificate-request", type=Path, required=True, metavar="FILE")
+    init.add_argument("--certificate-out", type=Path, required=True, metavar="FILE")
+    init.add_argument("--authority-out", type=Path, required=True, metavar="FILE")
+    init.add_argument("--device-name", default="local", metavar="NAME")
+    init.add_argument(
+        "--vault-root",
+        choices=["keychain", "file"],
+        help="where the vault's root key lives; pinned in config.toml",
+    )
+    serve = commands.add_parser("serve", help="run in the foreground until SIGTERM")
+    serve.add_argument("--ready-fd", type=int, metavar="FD", help="written to once it serves")
+    return parser
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    import anyio
+
+    from daemon.initialise import LocalPairing, initialise
+    from stockade.home import Home
+
+    pairing = LocalPairing(
+        request=arguments.certificate_request,
+        certificate=arguments.certificate_out,
+        authority=arguments.authority_out,
+        name=arguments.device_name,
+    )
+    outcome = anyio.run(initialise, Home.locate(), pairing, arguments.vault_root)
+    print(json.dumps(outcome))  # noqa: T201 - the command's answer
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    import anyio
+
+    from daemon.composition import serve
+    from stockade.home import Home
+
+    anyio.run(serve, Home.locate(), arguments.ready_fd)
+
+
+def _complain(error: Exception) -> None:
+    code = getattr(error, "code", "INTERNAL")
+    print(f"stockaded: {code}: {error}", file=sys.stderr)  # noqa: T201
+    if fix := getattr(error, "fix", ""):
+        print(f"fix: {fix}", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Invitations: how a device that has no certificate gets its first.
+
+The listener exists only while an invitation is open, and serves one RPC. Trusted so that only who
+knows the code gets as far as a person's question, and only that person's yes makes a device of
+exactly the key whose words were compared. One wrong proof ends the invitation. The code is in no
+log and no receipt. Protocol and threats: docs/pairing.md.
+"""
+
+import hmac
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import anyio
+import grpc
+import structlog
+
+from daemon.clock import Clock
+from daemon.devices import Known
+from daemon.errors import BadRequest, Fault, NotFound, Refused
+from daemon.registrar import Registrar
+from daemon.rpc.faults import Context, abort
+from identity.authority import Authority
+from identity.errors import IdentityError
+from identity.fingerprint import Fingerprint, spki_fingerprint
+from identity.listener import ListenerCertificate, make_listener
+from identity.publickey import parse_request, spki_der
+from ledger.chain import Entry
+from stockade.pairing_code import SECRET_BYTES, SERVER_NAME, PairingCode
+from stockade.v1 import device_pb2, device_pb2_grpc
+from stockade.words import words
+
+_log = structlog.get_logger("stockade.pairing")
+
+MAX_MESSAGE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A device that proved the code and waits for a person."""
+
+    csr_pem: bytes = field(repr=False)
+    fingerprint: Fingerprint
+    source: str
+
+    @property
+    def words(self) -> str:
+        """What both ends show."""
+        return words(self.fingerprint)
+
+
+@dataclass(slots=True)
+class Invitation:
+    """One open invitation."""
+
+    code: PairingCode = field(repr=False)
+    name: str
+    groups: Sequence[str]
+    invited_by: str
+    expires_ms: int
+    candidate: Candidate | None = None
+    accepted: bool = False
+    # Set once: the reason it is over.
+    over: str = ""
+    device: Known | None = None
+    entry: Entry | None = None
+    waiting: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    decided: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    closed: anyio.Event = field(default_factory=anyio.Event, repr=False)
+
+    def close(self, reason: str) -> None:
+        """Ends it; the first reason stays."""
+        if not self.over:
+            self.over = reason
+            self.waiting.set()
+            self.decided.set()
+            self.closed.set()
+
+
+class Pairing(device_pb2_grpc.PairingServiceServicer):
+    """All open invitations of this daemon."""
+
+    def __init__(
+        self, registrar: Registrar, authority: Authority, clock: Clock, host: str, public_host: str
+    ) -> None:
+        self._registrar = registrar
+        self._authority = authority
+        self._clock = clock
+        self._host = host
+        self._public_host = public_host
+        self._open: dict[str, Invitation] = {}
+        # Where paired devices connect; known once the daemon listens.
+        self.address = ""
+
+    @asynccontextmanager
+    async def invite(
+        self, name: str, groups: Sequence[str], lifetime: timedelta, invited_by: str
+    ) -> AsyncIterator[Invitation]:
+        """Opens an invitation and its listener for as long as the context lasts."""
+        certificate = make_listener(SERVER_NAME, self._clock.now(), lifetime + timedelta(hours=1))
+        server, port = await self._listen(certificate)
+        code = PairingCode(
+            f"{self._public_host}:{port}",
+            certificate.fingerprint,
+            secrets.token_bytes(SECRET_BYTES),
+        )
+        expires = self._clock.now_ms() + int(lifetime.total_seconds() * 1000)
+        invitation = Invitation(code, name, groups, invited_by, expires)
+        self._open[code.invitation_id] = invitation
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._expire, invitation)
+                yield invitation
+                group.cancel_scope.cancel()
+        finally:
+            invitation.close("REFUSED")
+            del self._open[code.invitation_id]
+            with anyio.CancelScope(shield=True):
+                await server.stop(grace=1)
+
+    def decide(self, invitation_id: str, accept: bool, said: str) -> None:
+        """A person's word on the device that waits."""
+        invitation = self._open.get(invitation_id)
+        if invitation is None or invitation.candidate is None or invitation.over:
+            raise NotFound("no device waits for this", code="UNKNOWN_INVITATION")
+        if accept and not hmac.compare_digest(said, invitation.candidate.words):
+            raise BadRequest(
+                "these are not the words of the device that waits",
+                code="WORDS_DIFFER",
+                fix="compare with the device's own screen; if they differ, refuse",
+            )
+        invitation.accepted = accept
+        invitation.decided.set()
+
+    async def Pair(
+        self, request: device_pb2.PairRequest, context: Context
+    ) -> AsyncIterator[device_pb2.PairEvent]:
+        """The device's RPC; see proto/stockade/v1/device.proto."""
+        try:
+            async for event in self._pair(request, context.peer()):
+                yield event
+        except Fault as fault:
+            await abort(context, fault)
+
+    async def _pair(
+        self, request: device_pb2.PairRequest, source: str
+    ) -> AsyncIterator[device_pb2.PairEvent]:
+        invitation, candidate = self._prove(request, source)
+        try:
+            yield device_pb2.PairEvent(waiting=device_pb2.PairEvent.Waiting(words=candidate.words))
+            await invitation.decided.wait()
+            if invitation.over or not invitation.accepted:
+                invitation.close("REFUSED")
+                raise _refused()
+            known, issued, entry = await self._registrar.pair(
+                candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
+            )
+            invitation.device, invitation.entry = known, entry
+            yield device_pb2.PairEvent(
+                paired=device_pb2.PairEvent.Paired(
+                    device_id=known.row.device_id,
+                    name=known.row.name,
+                    certificate=issued.pem,
+                    authority=self._authority.cert_pem,
+                    address=self.address,
+                )
+            )
+            invitation.close("PAIRED")
+        finally:
+            # A device that goes away while it waits is not waited for.
+            invitation.close("REFUSED")
+
+    def _prove(self, request: device_pb2.PairRequest, source: str) -> tuple[Invitation, Candidate]:
+        invitation = self._open.get(request.invitation_id)
+        if invitation is None or invitation.over or invitation.candidate is not None:
+            raise _refused()
+        try:
+            fingerprint = spki_fingerprint(spki_der(parse_request(request.certificate_request)))
+        except IdentityError as error:
+            invitation.close("BAD_PROOF")
+            raise BadRequest(str(error), code=str(error.code), fix=error.fix) from None
+        expected = invitation.code.proof(bytes.fromhex(fingerprint))
+        if not hmac.compare_digest(expected, request.proof):
+            invitation.close("BAD_PROOF")
+            _log.warning("pairing.bad_proof", source=source)
+            raise _refused()
+        candidate = Candidate(request.certificate_request, fingerprint, source)
+        invitation.candidate = candidate
+        invitation.waiting.set()
+        return invitation, candidate
+
+    async def _expire(self, invitation: Invitation) -> None:
+        # In steps, because the clock may be set forward meanwhile.
+        while (left := invitation.expires_ms - self._clock.now_ms()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(min(left / 1000, 1))
+        invitation.close("EXPIRED")
+
+    async def _listen(self, certificate: ListenerCertificate) -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server(
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE)],
+            maximum_concurrent_rpcs=4,
+        )
+        device_pb2_grpc.add_PairingServiceServicer_to_server(self, server)
+        credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
+        port = server.add_secure_port(f"{self._host}:0", credentials)
+        await server.start()
+        return server, port
+
+
+def _refused() -> Refused:
+    return Refused(
+        "pairing was refused",
+        code="PAIRING_REFUSED",
+        fix="ask for a new invitation: `stockade devices invite`",
+    )

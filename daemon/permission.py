@@ -1,0 +1,67 @@
+"""The gate's way to the rest of the daemon: who is it, and may they, and note it if not."""
+
+from daemon.clock import Clock
+from daemon.devices import Devices
+from daemon.errors import Fault, Refused
+from daemon.principal import Principal
+from daemon.store.writer import Writer
+from daemon.worlds import Worlds
+from policy.contexts import administrative_context
+from policy.entities import DAEMON, CallEntity, Entity
+from policy.pdp import Decision, Question
+from policy.values import EntityUid
+
+MAX_FIELD = 200
+
+
+class Permission:
+    """Answers the gate, and the services that ask for themselves."""
+
+    def __init__(self, devices: Devices, worlds: Worlds, writer: Writer, clock: Clock) -> None:
+        self._devices = devices
+        self._worlds = worlds
+        self._writer = writer
+        self._clock = clock
+
+    def principal(self, certificate: bytes, origin: str) -> Principal:
+        """The principal of a verified certificate; raises `Unauthenticated`."""
+        return self._devices.principal(certificate, origin)
+
+    def ask(
+        self,
+        principal: Principal,
+        action: str,
+        resource: EntityUid = DAEMON,
+        entities: tuple[Entity, ...] = (),
+    ) -> Decision:
+        """Policy's answer to an administrative question."""
+        world = self._worlds.current
+        context = administrative_context(self._clock.now(), principal.origin)
+        uid = world.principal_uid(principal)
+        return world.pdp.decide(Question(uid, action, resource, context, entities))
+
+    def require(self, principal: Principal, action: str) -> None:
+        """Policy's yes to an administrative act; raises `Refused`."""
+        decision = self.ask(principal, action)
+        if decision.allowed:
+            return
+        because = f" (policy {decision.reasons[0].id})" if decision.reasons else ""
+        raise Refused(
+            f"policy does not let {principal.device_name} do {action}{because}",
+            code="NOT_PERMITTED",
+            fix="an owner can change the device's groups (`stockade devices groups`) or the policy",
+        )
+
+    def may_with_call(self, principal: Principal, action: str, call: CallEntity) -> bool:
+        """Policy's answer about one call: watch_call or cancel_call."""
+        return self.ask(principal, action, call.uid, (call,)).allowed
+
+    async def record_refusal(self, subject: str, origin: str, rpc: str, fault: Fault) -> None:
+        """Makes the receipt of an RPC that was refused; raises `Unavailable`."""
+        body = {
+            "principal": subject,
+            "origin": origin[:MAX_FIELD],
+            "rpc": rpc[:MAX_FIELD],
+            "reason": fault.code,
+        }
+        await self._writer.write(lambda tx: tx.receipt("rpc.refused", body, principal=subject))

@@ -1,0 +1,98 @@
+"""ApprovalService: what waits for a human, and the human's answer."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+from sqlalchemy import Connection
+
+from daemon.calls.answers import Answer, Answers, unknown_approval
+from daemon.calls.board import Board
+from daemon.calls.tell import receipt
+from daemon.devices import Devices
+from daemon.principal import current_principal
+from daemon.rpc.convert import approval_to_proto, page_size
+from daemon.rpc.faults import Context
+from daemon.store import approvals
+from daemon.store.approvals import AnswerRow, ApprovalRow
+from daemon.store.ids import ApprovalId
+from daemon.store.reader import Reader
+from stockade.v1 import approval_pb2, approval_pb2_grpc
+
+DEFAULT_PAGE = 100
+
+_Found = tuple[ApprovalRow, tuple[AnswerRow, ...]]
+
+
+class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
+    """See proto/stockade/v1/approval.proto."""
+
+    def __init__(self, answers: Answers, board: Board, devices: Devices, reader: Reader) -> None:
+        self._answers = answers
+        self._board = board
+        self._devices = devices
+        self._reader = reader
+
+    async def ListApprovals(
+        self, request: approval_pb2.ListApprovalsRequest, context: Context
+    ) -> approval_pb2.ListApprovalsResponse:
+        limit = page_size(request.page_size, DEFAULT_PAGE)
+        query = approvals.latest if request.all else approvals.pending
+
+        def read(connection: Connection) -> list[_Found]:
+            return [_with_answers(connection, row) for row in query(connection, limit=limit)]
+
+        found = await self._reader.read(read)
+        return approval_pb2.ListApprovalsResponse(approvals=[self._proto(one) for one in found])
+
+    async def GetApproval(
+        self, request: approval_pb2.GetApprovalRequest, context: Context
+    ) -> approval_pb2.GetApprovalResponse:
+        found = await self._get([request.approval_id])
+        if not found:
+            raise unknown_approval()
+        return approval_pb2.GetApprovalResponse(approval=self._proto(found[0]))
+
+    async def WatchApprovals(
+        self, request: approval_pb2.WatchApprovalsRequest, context: Context
+    ) -> AsyncIterator[approval_pb2.ApprovalEvent]:
+        async with aclosing(self._board.watch()) as news:
+            await anext(news)
+            for found in await self._reader.read(
+                lambda c: [_with_answers(c, row) for row in approvals.pending(c)]
+            ):
+                yield approval_pb2.ApprovalEvent(approval=self._proto(found))
+            async for ids in news:
+                for found in await self._get(ids):
+                    yield approval_pb2.ApprovalEvent(approval=self._proto(found))
+
+    async def AnswerApproval(
+        self, request: approval_pb2.AnswerApprovalRequest, context: Context
+    ) -> approval_pb2.AnswerApprovalResponse:
+        entry = await self._answers.give(
+            Answer(
+                approval_id=request.approval_id,
+                approve=request.approve,
+                reason=request.reason,
+                signature=request.signature,
+                principal=current_principal(),
+            )
+        )
+        found = await self._get([request.approval_id])
+        return approval_pb2.AnswerApprovalResponse(
+            approval=self._proto(found[0]), receipt=receipt(entry)
+        )
+
+    async def _get(self, ids: Sequence[str]) -> list[_Found]:
+        def read(connection: Connection) -> list[_Found]:
+            rows = (approvals.get(connection, ApprovalId(one)) for one in ids)
+            return [_with_answers(connection, row) for row in rows if row is not None]
+
+        return await self._reader.read(read)
+
+    def _proto(self, found: _Found) -> approval_pb2.Approval:
+        names = {str(d.row.device_id): d.row.name for d in self._devices.all}
+        return approval_to_proto(*found, names)
+
+
+def _with_answers(connection: Connection, row: ApprovalRow) -> _Found:
+    return row, approvals.answers(connection, row.approval_id)

@@ -1,0 +1,131 @@
+"""Small translations between stored values and the wire that several services share."""
+
+import re
+from collections.abc import Sequence
+
+from daemon.calls.live import timestamp
+from daemon.devices import Known
+from daemon.errors import BadRequest
+from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState
+from daemon.store.calls import CallRow, Cursor
+from daemon.store.ids import CallId
+from daemon.tools.registry import Tool
+from daemon.world import PROVENANCE
+from stockade.canonical import canonical
+from stockade.v1 import approval_pb2, call_pb2, device_pb2, tool_pb2
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+MAX_PAGE = 500
+
+APPROVAL_STATES = {
+    state: approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.name}")
+    for state in ApprovalState
+}
+
+
+def parse_call_id(text: str) -> CallId:
+    """A UUIDv7 in its one text form, or BAD_CALL_ID."""
+    if not _UUID7.fullmatch(text):
+        raise BadRequest(
+            "call_id is not a UUIDv7 in canonical text form",
+            code="BAD_CALL_ID",
+            fix="make a new UUIDv7 (RFC 9562) for every call",
+        )
+    return CallId(text)
+
+
+def page_size(asked: int, default: int) -> int:
+    """A page's size within bounds, or BAD_PAGE_SIZE."""
+    if asked == 0:
+        return default
+    if not 1 <= asked <= MAX_PAGE:
+        raise BadRequest(f"page_size is 1 to {MAX_PAGE}", code="BAD_PAGE_SIZE")
+    return asked
+
+
+def parse_cursor(token: str) -> Cursor | None:
+    """The place a page token names, or BAD_PAGE_TOKEN."""
+    if not token:
+        return None
+    milliseconds, _, call_id = token.partition("/")
+    if not milliseconds.isdecimal() or not milliseconds.isascii() or len(milliseconds) > 15:
+        raise BadRequest("not a page token of this daemon", code="BAD_PAGE_TOKEN")
+    return Cursor(int(milliseconds), parse_call_id(call_id))
+
+
+def parse_number_token(token: str) -> int | None:
+    """A page token that is a sequence number, or BAD_PAGE_TOKEN."""
+    if not token:
+        return None
+    if not token.isdecimal() or not token.isascii() or len(token) > 15:
+        raise BadRequest("not a page token of this daemon", code="BAD_PAGE_TOKEN")
+    return int(token)
+
+
+def tool_to_proto(tool: Tool) -> tool_pb2.Tool:
+    """A tool's contract."""
+    manifest = tool.manifest
+    return tool_pb2.Tool(
+        name=tool.name,
+        version=manifest.version,
+        summary=manifest.summary,
+        description=manifest.description,
+        toolset=manifest.toolset,
+        digest=tool.digest,
+        provenance=PROVENANCE[tool.origin],
+        input_schema=canonical(dict(manifest.input.schema)),
+        network=manifest.capabilities.network,
+        filesystem_write=manifest.capabilities.filesystem_write,
+        external_apis=manifest.capabilities.external_apis,
+        secrets=[secret.reference for secret in manifest.secrets],
+    )
+
+
+def call_to_summary(row: CallRow) -> call_pb2.CallSummary:
+    """A stored call as a line of a list."""
+    return call_pb2.CallSummary(
+        call_id=row.call_id,
+        tool=row.tool,
+        principal=row.principal,
+        state=call_pb2.CallState.Value(f"CALL_STATE_{row.state.name}"),
+        reason=row.reason,
+        created=timestamp(row.created_ms),
+        updated=timestamp(row.updated_ms),
+    )
+
+
+def device_to_proto(device: Known) -> device_pb2.Device:
+    """A device as others see it."""
+    return device_pb2.Device(
+        device_id=device.row.device_id,
+        name=device.row.name,
+        groups=device.groups,
+        status=device.row.status.value,
+        created=timestamp(device.row.created_ms),
+        certificate_expires=timestamp(device.expires_ms),
+    )
+
+
+def approval_to_proto(
+    row: ApprovalRow, answers: Sequence[AnswerRow], names: dict[str, str]
+) -> approval_pb2.Approval:
+    """An approval with the answers so far."""
+    return approval_pb2.Approval(
+        approval_id=row.approval_id,
+        call_id=row.call_id,
+        state=APPROVAL_STATES[row.state],
+        created=timestamp(row.created_ms),
+        expires=timestamp(row.expires_ms),
+        statement=row.statement,
+        answers=[
+            approval_pb2.Approval.Answer(
+                device_id=given.device_id,
+                device_name=names.get(str(given.device_id), ""),
+                approved=given.answer == "approve",
+                reason=given.reason,
+                time=timestamp(given.time_ms),
+            )
+            for given in answers
+        ],
+    )

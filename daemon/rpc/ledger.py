@@ -1,0 +1,66 @@
+"""LedgerService: receipts, to be verified and not believed."""
+
+from collections.abc import AsyncIterator
+
+from daemon.book import Book
+from daemon.calls.tell import receipt
+from daemon.errors import Conflict
+from daemon.principal import current_principal
+from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
+from daemon.rpc.faults import Context
+from daemon.store.writer import Writer
+from stockade.v1 import call_pb2, ledger_pb2, ledger_pb2_grpc
+
+DEFAULT_PAGE = 50
+
+
+class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
+    """See proto/stockade/v1/ledger.proto."""
+
+    def __init__(self, book: Book, writer: Writer) -> None:
+        self._book = book
+        self._writer = writer
+
+    async def ReadLedger(
+        self, request: ledger_pb2.ReadLedgerRequest, context: Context
+    ) -> ledger_pb2.ReadLedgerResponse:
+        limit = page_size(request.page_size, DEFAULT_PAGE)
+        if request.call_id:
+            rows = await self._book.of_call(parse_call_id(request.call_id), limit)
+            return ledger_pb2.ReadLedgerResponse(receipts=[receipt(row.entry) for row in rows])
+        before = parse_number_token(request.page_token) or self._book.sequence + 1
+        start = max(0, before - 1 - limit)
+        rows = await self._book.page_after(start, before - 1 - start) if before > 1 else ()
+        return ledger_pb2.ReadLedgerResponse(
+            receipts=[receipt(row.entry) for row in reversed(rows)],
+            next_page_token=str(start + 1) if start > 0 else "",
+        )
+
+    async def FollowLedger(
+        self, request: ledger_pb2.FollowLedgerRequest, context: Context
+    ) -> AsyncIterator[call_pb2.Receipt]:
+        async for row in self._book.follow(request.after_sequence):
+            yield receipt(row.entry)
+
+    async def ExportLedger(
+        self, request: ledger_pb2.ExportLedgerRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.ExportLedgerResponse]:
+        principal = str(current_principal())
+        body = {"principal": principal, "through": self._book.sequence}
+        await self._writer.write(
+            lambda tx: tx.receipt("ledger.exported", body, principal=principal)
+        )
+        async for lines in self._book.lines():
+            yield ledger_pb2.ExportLedgerResponse(lines=lines)
+
+    async def CheckpointLedger(
+        self, request: ledger_pb2.CheckpointLedgerRequest, context: Context
+    ) -> ledger_pb2.CheckpointLedgerResponse:
+        if self._book.sequence == 0:
+            raise Conflict("the ledger is empty", code="LEDGER_EMPTY")
+        return ledger_pb2.CheckpointLedgerResponse(checkpoint=await self._book.checkpoint())
+
+    async def GetLedgerKeys(
+        self, request: ledger_pb2.GetLedgerKeysRequest, context: Context
+    ) -> ledger_pb2.GetLedgerKeysResponse:
+        return ledger_pb2.GetLedgerKeysResponse(keys=self._book.public_keys)

@@ -1,0 +1,79 @@
+"""DaemonService: what runs, what works, what does not and how to mend it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from daemon.book import Book
+from daemon.calls.engine import Calls
+from daemon.calls.live import timestamp
+from daemon.rpc.faults import Context
+from daemon.vault_keeper import VaultKeeper
+from daemon.worlds import Worlds
+from policy.risk import Tier
+from sandbox.tier import ProbeReport
+from stockade.v1 import daemon_pb2, daemon_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What does not change while the daemon runs."""
+
+    started_ms: int
+    address: str
+    data_directory: Path
+    tiers: Mapping[Tier, ProbeReport]
+
+
+class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
+    """See proto/stockade/v1/daemon.proto."""
+
+    def __init__(
+        self, facts: Facts, worlds: Worlds, calls: Calls, book: Book, vault: VaultKeeper
+    ) -> None:
+        self._facts = facts
+        self._worlds = worlds
+        self._calls = calls
+        self._book = book
+        self._vault = vault
+
+    async def GetStatus(
+        self, request: daemon_pb2.GetStatusRequest, context: Context
+    ) -> daemon_pb2.GetStatusResponse:
+        world, vault = self._worlds.current, self._vault.state
+        return daemon_pb2.GetStatusResponse(
+            version=metadata.version("stockade"),
+            started=timestamp(self._facts.started_ms),
+            address=self._facts.address,
+            policy_digest=world.bundle.digest,
+            tools=len(world.registry.tools),
+            refused_tools=len(world.registry.refused),
+            running_calls=self._calls.running,
+            pending_approvals=self._calls.pending,
+            ledger_chain=self._book.chain,
+            ledger_sequence=self._book.sequence,
+            ledger_state=self._book.state,
+            tiers=[_tier(tier, report) for tier, report in self._facts.tiers.items()],
+            vault=daemon_pb2.GetStatusResponse.Vault(
+                root=vault.root, available=vault.available, reason=vault.reason, fix=vault.fix
+            ),
+            data_directory=str(self._facts.data_directory),
+        )
+
+
+def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:
+    return daemon_pb2.GetStatusResponse.Tier(
+        name=tier.label,
+        works=report.works,
+        missing=[
+            daemon_pb2.GetStatusResponse.Missing(
+                primitive=one.primitive, reason=one.reason, fix=one.fix
+            )
+            for one in report.missing
+        ],
+        controls=[
+            daemon_pb2.GetStatusResponse.Control(name=name, achieved=control.achieved)
+            for name, control in sorted(report.controls.items())
+        ],
+    )

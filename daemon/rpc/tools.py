@@ -1,0 +1,201 @@
+"""ToolService: tools, and the calls of them."""
+
+from collections.abc import AsyncIterator
+
+from daemon.calls.engine import Calls, watch
+from daemon.calls.live import LiveCall, Request, timestamp
+from daemon.calls.tell import STATES, receipt
+from daemon.devices import Devices
+from daemon.errors import NotFound
+from daemon.permission import Permission
+from daemon.principal import Principal, current_principal
+from daemon.rpc.convert import (
+    call_to_summary,
+    page_size,
+    parse_call_id,
+    parse_cursor,
+    tool_to_proto,
+)
+from daemon.rpc.faults import Context
+from daemon.store import calls as stored_calls
+from daemon.store import receipts
+from daemon.store.calls import CallRow
+from daemon.store.reader import Reader
+from daemon.toolbox import Toolbox
+from daemon.tools.folder import UploadEntry
+from daemon.worlds import Worlds
+from policy.entities import CallEntity
+from stockade.v1 import call_pb2, tool_pb2, tool_pb2_grpc
+
+DEFAULT_PAGE = 50
+
+
+class ToolService(tool_pb2_grpc.ToolServiceServicer):
+    """See proto/stockade/v1/tool.proto."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        toolbox: Toolbox,
+        worlds: Worlds,
+        reader: Reader,
+        permission: Permission,
+        devices: Devices,
+        chain_id: str,
+    ) -> None:
+        self._calls = calls
+        self._toolbox = toolbox
+        self._worlds = worlds
+        self._reader = reader
+        self._permission = permission
+        self._devices = devices
+        self._chain_id = chain_id
+
+    async def ListTools(
+        self, request: tool_pb2.ListToolsRequest, context: Context
+    ) -> tool_pb2.ListToolsResponse:
+        registry = self._worlds.current.registry
+        return tool_pb2.ListToolsResponse(
+            tools=[tool_to_proto(tool) for tool in registry.tools],
+            refused=[
+                tool_pb2.RefusedTool(
+                    folder=str(refused.folder),
+                    file=getattr(refused.error, "file", ""),
+                    key=getattr(refused.error, "key", ""),
+                    reason=str(refused.error.code),
+                    message=refused.error.message,
+                    fix=refused.error.fix,
+                )
+                for refused in registry.refused
+            ],
+        )
+
+    async def GetTool(
+        self, request: tool_pb2.GetToolRequest, context: Context
+    ) -> tool_pb2.GetToolResponse:
+        tool = self._worlds.current.registry.get(request.name)
+        if tool is None:
+            raise NotFound(
+                f"there is no tool {request.name!r:.80}",
+                code="UNKNOWN_TOOL",
+                fix="`stockade tools list` shows what there is",
+            )
+        return tool_pb2.GetToolResponse(tool=tool_to_proto(tool))
+
+    async def AddTool(
+        self, request: tool_pb2.AddToolRequest, context: Context
+    ) -> tool_pb2.AddToolResponse:
+        entries = [UploadEntry(f.path, f.content, f.executable) for f in request.files]
+        tool, entry = await self._toolbox.add(entries, str(current_principal()))
+        return tool_pb2.AddToolResponse(tool=tool_to_proto(tool), receipt=receipt(entry))
+
+    async def RemoveTool(
+        self, request: tool_pb2.RemoveToolRequest, context: Context
+    ) -> tool_pb2.RemoveToolResponse:
+        entry = await self._toolbox.remove(request.name, str(current_principal()))
+        return tool_pb2.RemoveToolResponse(receipt=receipt(entry))
+
+    async def Call(
+        self, request: tool_pb2.CallRequest, context: Context
+    ) -> AsyncIterator[call_pb2.CallEvent]:
+        wanted = Request(
+            call_id=parse_call_id(request.call_id),
+            tool=request.tool,
+            arguments=request.arguments,
+            detach=request.detach,
+            principal=current_principal(),
+        )
+        found, new = await self._calls.submit(wanted)
+        if isinstance(found, CallRow):
+            async for event in self._past(found):
+                yield event
+            return
+        try:
+            async for event in watch(found):
+                yield event
+        finally:
+            # The stream that began the call is its caller; others only watch.
+            if new and not found.detach and not found.ended:
+                found.cancel("CALLER_GONE")
+
+    async def WatchCall(
+        self, request: tool_pb2.WatchCallRequest, context: Context
+    ) -> AsyncIterator[call_pb2.CallEvent]:
+        found = await self._find(request.call_id, "watch_call")
+        events = watch(found) if isinstance(found, LiveCall) else self._past(found)
+        async for event in events:
+            yield event
+
+    async def CancelCall(
+        self, request: tool_pb2.CancelCallRequest, context: Context
+    ) -> tool_pb2.CancelCallResponse:
+        found = await self._find(request.call_id, "cancel_call")
+        if isinstance(found, LiveCall) and not found.ended:
+            state = await self._calls.cancel(found, "CANCELLED_BY_REQUEST")
+        else:
+            state = found.state
+        return tool_pb2.CancelCallResponse(state=STATES[state])
+
+    async def ListCalls(
+        self, request: tool_pb2.ListCallsRequest, context: Context
+    ) -> tool_pb2.ListCallsResponse:
+        principal = current_principal()
+        sees_all = self._permission.ask(principal, "list_calls").allowed
+        wanted = set(request.states)
+        states = [state for state, number in STATES.items() if number in wanted]
+        limit = page_size(request.page_size, DEFAULT_PAGE)
+        before = parse_cursor(request.page_token)
+        rows = await self._reader.read(
+            lambda connection: stored_calls.page(
+                connection,
+                principal=None if sees_all else str(principal),
+                states=states if wanted else None,
+                before=before,
+                limit=limit,
+            )
+        )
+        token = f"{rows[-1].created_ms}/{rows[-1].call_id}" if len(rows) == limit else ""
+        return tool_pb2.ListCallsResponse(
+            calls=[call_to_summary(row) for row in rows], next_page_token=token
+        )
+
+    async def _find(self, text: str, action: str) -> LiveCall | CallRow:
+        """A call that the asker may see: an id that is not theirs is like one that is not there."""
+        call_id = parse_call_id(text)
+        found: LiveCall | CallRow | None = self._calls.find(call_id)
+        if found is None:
+            found = await self._reader.read(lambda c: stored_calls.get(c, call_id))
+        if found is None or not self._may(current_principal(), action, found):
+            raise NotFound(
+                "there is no such call",
+                code="UNKNOWN_CALL",
+                fix="`stockade calls list` shows the calls you may see",
+            )
+        return found
+
+    def _may(self, principal: Principal, action: str, found: LiveCall | CallRow) -> bool:
+        device = found.principal.device_id if isinstance(found, LiveCall) else str(found.device_id)
+        known = self._devices.get(device)
+        if self._worlds.current.registry.get(found.tool) is None or not (known and known.active):
+            # Its tool or device is gone, so policy cannot be asked about it; those who may read the
+            # ledger could read of it there.
+            return self._permission.ask(principal, "read_ledger").allowed
+        return self._permission.may_with_call(
+            principal, action, CallEntity(str(found.call_id), device, found.tool)
+        )
+
+    async def _past(self, row: CallRow) -> AsyncIterator[call_pb2.CallEvent]:
+        """What is known of a call whose events are no longer kept: that it came, and its end."""
+        rows = await self._reader.read(
+            lambda connection: receipts.by_call(connection, self._chain_id, row.call_id)
+        )
+        event = call_pb2.CallEvent(call_id=row.call_id, time=timestamp(row.created_ms))
+        event.received.tool, event.received.principal = row.tool, row.principal
+        yield event
+        event = call_pb2.CallEvent(call_id=row.call_id, time=timestamp(row.updated_ms))
+        event.finished.state, event.finished.reason = STATES[row.state], row.reason
+        event.finished.message = "its output is no longer kept"
+        if rows:
+            event.finished.receipt.CopyFrom(receipt(rows[-1].entry))
+        yield event

@@ -1,0 +1,278 @@
+"""The served daemon: calls, services and the gate, listening.
+
+One gRPC server with one interceptor. Everything is built before the port is bound, and what the
+last run left is found and recorded before the first RPC. Raises `StartError` (PORT_IN_USE) when the
+address cannot be had.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import anyio
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from daemon.book import Book
+from daemon.calls.answers import Answers
+from daemon.calls.board import Board
+from daemon.calls.conductor import Conductor
+from daemon.calls.engine import Calls
+from daemon.calls.judge import may_approve
+from daemon.calls.live import LiveCall
+from daemon.config import Config
+from daemon.devices import Devices
+from daemon.errors import StartError
+from daemon.estate import SERVER_LIFETIME, SERVER_NAME, Estate
+from daemon.foundation import Foundation
+from daemon.pairing import Pairing
+from daemon.permission import Permission
+from daemon.policies import Policies
+from daemon.recovery import Recovery
+from daemon.registrar import Registrar
+from daemon.rpc.approvals import ApprovalService
+from daemon.rpc.devices import DeviceService
+from daemon.rpc.gate import Gate, LiveRpcs
+from daemon.rpc.ledger import LedgerService
+from daemon.rpc.policies import PolicyService
+from daemon.rpc.secrets import SecretService
+from daemon.rpc.status import DaemonService, Facts
+from daemon.rpc.tools import ToolService
+from daemon.tiers import Tiers
+from daemon.toolbox import Toolbox
+from daemon.vault_keeper import VaultKeeper
+from daemon.worlds import Worlds
+from identity.listener import new_server_key
+from stockade.v1 import (
+    approval_pb2,
+    approval_pb2_grpc,
+    daemon_pb2,
+    daemon_pb2_grpc,
+    device_pb2,
+    device_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    secret_pb2,
+    secret_pb2_grpc,
+    tool_pb2,
+    tool_pb2_grpc,
+)
+
+# Above every request that is refused with a reason of ours: 10 MiB of arguments still get one.
+MAX_MESSAGE = 16 * 1024 * 1024
+# So many devices are asked about when a caller is told who may approve; policy decides in the end.
+MAX_APPROVERS_TOLD = 32
+
+SERVICES = (
+    tool_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
+    approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name,
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+    secret_pb2.DESCRIPTOR.services_by_name["SecretService"].full_name,
+    device_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name,
+    ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
+    daemon_pb2.DESCRIPTOR.services_by_name["DaemonService"].full_name,
+    health.SERVICE_NAME,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A daemon that serves."""
+
+    address: str
+    _server: grpc.aio.Server
+    _calls: Calls
+    _health: health.aio.HealthServicer
+    _drain_seconds: float
+
+    async def stop(self) -> None:
+        """Takes no more calls, ends those under way in bounded time, then closes the port."""
+        await self._health.enter_graceful_shutdown()
+        await self._calls.stop(self._drain_seconds)
+        await self._server.stop(grace=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services are made of."""
+
+    base: Foundation
+    devices: Devices
+    worlds: Worlds
+    vault: VaultKeeper
+    toolbox: Toolbox
+    policies: Policies
+    tiers: Tiers
+
+
+@asynccontextmanager
+async def serving(parts: Parts) -> AsyncIterator[Served]:
+    """Serves for as long as the context lasts."""
+    base, config = parts.base, parts.base.config
+    live_rpcs, board = LiveRpcs(), Board()
+    permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
+    async with anyio.create_task_group() as group:
+        conductor = Conductor(
+            config=config,
+            writer=base.writer,
+            vault=parts.vault,
+            sandboxes=parts.tiers.sandboxes,
+            clock=base.clock,
+            who_may_approve=lambda live: _who_may_approve(parts, live),
+            changed=board.changed,
+        )
+        calls = Calls(
+            config=config,
+            worlds=parts.worlds,
+            vault=parts.vault,
+            conductor=conductor,
+            clock=base.clock,
+            group=group,
+        )
+        server = grpc.aio.server(
+            interceptors=[Gate(permission, live_rpcs)],
+            options=[
+                # With it, a second daemon would silently share the port.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MAX_MESSAGE),
+                ("grpc.max_metadata_size", 16 * 1024),
+            ],
+        )
+        address = _bind(server, base.estate, config, base.clock.now)
+        registrar = _registrar(parts, calls, live_rpcs)
+        pairing = _pairing(parts, registrar, address)
+        book = Book(base.estate.signing_keys, base.reader, base.writer)
+        answers = Answers(
+            calls=calls,
+            worlds=parts.worlds,
+            devices=parts.devices,
+            reader=base.reader,
+            writer=base.writer,
+            clock=base.clock,
+            changed=board.changed,
+        )
+        _add_services(server, parts, calls, answers, board, registrar, pairing, book, permission)
+        facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
+        daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
+            DaemonService(facts, parts.worlds, calls, book, parts.vault), server
+        )
+        health_servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+        await Recovery(
+            config, parts.worlds, parts.devices, base.reader, base.writer, base.clock, calls
+        ).run()
+        await server.start()
+        for name in ("", *SERVICES):
+            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            yield Served(address, server, calls, health_servicer, config.server.drain_seconds)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await calls.stop(0)
+                await server.stop(grace=0)
+            group.cancel_scope.cancel()
+
+
+def _add_services(
+    server: grpc.aio.Server,
+    parts: Parts,
+    calls: Calls,
+    answers: Answers,
+    board: Board,
+    registrar: Registrar,
+    pairing: Pairing,
+    book: Book,
+    permission: Permission,
+) -> None:
+    base = parts.base
+    tools = ToolService(
+        calls=calls,
+        toolbox=parts.toolbox,
+        worlds=parts.worlds,
+        reader=base.reader,
+        permission=permission,
+        devices=parts.devices,
+        chain_id=book.chain,
+    )
+    tool_pb2_grpc.add_ToolServiceServicer_to_server(tools, server)
+    approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
+        ApprovalService(answers, board, parts.devices, base.reader), server
+    )
+    policy_pb2_grpc.add_PolicyServiceServicer_to_server(
+        PolicyService(parts.policies, parts.worlds), server
+    )
+    secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
+    device_pb2_grpc.add_DeviceServiceServicer_to_server(
+        DeviceService(parts.devices, registrar, pairing, base.estate.authority), server
+    )
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(book, base.writer), server)
+
+
+def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
+    def cut(device_id: str) -> None:
+        calls.cancel_device(device_id, "DEVICE_REVOKED")
+        live_rpcs.cut(device_id)
+
+    return Registrar(
+        authority=parts.base.estate.authority,
+        devices=parts.devices,
+        worlds=parts.worlds,
+        reader=parts.base.reader,
+        writer=parts.base.writer,
+        clock=parts.base.clock,
+        config=parts.base.config,
+        cut=cut,
+    )
+
+
+def _pairing(parts: Parts, registrar: Registrar, address: str) -> Pairing:
+    config = parts.base.config.server
+    host = address.rpartition(":")[0]
+    public = config.pairing_host or host
+    pairing = Pairing(registrar, parts.base.estate.authority, parts.base.clock, host, public)
+    pairing.address = f"{public}:{address.rpartition(':')[2]}"
+    return pairing
+
+
+def _bind(
+    server: grpc.aio.Server, estate: Estate, config: Config, now: Callable[[], datetime]
+) -> str:
+    """Binds the port; the address with the real port number."""
+    host, _, port = config.server.listen.rpartition(":")
+    # The key is made for this run and lives in memory: there is no server key to steal from disk.
+    private, public = new_server_key()
+    certificate = estate.authority.issue_server(
+        public, [SERVER_NAME, "localhost"], ["127.0.0.1", "::1"], now(), SERVER_LIFETIME
+    )
+    credentials = grpc.ssl_server_credentials(
+        [(private, certificate.pem)],
+        root_certificates=estate.authority.cert_pem,
+        require_client_auth=True,
+    )
+    try:
+        bound = server.add_secure_port(f"{host}:{port}", credentials)
+    except RuntimeError:
+        raise StartError(
+            f"{config.server.listen} cannot be listened on: it is in use, or not an address here",
+            code="PORT_IN_USE",
+            fix="change server.listen in config.toml, or end what listens there",
+        ) from None
+    return f"{host}:{bound}"
+
+
+def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
+    names = []
+    for device in parts.devices.active[:MAX_APPROVERS_TOLD]:
+        device_id = str(device.row.device_id)
+        principal = parts.devices.as_principal(device_id, "")
+        if principal is None or live.candidate is None or device_id == live.principal.device_id:
+            continue
+        world, now = parts.worlds.current, parts.base.clock.now()
+        if may_approve(world, live.candidate, live.verdict, now, principal).allowed:
+            names.append(device.row.name)
+    return names
