@@ -118,7 +118,9 @@ def _copy_default_policies(destination: Path) -> None:
 
 def _private_directory(path: Path) -> None:
     try:
-        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(DIRECTORY_MODE)  # whatever the umask is
         status = path.stat()
     except OSError as error:
         raise StartError(
