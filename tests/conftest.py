@@ -1,0 +1,46 @@
+"""Fixtures that several folders share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import CONFIG, RunningDaemon, make_directory, running
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """asyncio only: grpc.aio is."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Path:
+    """A directory with a file in it, that tools may be given and may write to."""
+    path = make_directory("stockade-workspace-")
+    path.chmod(0o777)
+    (path / "hello.txt").write_text("hello\n")
+    return path
+
+
+def config_with(workspace: Path) -> str:
+    """A configuration with the workspace under two names: to write in, and to read only."""
+    return (
+        CONFIG
+        + f'[workspaces.work]\npath = "{workspace}"\naccess = "write"\n'
+        + f'[workspaces.docs]\npath = "{workspace}"\naccess = "read"\n'
+    )
+
+
+@pytest.fixture
+def daemon(workspace: Path) -> Iterator[RunningDaemon]:
+    """A running daemon of this test's own."""
+    with running(config_with(workspace)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(workspace: Path) -> Iterator[RunningDaemon]:
+    """A running daemon for the tests of one module that do not disturb it."""
+    with running(config_with(workspace)) as made:
+        yield made
