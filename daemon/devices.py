@@ -125,7 +125,10 @@ class Devices:
         if device is None or not device.active or not device.certificates:
             return None
         latest = max(device.certificates, key=lambda certificate: certificate.not_after)
-        return _principal(device, self._peer(latest.pem), latest.pem, origin)
+        try:
+            return _principal(device, self._peer(latest.pem), latest.pem, origin)
+        except Unauthenticated:
+            return None  # its certificate has ended: it can neither call nor approve
 
     def _unknown(self, device_id: str) -> Unauthenticated:
         device = self._known.get(device_id)
@@ -141,7 +144,7 @@ class Devices:
             try:
                 peer = parse_peer(pem, self._trust_domain, self._clock.now())
             except IdentityError as error:
-                raise Unauthenticated(str(error), code=str(error.code), fix=error.fix) from None
+                raise Unauthenticated(error.message, code=str(error.code), fix=error.fix) from None
             self._peers[pem] = peer
             if len(self._peers) > MAX_CACHED_PEERS:
                 self._peers.popitem(last=False)

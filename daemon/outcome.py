@@ -21,6 +21,7 @@ class Ending:
     exit_code: int | None = None
     signal: int | None = None
     limit: str = ""
+    fix: str = ""
 
 
 def ending_of(outcome: Outcome) -> Ending:

@@ -19,6 +19,7 @@ import structlog
 
 from daemon.clock import Clock
 from daemon.devices import Known
+from daemon.errands import Errands
 from daemon.errors import BadRequest, Fault, NotFound, Refused
 from daemon.registrar import Registrar
 from daemon.rpc.faults import Context, abort
@@ -83,9 +84,16 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
     """All open invitations of this daemon."""
 
     def __init__(
-        self, registrar: Registrar, authority: Authority, clock: Clock, host: str, public_host: str
+        self,
+        registrar: Registrar,
+        errands: Errands,
+        authority: Authority,
+        clock: Clock,
+        host: str,
+        public_host: str,
     ) -> None:
         self._registrar = registrar
+        self._errands = errands
         self._authority = authority
         self._clock = clock
         self._host = host
@@ -154,8 +162,10 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
             if invitation.over or not invitation.accepted:
                 invitation.close("REFUSED")
                 raise _refused()
-            known, issued, entry = await self._registrar.pair(
-                candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
+            known, issued, entry = await self._errands.run(
+                lambda: self._registrar.pair(
+                    candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
+                )
             )
             invitation.device, invitation.entry = known, entry
             yield device_pb2.PairEvent(
@@ -180,7 +190,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
             fingerprint = spki_fingerprint(spki_der(parse_request(request.certificate_request)))
         except IdentityError as error:
             invitation.close("BAD_PROOF")
-            raise BadRequest(str(error), code=str(error.code), fix=error.fix) from None
+            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
         expected = invitation.code.proof(bytes.fromhex(fingerprint))
         if not hmac.compare_digest(expected, request.proof):
             invitation.close("BAD_PROOF")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import anyio
+
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_devices
@@ -110,9 +112,11 @@ class Registrar:
                 return tx.receipt("device.revoked", body, principal=principal)
 
             entry = await self._writer.write(operation)
-            await self._reload()
-            self._cut(device_id)
-            await self._worlds.refresh_devices()
+            # Shielded: a device that revokes itself cuts this very RPC.
+            with anyio.CancelScope(shield=True):
+                await self._reload()
+                self._cut(device_id)
+                await self._worlds.refresh_devices()
         return entry
 
     async def set_groups(
@@ -145,7 +149,7 @@ class Registrar:
                 csr_pem, device_id, self._clock.now(), self._lifetime
             )
         except IdentityError as error:
-            raise BadRequest(str(error), code=str(error.code), fix=error.fix) from None
+            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
 
     def _require_active(self, device_id: str) -> None:
         known = self._devices.get(device_id)

@@ -24,6 +24,7 @@ from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.config import Config
 from daemon.devices import Devices
+from daemon.errands import Errands
 from daemon.errors import StartError
 from daemon.estate import SERVER_LIFETIME, SERVER_NAME, Estate
 from daemon.foundation import Foundation
@@ -116,6 +117,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
     live_rpcs, board = LiveRpcs(), Board()
     permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
     async with anyio.create_task_group() as group:
+        errands = Errands(group)
         conductor = Conductor(
             config=config,
             writer=base.writer,
@@ -134,7 +136,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             group=group,
         )
         server = grpc.aio.server(
-            interceptors=[Gate(permission, live_rpcs)],
+            interceptors=[Gate(permission, live_rpcs, errands)],
             options=[
                 # With it, a second daemon would silently share the port.
                 ("grpc.so_reuseport", 0),
@@ -144,7 +146,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         )
         address = _bind(server, base.estate, config, base.clock.now)
         registrar = _registrar(parts, calls, live_rpcs)
-        pairing = _pairing(parts, registrar, address)
+        pairing = _pairing(parts, registrar, errands, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
         answers = Answers(
             calls=calls,
@@ -230,11 +232,13 @@ def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     )
 
 
-def _pairing(parts: Parts, registrar: Registrar, address: str) -> Pairing:
+def _pairing(parts: Parts, registrar: Registrar, errands: Errands, address: str) -> Pairing:
     config = parts.base.config.server
     host = address.rpartition(":")[0]
     public = config.pairing_host or host
-    pairing = Pairing(registrar, parts.base.estate.authority, parts.base.clock, host, public)
+    pairing = Pairing(
+        registrar, errands, parts.base.estate.authority, parts.base.clock, host, public
+    )
     pairing.address = f"{public}:{address.rpartition(':')[2]}"
     return pairing
 

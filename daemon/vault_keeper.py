@@ -60,7 +60,7 @@ class VaultKeeper:
                     self._source.load, abandon_on_cancel=True
                 )
         except VaultError as error:
-            self.state = VaultState(described, False, str(error), error.fix)
+            self.state = VaultState(described, False, error.message, error.fix)
         except TimeoutError:
             reason = f"the keychain did not answer in {ROOT_DEADLINE_SECONDS} s"
             self.state = VaultState(described, False, reason, "unlock it, then restart stockaded")
@@ -82,7 +82,7 @@ class VaultKeeper:
         try:
             sealed(1)  # a value that cannot be sealed is the client's fault, not the store's
         except VaultError as error:
-            raise BadRequest(str(error), code=str(error.code), fix=error.fix) from None
+            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
         now = self._clock.now_ms()
 
         def operation(tx: Tx) -> tuple[int, Entry]:
@@ -133,7 +133,7 @@ class VaultKeeper:
                 version = SecretVersion(row.version)
                 value = open_sealed(root, parsed.scope, parsed.name, version, sealed)
             except VaultError as error:
-                raise Unavailable(str(error), code=str(error.code), fix=error.fix) from None
+                raise Unavailable(error.message, code=str(error.code), fix=error.fix) from None
             opened[reference] = (row.version, value)
         return opened
 
@@ -156,7 +156,7 @@ class VaultKeeper:
         try:
             return parse_reference(reference)
         except VaultError as error:
-            raise BadRequest(str(error), code=str(error.code), fix=error.fix) from None
+            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
 
 
 _LIST = "`stockade secrets list` shows what there is"

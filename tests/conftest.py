@@ -10,7 +10,7 @@ from tests.running import CONFIG, RunningDaemon, make_directory, running
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """asyncio only: grpc.aio is."""
+    """Asyncio only: grpc.aio is."""
     return "asyncio"
 
 

@@ -128,6 +128,8 @@ class Conductor:
     async def _expire(self, live: LiveCall) -> bool:
         """Whether the end of its time was recorded before any answer."""
         now = self._clock.now_ms()
+        if live.statement is None or now < live.statement.expires_ms:
+            return False  # the event loop's clock was early
 
         def operation(tx: Tx) -> Entry | None:
             if not records.close_approval(tx, live, ApprovalState.EXPIRED, now):
@@ -227,15 +229,14 @@ class Conductor:
     async def _write(self, operation: Callable[[Tx], T]) -> T:
         with anyio.CancelScope(shield=True):
             written = await self._writer.write(operation)
-        return written
+        return written  # noqa: RET504 - the checker takes a scope for one that may swallow
 
 
 def ending_of_verdict(live: LiveCall) -> Ending:
     """The ending of a call that policy or a human refused."""
     verdict = live.verdict
-    message = verdict.message + (f" (fix: {verdict.fix})" if verdict.fix else "")
     event = Event.REJECT if live.state is State.REJECTED else Event.DENY
-    return Ending(event, verdict.code, message)
+    return Ending(event, verdict.code, verdict.message, fix=verdict.fix)
 
 
 def _moved(live: LiveCall) -> Conflict:
@@ -244,7 +245,8 @@ def _moved(live: LiveCall) -> Conflict:
 
 def _refusal(error: Exception) -> Ending:
     """The ending for what refused to start; anything that is not a refusal is a defect."""
-    code, fix = getattr(error, "code", None), getattr(error, "fix", "")
+    code = getattr(error, "code", None)
     if code is None:
         raise error
-    return Ending(Event.FAIL, str(code), f"{error}" + (f" (fix: {fix})" if fix else ""))
+    message = getattr(error, "message", str(error))
+    return Ending(Event.FAIL, str(code), message, fix=getattr(error, "fix", ""))

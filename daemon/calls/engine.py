@@ -27,8 +27,9 @@ from daemon.worlds import Worlds
 from ledger.chain import Entry
 from stockade.v1 import call_pb2
 
-# Ended calls whose events are kept for those who come back.
+# Ended calls whose events are kept for those who come back: so many, and so much of them.
 MAX_REMEMBERED = 256
+MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
 
 
 class Calls:
@@ -52,6 +53,7 @@ class Calls:
         self._group = group
         self._live: dict[str, LiveCall] = {}
         self._remembered: dict[str, LiveCall] = {}
+        self._remembered_bytes = 0
         self._stopping = False
 
     def find(self, call_id: str) -> LiveCall | None:
@@ -163,9 +165,16 @@ class Calls:
         finally:
             del self._live[live.call_id]
             if live.ended:
-                self._remembered[live.call_id] = live
-                while len(self._remembered) > MAX_REMEMBERED:
-                    del self._remembered[next(iter(self._remembered))]
+                self._remember(live)
+
+    def _remember(self, live: LiveCall) -> None:
+        self._remembered[live.call_id] = live
+        self._remembered_bytes += live.bytes_held
+        while (
+            len(self._remembered) > MAX_REMEMBERED or self._remembered_bytes > MAX_REMEMBERED_BYTES
+        ):
+            oldest = self._remembered.pop(next(iter(self._remembered)))
+            self._remembered_bytes -= oldest.bytes_held
 
     def _open(self, request: Request, prepared: Prepared, verdict: Verdict, now: int) -> LiveCall:
         live = LiveCall(

@@ -59,6 +59,11 @@ class LiveCall:
         """Whether it has an end."""
         return self.state in ENDS
 
+    @property
+    def bytes_held(self) -> int:
+        """About how much memory it holds on to."""
+        return self.feed.bytes_kept + len(self.arguments)
+
     def cancel(self, reason: str) -> None:
         """Asks for its end; `done` tells when it has come."""
         if not self.cancel_reason:

@@ -43,7 +43,7 @@ def prepare(world: World, request: Request) -> Prepared:
     try:
         parsed = parse_arguments(request.arguments)
     except ArgumentsError as error:
-        refusal = _refusal(world, str(error.code), str(error), error.fix)
+        refusal = _refusal(world, str(error.code), error.message, error.fix)
         return Prepared(name, digest, b"", refusal=refusal)
     if tool is None:
         fix = "`stockade tools list` shows what there is"
@@ -84,7 +84,7 @@ def _unfit(world: World, candidate: Candidate) -> Verdict | None:
     try:
         validate(candidate.tool, candidate.parsed)
     except ArgumentsError as error:
-        return _refusal(world, str(error.code), str(error), error.fix)
+        return _refusal(world, str(error.code), error.message, error.fix)
     name = candidate.workspace
     if name and name not in world.workspaces:
         fix = "name one under [workspaces] in config.toml, then restart stockaded"

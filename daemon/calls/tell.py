@@ -62,6 +62,7 @@ def tell_ending(
     told = event.finished
     told.state = STATES[state]
     told.reason, told.message, told.limit = ending.reason, ending.message, ending.limit
+    told.fix = ending.fix
     if ending.exit_code is not None:
         told.exit_code = ending.exit_code
     if ending.signal is not None:

@@ -15,6 +15,7 @@ import anyio
 import grpc
 import structlog
 
+from daemon.errands import Errands
 from daemon.errors import Fault, Refused, Unauthenticated, Unavailable
 from daemon.principal import Principal, set_current_principal
 from daemon.rpc.authorization import RULES, Asked, Rule
@@ -69,8 +70,9 @@ Inner = Callable[[Any, Context], Any]
 class Gate(grpc.aio.ServerInterceptor):
     """See the module."""
 
-    def __init__(self, doorkeeper: Doorkeeper, live: LiveRpcs) -> None:
+    def __init__(self, doorkeeper: Doorkeeper, live: LiveRpcs, errands: Errands) -> None:
         self._doorkeeper = doorkeeper
+        self._errands = errands
         self._live = live
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -99,13 +101,21 @@ class Gate(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(cast(Inner, handler.stream_stream)))
+            inner = self._guard(method, rule, self._streaming(cast("Inner", handler.stream_stream)))
             return grpc.stream_stream_rpc_method_handler(inner, **codec)
         if handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(cast(Inner, handler.unary_stream)))
+            inner = self._guard(method, rule, self._streaming(cast("Inner", handler.unary_stream)))
             return grpc.unary_stream_rpc_method_handler(inner, **codec)
-        inner = self._guard(method, rule, cast(Inner, handler.unary_unary))
+        inner = self._guard(method, rule, self._whole(cast("Inner", handler.unary_unary)))
         return grpc.unary_unary_rpc_method_handler(inner, **codec)
+
+    def _whole(self, inner: Inner) -> Inner:
+        """A unary method as an errand: begun is done, whatever becomes of the client."""
+
+        async def drive(request: Any, context: Context) -> Any:
+            return await self._errands.run(lambda: inner(request, context))
+
+        return drive
 
     @staticmethod
     def _streaming(inner: Inner) -> Inner:

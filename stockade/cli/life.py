@@ -133,6 +133,8 @@ class _Plain:
             self._step(f"succeeded in {end.usage.wall_ms} ms")
             return
         note(_headline(state, end))
+        if end.fix:
+            note(f"  fix: {end.fix}")
         if state == "denied" and self._decision is not None:
             for policy in self._decision.policies:
                 note(f"  by policy {policy.id} ({policy.file}:{policy.line})")

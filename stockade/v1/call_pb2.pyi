@@ -368,11 +368,12 @@ class CallEvent(_message.Message):
         USAGE_FIELD_NUMBER: _builtins.int
         REDACTIONS_FIELD_NUMBER: _builtins.int
         RECEIPT_FIELD_NUMBER: _builtins.int
+        FIX_FIELD_NUMBER: _builtins.int
         state: Global___CallState.ValueType
         reason: _builtins.str
         """UPPER_SNAKE; see docs/reasons.md."""
         message: _builtins.str
-        """For people: what happened and what to do."""
+        """For people: what happened."""
         exit_code: _builtins.int
         """Set when the tool ran to an exit of its own."""
         signal: _builtins.int
@@ -381,6 +382,8 @@ class CallEvent(_message.Message):
         """When state is TIMED_OUT or KILLED: "wall", "cpu", "memory", "pids", "output", "file_size"."""
         redactions: _builtins.int
         """How many secret values were taken out of the output."""
+        fix: _builtins.str
+        """What to do about it, where something can be done."""
         @_builtins.property
         def usage(self) -> Global___Usage: ...
         @_builtins.property
@@ -399,10 +402,11 @@ class CallEvent(_message.Message):
             usage: Global___Usage | None = ...,
             redactions: _builtins.int = ...,
             receipt: Global___Receipt | None = ...,
+            fix: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "receipt", b"receipt", "signal", b"signal", "usage", b"usage"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "limit", b"limit", "message", b"message", "reason", b"reason", "receipt", b"receipt", "redactions", b"redactions", "signal", b"signal", "state", b"state", "usage", b"usage"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "fix", b"fix", "limit", b"limit", "message", b"message", "reason", b"reason", "receipt", b"receipt", "redactions", b"redactions", "signal", b"signal", "state", b"state", "usage", b"usage"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
         _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
