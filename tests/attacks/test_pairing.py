@@ -1,0 +1,187 @@
+"""Pairing, attacked: whoever lacks the code, or the person's yes, does not get a certificate."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from stockade.client import Client
+from stockade.credentials import certificate_request, make_key, public_key_info
+from stockade.errors import StockadeError
+from stockade.home import Home
+from stockade.pairing import listener_certificate, pair
+from stockade.pairing_code import SERVER_NAME, PairingCode, parse_pairing_code
+from stockade.v1 import device_pb2, device_pb2_grpc
+from tests.running import RunningDaemon
+
+
+@contextmanager
+def invited(client: Client) -> Iterator[tuple[PairingCode, Iterator[device_pb2.InviteDeviceEvent]]]:
+    """An open invitation: its code, and the events that follow."""
+    events = client.invite_device("phone", ["approvers"])
+    stream = iter(events)
+    code = parse_pairing_code(next(stream).opened.pairing_code)
+    try:
+        yield code, stream
+    finally:
+        events.cancel()
+
+
+def ask(code: PairingCode, csr: bytes, proof: bytes) -> Iterator[device_pb2.PairEvent]:
+    """The device's RPC, with whatever request and proof."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=listener_certificate(code))
+    options = [("grpc.ssl_target_name_override", SERVER_NAME)]
+    with grpc.secure_channel(code.address, credentials, options=options) as channel:
+        request = device_pb2.PairRequest(
+            invitation_id=code.invitation_id, certificate_request=csr, proof=proof
+        )
+        yield from device_pb2_grpc.PairingServiceStub(channel).Pair(request, timeout=20)
+
+
+def refused(code: PairingCode, csr: bytes, proof: bytes) -> grpc.StatusCode:
+    """How the daemon refuses it."""
+    with pytest.raises(grpc.RpcError) as error:
+        list(ask(code, csr, proof))
+    return error.value.code()
+
+
+def reason_of_silence(code: PairingCode) -> str:
+    """Why the listener does not answer, once it does not."""
+    for _ in range(50):
+        try:
+            listener_certificate(code)
+        except StockadeError as error:
+            return error.reason
+        threading.Event().wait(0.1)
+    return "it still answers"
+
+
+def new_key() -> tuple[bytes, bytes]:
+    """A certificate request and the fingerprint of its key."""
+    key = make_key()
+    return certificate_request(key), hashlib.sha256(public_key_info(key)).digest()
+
+
+def test_a_wrong_proof_ends_the_invitation(shared_daemon: RunningDaemon) -> None:
+    """A guessed code is refused, and the right code is worth nothing afterwards."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        csr, spki = new_key()
+        guessed = replace(code, secret=bytes(16)).proof(spki)
+        assert refused(code, csr, guessed) is grpc.StatusCode.PERMISSION_DENIED
+        assert next(events).closed.reason == "BAD_PROOF"
+        with pytest.raises((grpc.RpcError, StockadeError)):
+            list(ask(code, csr, code.proof(spki)))
+
+
+def test_a_proof_for_another_key_is_refused(shared_daemon: RunningDaemon) -> None:
+    """A proof that was seen on the wire cannot be used for the attacker's own key."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        _, honest = new_key()
+        csr, _ = new_key()
+        assert refused(code, csr, code.proof(honest)) is grpc.StatusCode.PERMISSION_DENIED
+        assert next(events).closed.reason == "BAD_PROOF"
+
+
+def test_a_proof_for_another_listener_is_refused(shared_daemon: RunningDaemon) -> None:
+    """A man in the middle with a certificate of their own cannot relay the device's proof."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        csr, spki = new_key()
+        relayed = replace(code, certificate_fingerprint=bytes(32)).proof(spki)
+        assert refused(code, csr, relayed) is grpc.StatusCode.PERMISSION_DENIED
+        assert next(events).closed.reason == "BAD_PROOF"
+
+
+def test_a_device_does_not_talk_to_another_listener(shared_daemon: RunningDaemon) -> None:
+    """A code whose fingerprint is not the listener's is refused by the device, before any proof."""
+    with shared_daemon.client() as client, invited(client) as (code, _):
+        other = replace(code, certificate_fingerprint=bytes(32))
+        with pytest.raises(StockadeError) as error:
+            listener_certificate(other)
+        assert error.value.reason == "WRONG_LISTENER"
+
+
+def test_the_second_device_with_a_stolen_code_is_refused(shared_daemon: RunningDaemon) -> None:
+    """Of two devices that know the code one waits for the person, and the other is refused."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        first_csr, first = new_key()
+        stream = ask(code, first_csr, code.proof(first))
+        shown = next(stream).waiting.words
+        second_csr, second = new_key()
+        status = refused(code, second_csr, code.proof(second))
+        assert status is grpc.StatusCode.PERMISSION_DENIED
+        assert next(events).waiting.words == shown
+        client.confirm_pairing(code.invitation_id, shown, accept=False)
+        with pytest.raises(grpc.RpcError):
+            list(stream)
+        assert next(events).closed.reason == "REFUSED"
+
+
+def test_the_words_must_be_those_of_the_device_that_waits(shared_daemon: RunningDaemon) -> None:
+    """A yes with the words of another key confirms nothing."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        csr, spki = new_key()
+        stream = ask(code, csr, code.proof(spki))
+        shown = next(stream).waiting.words
+        with pytest.raises(StockadeError) as error:
+            client.confirm_pairing(code.invitation_id, f"{shown}-not", accept=True)
+        assert error.value.reason == "WORDS_DIFFER"
+        client.confirm_pairing(code.invitation_id, shown, accept=True)
+        assert [event.paired.name for event in stream] == ["phone"]
+        assert [event.WhichOneof("event") for event in events] == ["waiting", "closed"]
+
+
+def test_a_code_is_used_once(shared_daemon: RunningDaemon) -> None:
+    """After a device was paired its code is worth nothing, and its listener is gone."""
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        csr, spki = new_key()
+        stream = ask(code, csr, code.proof(spki))
+        client.confirm_pairing(code.invitation_id, next(stream).waiting.words, accept=True)
+        assert len(list(stream)) == 1
+        assert list(events)[-1].closed.reason == "PAIRED"
+        with pytest.raises(StockadeError):
+            listener_certificate(code)
+
+
+def test_the_requests_subject_and_extensions_are_ignored(shared_daemon: RunningDaemon) -> None:
+    """The name of a device is the one it was invited as, and its id the daemon's choice."""
+    home = shared_daemon.pair_device("tablet", "callers")
+    with Client.open(home) as client:
+        device = client.who_am_i().device
+    assert device.name == "tablet"
+    assert list(device.groups) == ["callers"]
+
+
+def test_an_invitation_ends_when_its_inviter_goes(shared_daemon: RunningDaemon) -> None:
+    """The listener exists only while somebody waits at the invitation."""
+    with shared_daemon.client() as client:
+        with invited(client) as (code, _):
+            assert listener_certificate(code)
+        assert reason_of_silence(code) == "PAIRING_UNREACHABLE"
+
+
+def test_the_code_is_logged_nowhere(daemon: RunningDaemon) -> None:
+    """Neither the code nor its secret is in the log or the ledger, also after a wrong proof."""
+    with daemon.client() as client:
+        with invited(client) as (code, _):
+            csr, spki = new_key()
+            refused(code, csr, replace(code, secret=bytes(16)).proof(spki))
+        kept = b"".join(part.lines for part in client.export_ledger())
+    text = code.text().removeprefix("stockade-pair-1:")
+    assert "pairing.bad_proof" in daemon.log
+    assert text not in daemon.log
+    assert code.secret.hex() not in daemon.log
+    assert text.encode() not in kept
+    assert code.secret.hex().encode() not in kept
+
+
+def test_a_paired_folder_is_not_overwritten(shared_daemon: RunningDaemon) -> None:
+    """Pairing into a home that holds a device already is refused before anything is sent."""
+    home: Home = shared_daemon.home
+    with shared_daemon.client() as client, invited(client) as (code, _):
+        with pytest.raises(StockadeError) as error:
+            pair(code.text(), home.client, waiting=lambda _: None)
+        assert error.value.reason == "ALREADY_PAIRED"
