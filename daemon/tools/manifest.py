@@ -38,6 +38,7 @@ MANIFEST = "manifest.toml"
 MAX_MANIFEST = 64 * 1024
 _SCHEMA_JSON = JsonLimits(max_bytes=256 * 1024, max_depth=33, max_values=4_000)
 _BUILTIN = "builtin"
+_SIGNED = "signed"  # policy's word for a provenance, which a manifest cannot claim
 
 
 @unique
@@ -139,6 +140,8 @@ class _Parser:
         if (found.toolset == _BUILTIN) != (origin is Origin.BUILTIN):
             reason = f'"{_BUILTIN}" is the toolset of exactly the tools that come with the daemon'
             self._refuse("toolset", reason, Reason.MANIFEST_TOOLSET)
+        if found.toolset == _SIGNED:
+            self._refuse("toolset", f'"{_SIGNED}" is reserved', Reason.MANIFEST_TOOLSET)
 
     def _input(self, found: ManifestFile) -> InputSchema:
         if (found.input is None) == (found.input_schema is None):

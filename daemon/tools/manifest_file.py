@@ -25,8 +25,10 @@ from pydantic import (
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$"
 VARIABLE = r"^[A-Z_][A-Z0-9_]{0,62}$"
-REFERENCE = r"^secret://[a-z][a-z0-9_-]{0,62}/[A-Za-z0-9][A-Za-z0-9_.-]{0,126}$"
-RISK_PLACES = 9  # decimal places of a risk input
+_PART = "[a-z0-9][a-z0-9._-]{0,62}"
+# The vault's grammar, and policy's: what only one of them took would name nothing.
+REFERENCE = rf"^secret://(?:global|(?:device|agent|tool)/{_PART})/{_PART}$"
+RISK_PLACES = 4  # decimal places of a risk input: as many as Cedar's decimal has
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
@@ -47,6 +49,12 @@ def _one_line(text: str) -> str:
 def _no_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("holds a NUL byte")
+    return text
+
+
+def _no_dots(text: str) -> str:
+    if ".." in text:
+        raise ValueError("holds two dots in a row")
     return text
 
 
@@ -107,7 +115,7 @@ class Workspace(Section):
 class Secret(Section):
     """A secret the tool asks for, and where it expects it: a variable or /run/secrets/FILE."""
 
-    reference: Annotated[str, _pattern(REFERENCE)]
+    reference: Annotated[str, _pattern(REFERENCE), AfterValidator(_no_dots)]
     env: Variable | None = None
     file: Annotated[str, _pattern(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")] | None = None
 

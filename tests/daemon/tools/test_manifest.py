@@ -101,6 +101,8 @@ BAD: list[tuple[str, str, str, Reason]] = [
     (swap('"probe"', f'"{"a" * 64}"'), "name", "must match", INVALID),
     (swap('"probe"', '"other"'), "name", "name of the folder", Reason.MANIFEST_NAME),
     (swap('"1.0.0"', "1.0"), "version", "valid string", INVALID),
+    ('toolset = "signed"\n' + MINIMAL, "toolset", "reserved", Reason.MANIFEST_TOOLSET),
+    (risk("0.12345"), SENSITIVITY, "4 places", INVALID),
     ('toolset = "builtin"\n' + MINIMAL, "toolset", "come with", Reason.MANIFEST_TOOLSET),
     # what people are shown
     (swap("Says what", "Says\\nwhat"), "summary", "one line", INVALID),
@@ -167,6 +169,15 @@ BAD: list[tuple[str, str, str, Reason]] = [
         "secrets.0.reference",
         "must match",
         INVALID,
+    ),
+    *(
+        (
+            MINIMAL + SECRET.replace("global/token", name) + 'env = "A"\n',
+            "secrets.0.reference",
+            "",
+            INVALID,
+        )
+        for name in ("work/token", "global/Token", "tool/token", "device/a/b/c", "global/a..b")
     ),
     (MINIMAL + (SECRET + 'env = "A"\n') * 2, "secrets.1.env", "twice", DUPLICATE),
     (MINIMAL + (SECRET + 'file = "a"\n') * 2, "secrets.1.file", "twice", DUPLICATE),
