@@ -3,29 +3,31 @@
 PYTHON ?= $(shell deploy/find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check
+PIP := $(BIN)/python -I -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint proto bench clean host host-tests
+.PHONY: help demo test test-slow lint proto bench clean host host-python host-tests
+# Prerequisites are in order: host packages, then the environment, then what runs in it.
+.NOTPARALLEL:
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: host $(VENV)/.runtime ## The whole path on this machine, in under two minutes; leaves nothing running
-	@$(BIN)/python -I deploy/demo.py
+	@$(BIN)/python -E -s deploy/demo.py
 
-test: host-tests $(VENV)/.dev ## Lint, types and all tests, with the real components
-	$(MAKE) --no-print-directory lint
+test: host-tests lint ## Lint, types and all tests, with the real components
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-slow: host-tests $(VENV)/.dev ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-lint: $(VENV)/.dev ## ruff and mypy, as strict as CI
+lint: host-python $(VENV)/.dev ## ruff and mypy, as strict as CI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/*.py
 
-proto: $(VENV)/.dev ## Generate stockade/v1 from proto/
+proto: host-python $(VENV)/.dev ## Generate stockade/v1 from proto/
 	$(BIN)/python -I deploy/generate_stubs.py stockade/v1
 
 bench: host $(VENV)/.dev ## Measure; ONLY=prefix for a part. Writes bench/out/latest.json
@@ -37,18 +39,23 @@ clean: ## Remove what the other targets made
 # Host packages: installed when we may, else the command to type.
 host:
 	@deploy/host-packages.sh run
+host-python:
+	@deploy/host-packages.sh python
 host-tests:
 	@deploy/host-packages.sh test
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+# pip is the last thing a new environment gets: one without it was interrupted, and is made again.
+$(BIN)/pip:
+	@echo "making a virtual environment with $(PYTHON)"
+	@$(PYTHON) -I -m venv --clear $(VENV)
 
-$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "installing Stockade into $(VENV)"
 	@$(PIP) install --quiet --upgrade "pip>=25.1,<27"
 	@$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing what the tests need"
 	@$(PIP) install --quiet --constraint constraints.txt --group dev
 	@touch $@
