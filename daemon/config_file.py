@@ -20,7 +20,15 @@ _HEADER = """\
 """
 
 
-def commented_config(vault_root: str) -> str:
+UNCHOSEN_LINE = '# root = "keychain" or "file": not chosen yet'
+
+
+def root_line(vault_root: str) -> str:
+    """The line that pins the vault's root."""
+    return f"root = {json.dumps(vault_root)}"
+
+
+def commented_config(vault_root: str | None) -> str:
     """A config.toml in which everything but the vault's root is commented out."""
     lines = [_HEADER]
     for section, model in _sections():
@@ -32,7 +40,7 @@ def commented_config(vault_root: str) -> str:
         for name, field in model.model_fields.items():
             lines += [f"# {line}" for line in _wrap(str(field.description))]
             if (section, name) == ("vault", "root"):
-                lines += [f"root = {json.dumps(vault_root)}"]
+                lines += [UNCHOSEN_LINE if vault_root is None else root_line(vault_root)]
             else:
                 lines += [f"# {name} = {_default(section, name, field)}"]
         lines += [""]

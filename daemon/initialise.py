@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from daemon.config import Config, load_config
-from daemon.config_file import commented_config
+from daemon.config_file import UNCHOSEN_LINE, commented_config, root_line
 from daemon.devices import OWNERS, certificate_row
 from daemon.errors import StartError
 from daemon.estate import Estate, create
@@ -55,17 +55,16 @@ async def initialise(
     root = _choose_root(home, vault_root)
     created = create(home)
     with data_directory_lock(home.lock):
-        if not home.config_file.exists():
-            home.config_file.write_text(commented_config(root))
+        _pin(home, root)
         config = load_config(home.config_file)
         estate = Estate.open(home)
         await anyio.to_thread.run_sync(_ensure_root, estate, config)
         async with foundation(estate, config) as base:
             device_id = await _pair_local(base, pairing)
-    return {"device_id": device_id, "created": created, "vault_root": str(config.vault.root)}
+    return {"device_id": device_id, "created": created, "vault_root": config.vault.root}
 
 
-def _choose_root(home: Home, asked: str | None) -> str:
+def _choose_root(home: Home, asked: str | None) -> str | None:
     """The vault root to pin in a new configuration. Asked for, or a keychain that works."""
     if home.config_file.exists():
         pinned = load_config(home.config_file).vault.root
@@ -75,22 +74,34 @@ def _choose_root(home: Home, asked: str | None) -> str:
                 code="VAULT_ROOT_PINNED",
                 fix="leave --vault-root away; changing the root is an act of its own",
             )
-        return asked or pinned or ""
+        return asked or pinned
     if asked is not None:
         return asked
-    report = probe_keychain()
-    if report.works:
-        return "keychain"
-    raise StartError(
-        f"no OS keychain works here ({report.reason}), so where the vault's root key is to be kept"
-        " has to be said",
-        code="VAULT_ROOT_UNDECIDED",
-        fix="`stockade up --vault-root file` keeps it in a 0600 file; or make a keychain work:"
-        f" {report.fix}",
-    )
+    # None where there is no keychain: the daemon runs without secrets until somebody chooses.
+    return "keychain" if probe_keychain().works else None
+
+
+def _pin(home: Home, root: str | None) -> None:
+    """Writes the choice where there was none."""
+    if not home.config_file.exists():
+        home.config_file.write_text(commented_config(root))
+        return
+    if root is None or load_config(home.config_file).vault.root is not None:
+        return
+    text = home.config_file.read_text()
+    pinned = text.replace(UNCHOSEN_LINE, root_line(root), 1)
+    if pinned == text:
+        raise StartError(
+            f"{home.config_file} has no vault.root",
+            code="VAULT_ROOT_UNPINNED",
+            fix=f"add to its [vault] section: {root_line(root)}",
+        )
+    home.config_file.write_text(pinned)
 
 
 def _ensure_root(estate: Estate, config: Config) -> None:
+    if config.vault.root is None:
+        return
     source = root_source(estate, config)
     try:
         source.load()

@@ -1,6 +1,6 @@
 """The console script `stockaded`: `init` makes a data directory, `serve` runs the daemon.
 
-Nothing of gRPC may be imported before `_tls13_only` has run: the library reads its cipher list from
+Nothing of gRPC may be imported before `_configure_grpc` has run: the library reads its cipher list from
 the environment when it is loaded.
 """
 
@@ -19,19 +19,21 @@ from daemon.origin import check_origin
 _NO_TLS12 = "ECDHE-RSA-AES128-GCM-SHA256"
 
 
-def _tls13_only() -> None:
+def _configure_grpc() -> None:
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _NO_TLS12
+    # Its C core writes lines of its own to standard error, between those of our log.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _without_rich() -> None:
     # structlog loads rich, where it is installed, for tracebacks that are not used here: 10 MB and
-    # 60 ms. It is for the command line; None makes its import fail, which structlog takes for absent.
+    # 60 ms. It is for the command line; None makes its import fail, as if it were absent.
     sys.modules["rich"] = None  # type: ignore[assignment]
 
 
 def main() -> None:
     """Parses the command line, runs, and turns a fault into two lines and an exit status."""
-    _tls13_only()
+    _configure_grpc()
     _without_rich()
     arguments = _parser().parse_args()
     try:
@@ -40,7 +42,10 @@ def main() -> None:
             _init(arguments)
         else:
             _serve(arguments)
-    except Exception as error:
+    except Exception as caught:
+        error = caught
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # what a task group wrapped
         if not (isinstance(error, Fault) or hasattr(error, "fix")):
             raise
         _complain(error)

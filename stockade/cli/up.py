@@ -24,7 +24,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import UsageError, say
+from stockade.cli.terminal import UsageError, note, say
 from stockade.endpoint import Endpoint, is_served, load_endpoint
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 from stockade.files import make_private_folder, write_whole
@@ -133,7 +133,7 @@ def _prepare(home: Home, program: Path, vault_root: str | None) -> None:
         save_credentials,
     )
 
-    if _is_prepared(home):
+    if vault_root is None and _is_prepared(home):
         return
     key = ensure_key(home.client)
     with TemporaryDirectory(dir=home.client, prefix=".init-") as folder:
@@ -158,6 +158,9 @@ def _prepare(home: Home, program: Path, vault_root: str | None) -> None:
             authority=authority.read_bytes(),
         )
     save_credentials(home.client, checked(issued))
+    if told.get("vault_root") is None:
+        note("no OS keychain works here, and no other place was chosen: there will be no secrets")
+        note("  choose one with `stockade up --vault-root file` (a 0600 file)")
 
 
 def _is_prepared(home: Home) -> bool:
@@ -260,7 +263,7 @@ def _relayed(said: str, status: int, log: Path | None = None) -> StockadeError:
         last = found[-1]
         fix = re.search(r"^fix: (.*)$", said[last.end() :], re.MULTILINE)
         return kind(last[2], reason=last[1], fix=fix[1] if fix else "")
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in said.splitlines() if re.search("[A-Za-z]", line)]
     return kind(
         f"the daemon ended with status {status}" + (f": {lines[-1].strip()}" if lines else ""),
         reason="START_FAILED",
