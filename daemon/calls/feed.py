@@ -52,7 +52,9 @@ class Feed:
         """Adds a chunk of output, once every watcher is close enough behind."""
         size = len(event.output.data)
         while self._watchers and self._lag() > max(0, self._keep_bytes - size):
-            self._drained = anyio.Event()
+            # Both streams may wait at once: a new event while one waits would forget the other.
+            if self._drained.is_set():
+                self._drained = anyio.Event()
             await self._drained.wait()
         self._output.append((self._next, size))
         self._bytes_published += size
