@@ -1,0 +1,68 @@
+"""The commented configuration file, which says every key and changes nothing."""
+
+import re
+import tomllib
+
+import pytest
+
+from daemon.config import Config, parse_config
+from daemon.config_file import commented_config, reference
+
+KEY_LINE = re.compile(r"^# ([a-z_]+ = .+)$", re.MULTILINE)
+SECTIONS = {
+    section: field.annotation.model_fields  # type: ignore[union-attr]
+    for section, field in Config.model_fields.items()
+    if section != "workspaces"
+}
+
+
+@pytest.mark.parametrize("root", ["keychain", "file"])
+def test_as_written_it_is_the_defaults(root: str) -> None:
+    """The file that init writes parses to the defaults, with the vault's root pinned."""
+    config = parse_config(commented_config(root).encode())
+    assert config.vault.root == root
+    assert config.model_copy(update={"vault": Config().vault}) == Config()
+
+
+def test_uncommented_it_is_the_defaults_too() -> None:
+    """Every commented value is the default it says it is: taking the # away changes nothing."""
+    text = KEY_LINE.sub(r"\1", commented_config("file"))
+    kept = text.split("# A directory that tools may be given")
+    without_example = kept[0] + kept[1].partition("\n\n")[2]
+    assert set(tomllib.loads(without_example)) == set(SECTIONS)
+    config = parse_config(without_example.encode())
+    assert config.model_copy(update={"vault": Config().vault}) == Config()
+
+
+def test_the_example_of_a_workspace_can_be_used() -> None:
+    """The workspace in the file works once its lines are uncommented."""
+    text = commented_config("file").replace("# [workspaces.notes]", "[workspaces.notes]")
+    config = parse_config(KEY_LINE.sub(r"\1", text).encode())
+    assert config.workspaces["notes"].access == "read"
+
+
+def test_every_key_is_in_the_file_with_its_meaning() -> None:
+    """No key is undocumented in the file."""
+    text = commented_config("file")
+    flat = " ".join(text.replace("\n# ", " ").split())
+    for section, fields in SECTIONS.items():
+        assert f"\n[{section}]\n" in text
+        for name, field in fields.items():
+            assert re.search(rf"^(# )?{name} = ", text, re.MULTILINE)
+            assert " ".join(str(field.description).split()) in flat
+
+
+def test_every_key_is_in_the_reference() -> None:
+    """No key is undocumented in docs/configuration.md."""
+    text = reference()
+    for section, fields in SECTIONS.items():
+        assert f"## `[{section}]`" in text
+        for name, field in fields.items():
+            assert f"| `{name}` |" in text
+            assert str(field.description) in text
+    assert "## `[workspaces.NAME]`" in text
+
+
+def test_lines_are_short_enough_to_read() -> None:
+    """The file fits a terminal."""
+    assert max(map(len, commented_config("keychain").splitlines())) <= 100
