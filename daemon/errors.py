@@ -54,6 +54,12 @@ class Unauthenticated(Fault):
     code = "UNAUTHENTICATED"
 
 
+class NotServed(Fault):
+    """This daemon has no such RPC."""
+
+    code = "UNIMPLEMENTED"
+
+
 class Conflict(Fault):
     """The thing is not in a state in which this can be done."""
 

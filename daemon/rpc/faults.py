@@ -19,6 +19,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 _CODES: tuple[tuple[type[errors.Fault], grpc.StatusCode], ...] = (
     (errors.BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.NotServed, grpc.StatusCode.UNIMPLEMENTED),
     (errors.Refused, grpc.StatusCode.PERMISSION_DENIED),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (errors.Conflict, grpc.StatusCode.FAILED_PRECONDITION),

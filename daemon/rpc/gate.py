@@ -16,7 +16,7 @@ import grpc
 import structlog
 
 from daemon.errands import Errands
-from daemon.errors import Fault, Refused, Unauthenticated, Unavailable
+from daemon.errors import Fault, NotServed, Refused, Unauthenticated, Unavailable
 from daemon.principal import Principal, set_current_principal
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
@@ -88,9 +88,21 @@ class Gate(grpc.aio.ServerInterceptor):
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
             if handler is None:
-                return handler
+                return self._unserved(method)
             self._wrapped[method] = self._wrap(method, handler)
         return self._wrapped[method]
+
+    def _unserved(self, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        """Strangers learn nothing from it either. Not kept: there is no end of such names."""
+
+        async def refuse(_request: Any, _context: Context) -> None:
+            raise NotServed(
+                f"this daemon does not serve {method!r:.200}",
+                fix="bring client and daemon to the same version",
+            )
+
+        guarded = self._guard(method, Rule("", Asked.SERVICE), refuse)
+        return grpc.stream_stream_rpc_method_handler(guarded)
 
     def _wrap(
         self, method: str, handler: grpc.RpcMethodHandler[Any, Any]
