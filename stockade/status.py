@@ -29,6 +29,9 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.StockadeError]] = {
 # Without the daemon's own word these say that it was not reached, or not in time.
 _UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED_HANDSHAKE = ("SSL", "Ssl", "handshake", "CERTIFICATE")
+# In TLS 1.3 a client is done before the daemon has judged its certificate: it sees no alert, only a
+# connection that ends before its first answer.
+_CUT_SHORT = ("Socket closed", "Connection reset", "Broken pipe")
 
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> errors.StockadeError:
@@ -44,7 +47,7 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> errors.StockadeError:
 
 def _without_info(code: grpc.StatusCode, details: str, target: str) -> errors.StockadeError:
     if code in _UNREACHED:
-        if any(sign in details for sign in _REFUSED_HANDSHAKE):
+        if _refused_handshake(details):
             return errors.DaemonUnreachable(
                 f"{target} and this device did not accept each other's certificates",
                 reason="HANDSHAKE_FAILED",
@@ -63,6 +66,12 @@ def _without_info(code: grpc.StatusCode, details: str, target: str) -> errors.St
         )
     kind = _BY_CODE.get(code, errors.DaemonFault)
     return kind(details or f"the daemon answered {code.name}", grpc_code=code.name)
+
+
+def _refused_handshake(details: str) -> bool:
+    # Not an answer that broke off in the middle.
+    early = _CUT_SHORT if "failed to connect" in details else ()
+    return any(sign in details for sign in (*_REFUSED_HANDSHAKE, *early))
 
 
 def _reach(target: str) -> str:
