@@ -6,13 +6,15 @@ memory files (memfd), never on a disk. Raises OSError only, which the tier turns
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sandbox.spec import SecretBytes
 
-_FIRST = 3
+# The child's low numbers stay free: with RLIMIT_NOFILE at its least, bubblewrap still needs some.
+_FIRST = 64
 
 
 class Descriptors:
@@ -33,13 +35,15 @@ class Descriptors:
         self.close(*self._open)
 
     def own(self, fd: int) -> int:
-        """Take over `fd`, moved out of the way of the child's standard streams."""
-        if fd < _FIRST:
-            moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
-            os.close(fd)
-            fd = moved
+        """Take over `fd` as it is."""
         self._open.add(fd)
         return fd
+
+    def lift(self, fd: int) -> int:
+        """Take over `fd`, which a child may get, at a number out of the child's way."""
+        lifted = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+        os.close(fd)
+        return self.own(lifted)
 
     def close(self, *fds: int) -> None:
         """Close these now; one that is already closed is left alone."""
@@ -51,7 +55,7 @@ class Descriptors:
     def pipe(self) -> tuple[int, int]:
         """A pipe: read end, write end."""
         read, write = os.pipe2(os.O_CLOEXEC)
-        return self.own(read), self.own(write)
+        return self.lift(read), self.lift(write)
 
     def gate(self) -> int:
         """A pipe that is both ends at once, for bubblewrap's --block-fd.
@@ -60,13 +64,13 @@ class Descriptors:
         before it let the child go, the child stays shut instead of running without limits.
         """
         read, write = self.pipe()
-        both = self.own(os.open(f"/proc/self/fd/{read}", os.O_RDWR | os.O_CLOEXEC))
+        both = self.lift(os.open(f"/proc/self/fd/{read}", os.O_RDWR | os.O_CLOEXEC))
         self.close(read, write)
         return both
 
     def memory(self, content: SecretBytes) -> int:
         """A file in memory with `content`, to be read from its beginning."""
-        fd = self.own(os.memfd_create("stockade", os.MFD_CLOEXEC))
+        fd = self.lift(os.memfd_create("stockade", os.MFD_CLOEXEC))
         self.fill(fd, content)
         return fd
 
@@ -81,9 +85,11 @@ class Descriptors:
 
     def place(self, path: str) -> int:
         """A handle on a host path, pinned. Raises FileNotFoundError if it is not canonical."""
-        fd = self.own(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
-        # A link in any component would show here: what was judged is not what was opened.
-        if Path(f"/proc/self/fd/{fd}").readlink().as_posix() != path:
+        fd = self.lift(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+        # With O_PATH a last component that is a link opens the link itself; a link in any other
+        # shows in the real path: what was judged is not what was opened.
+        linked = stat.S_ISLNK(os.fstat(fd).st_mode)
+        if linked or Path(f"/proc/self/fd/{fd}").readlink().as_posix() != path:
             self.close(fd)
             raise FileNotFoundError(path)
         return fd

@@ -17,7 +17,6 @@ from sandbox.cgroup import RunGroup
 from sandbox.descriptors import Descriptors
 from sandbox.errors import SpecRefusedError
 from sandbox.hostview import reachable
-from sandbox.outcome import LimitName
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
 
@@ -74,7 +73,7 @@ def _wire(
     mounts = {mount.target: _pin(mount.source, settings, fds) for mount in spec.mounts}
     files = bubblewrap.etc_files(spec, settings)
     wiring = bubblewrap.Wiring(
-        arguments=fds.own(os.memfd_create("arguments", os.MFD_CLOEXEC)),
+        arguments=fds.memory(b""),
         seccomp=fds.memory(seccomp.build_program()),
         status=status,
         block=gate,
@@ -138,8 +137,7 @@ async def bound(
             launched.init_fd = -1
             raise LaunchError(_said(launched) or "bubblewrap's child ended at once")
         launched.init_pid = pid
-        memory = LimitName.MEMORY in group.enforces
-        wanted = rlimits.rlimits(spec.limits, memory_elsewhere=memory)
+        wanted = rlimits.rlimits(spec.limits, group.enforces)
         await _set_rlimits(pid, wanted, settings, fds)
         os.write(launched.gate, b"!")
     except OSError as error:
@@ -156,7 +154,7 @@ async def _set_rlimits(
         if os.geteuid() != 0:
             raise
         command = rlimits.helper(settings.prlimit, pid, wanted)
-        null = fds.own(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        null = fds.lift(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         helper = spawn.spawn([*spawn.without_root(settings), *command], (null, null, null))
         fds.own(helper.pidfd)
         with anyio.move_on_after(settings.setup_seconds):
@@ -193,21 +191,23 @@ def _said(launched: Launched) -> str:
         return ""
 
 
-def kill_marked(settings: ProcessSettings, run_id: str = "") -> set[str]:
+def kill_marked(settings: ProcessSettings, run_id: str | None = None) -> set[str]:
     """Kill our own programs whose command line has the mark of this run, or of any; which runs."""
     programs = (settings.bubblewrap, settings.shell, settings.chroot)
-    mark = bubblewrap.mark(settings.instance) + run_id
+    mark = bubblewrap.mark(settings.instance)
     killed = set()
-    for pid, rest in processes.with_mark(programs, mark).items():
+    for pid, marked in processes.with_mark(programs, mark).items():
+        if run_id not in (None, marked):
+            continue
         try:
             fd = os.pidfd_open(pid)
         except OSError:
             continue
         try:
             # Looked up again with the descriptor in hand: a reused number is not ours to kill.
-            if processes.with_mark(programs, mark).get(pid) == rest:
+            if processes.with_mark(programs, mark).get(pid) == marked:
                 spawn.kill(fd)
-                killed.add(run_id + rest)
+                killed.add(marked)
         except PermissionError:
             continue  # another user's, whatever its command line says
         finally:

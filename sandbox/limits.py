@@ -20,7 +20,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "memory_bytes": (8 * _MIB, 16 * _TIB),
     "pids": (1, 32_768),
     "output_bytes": (1, _TIB),
-    "file_size_bytes": (1, 16 * _TIB),
+    "file_size_bytes": (4 * _KIB, 16 * _TIB),
     "open_files": (16, 1_048_576),
     "tmp_bytes": (4 * _KIB, _TIB),
 }

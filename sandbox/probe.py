@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbox.diagnosis import diagnose
 from sandbox.errors import SandboxError
-from sandbox.outcome import Control, End, Outcome
+from sandbox.outcome import Control, End
 from sandbox.settings import ProcessSettings
 from sandbox.spec import Limits, Mount, RunSpec
 from sandbox.tier import Missing, ProbeReport, Sandbox, Stream
@@ -75,31 +75,31 @@ async def observe(sandbox: Sandbox, settings: ProcessSettings) -> ProbeReport:
     seen = _parse(b"".join(chunks))
     if outcome.end is not End.EXITED or outcome.exit_code != 0 or not seen:
         return ProbeReport(False, diagnose(outcome), outcome.controls)
-    wanted = {**_WANTED, "uid": (frozenset({str(settings.inside_uid)}), "not root inside")}
-    missing = tuple(
+    missing = judge(seen, settings)
+    return ProbeReport(not missing, missing, {**outcome.controls, **_observed(seen, settings)})
+
+
+def judge(seen: Mapping[str, str], settings: ProcessSettings) -> tuple[Missing, ...]:
+    """What was not seen to hold. No observation is no proof."""
+    return tuple(
         Missing(words, f"a probe saw {name}: {seen.get(name, 'nothing')}", _FIX)
-        for name, (proof, words) in wanted.items()
+        for name, (proof, words) in _wanted(settings).items()
         if seen.get(name) not in proof
     )
-    controls = {**outcome.controls, **_observed(seen, wanted), **_bounded(outcome)}
-    return ProbeReport(not missing, missing, controls)
+
+
+def _wanted(settings: ProcessSettings) -> dict[str, tuple[frozenset[str], str]]:
+    return {**_WANTED, "uid": (frozenset({str(settings.inside_uid)}), "not root inside")}
 
 
 _FIX = "do not use this tier on this host; report the kernel and bubblewrap versions"
 
 
-def _observed(
-    seen: Mapping[str, str], wanted: Mapping[str, tuple[frozenset[str], str]]
-) -> dict[str, Control]:
+def _observed(seen: Mapping[str, str], settings: ProcessSettings) -> dict[str, Control]:
     return {
         f"observed.{name}": Control(words, seen[name] if seen.get(name) in proof else "")
-        for name, (proof, words) in wanted.items()
+        for name, (proof, words) in _wanted(settings).items()
     }
-
-
-def _bounded(outcome: Outcome) -> dict[str, Control]:
-    measured = outcome.usage.cpu_ms is not None
-    return {"observed.usage": Control("cpu measured", "yes" if measured else "")}
 
 
 def _primitive(error: SandboxError) -> str:

@@ -136,18 +136,25 @@ class ProcessSandbox:
         self, spec: RunSpec, launched: launch.Launched | None, group: cgroup.RunGroup
     ) -> None:
         """Leave nothing: also when cancelled, and in bounded time."""
-        deadline = self._settings.cleanup_seconds
-        with anyio.CancelScope(shield=True), anyio.move_on_after(deadline):
-            if launched is not None:
-                group.kill()
-                launched.kill()
-                if launched.init_fd < 0:
-                    launch.kill_marked(self._settings, spec.run_id)
-                await anyio.wait_readable(launched.child.pidfd)
-                spawn.reap(launched.child.pidfd)
-                if launched.init_fd >= 0:
-                    await anyio.wait_readable(launched.init_fd)
-                    spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1
-            while not group.remove():
-                group.kill()
-                await anyio.sleep(0.002)
+        with anyio.CancelScope(shield=True):
+            try:
+                if launched is not None:
+                    await self._end(spec, launched, group)
+            finally:
+                with anyio.move_on_after(self._settings.cleanup_seconds):
+                    while not group.remove():
+                        group.kill()
+                        await anyio.sleep(0.002)
+
+    async def _end(self, spec: RunSpec, launched: launch.Launched, group: cgroup.RunGroup) -> None:
+        group.kill()
+        launched.kill()
+        if launched.init_fd < 0:
+            launch.kill_marked(self._settings, spec.run_id)
+        with anyio.move_on_after(self._settings.cleanup_seconds):
+            await anyio.wait_readable(launched.child.pidfd)
+            if launched.init_fd >= 0:
+                await anyio.wait_readable(launched.init_fd)
+        spawn.reap(launched.child.pidfd)
+        if launched.init_fd >= 0:
+            spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Mapping
 
 from sandbox.limits import Limits
+from sandbox.outcome import LimitName
 
 # Since 5.14 the kernel counts RLIMIT_NPROC per user namespace; before, every process of the
 # daemon's own user would count, and a busy user could start nothing.
@@ -23,8 +24,8 @@ def counts_processes() -> bool:
     return (int(major), int(digits or 0)) >= _NPROC_PER_NAMESPACE
 
 
-def rlimits(limits: Limits, *, memory_elsewhere: bool) -> Mapping[int, tuple[int, int]]:
-    """The soft and hard values, by resource."""
+def rlimits(limits: Limits, elsewhere: frozenset[LimitName]) -> Mapping[int, tuple[int, int]]:
+    """The soft and hard values, by resource; `elsewhere` has what a group enforces better."""
     cpu = -int(-limits.cpu_seconds // 1)
     out = {
         resource.RLIMIT_CORE: (0, 0),
@@ -35,9 +36,9 @@ def rlimits(limits: Limits, *, memory_elsewhere: bool) -> Mapping[int, tuple[int
         resource.RLIMIT_NICE: (0, 0),
         resource.RLIMIT_RTPRIO: (0, 0),
     }
-    if counts_processes():
+    if LimitName.PIDS not in elsewhere and counts_processes():
         out[resource.RLIMIT_NPROC] = (limits.pids + _INIT, limits.pids + _INIT)
-    if not memory_elsewhere:
+    if LimitName.MEMORY not in elsewhere:
         out[resource.RLIMIT_AS] = (limits.memory_bytes, limits.memory_bytes)
     return clip(out)
 

@@ -127,8 +127,9 @@ def _check_places(spec: RunSpec) -> None:
         raise _refuse("MOUNT_TWICE", "two mounts have one target", "mount it once")
     for path, content in spec.secret_files.items():
         check_target(path, "a secret file")
-        if memoryview(content).nbytes > MAX_SECRET_FILE:
-            raise _refuse("SECRET_TOO_LARGE", "a secret file is larger than 1 MiB", "split it")
+        # Also within the file size limit: that holds already while the file is being written.
+        if memoryview(content).nbytes > min(MAX_SECRET_FILE, spec.limits.file_size_bytes):
+            raise _refuse("SECRET_TOO_LARGE", "a secret file is too large", "split it")
         if any(within(path, target) or within(target, path) for target in targets):
             # Below a mount the file would be written through to the host's disk.
             raise _refuse("SECRET_IN_MOUNT", "a secret file lies in a mount", "move it")

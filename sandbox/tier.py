@@ -20,7 +20,7 @@ class OutputSink(Protocol):
     exception it raises ends the run and leaves `run` as it is.
     """
 
-    def __call__(self, stream: Stream, data: bytes) -> Awaitable[None]:
+    def __call__(self, stream: Stream, data: bytes, /) -> Awaitable[None]:
         """Take one chunk; return when the next may be read."""
         ...
 

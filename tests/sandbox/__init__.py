@@ -1,0 +1,1 @@
+"""The sandbox tiers: every control by its effect, every limit by being hit."""

@@ -1,0 +1,269 @@
+"""What a run cannot see, reach or change; each beside the grant that makes it possible."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from sandbox import End, Mount, SpecRefusedError
+from tests.sandbox.conftest import Runner, make_spec, python, shell, user_ids
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_environment_exact(run: Runner) -> None:
+    """The tool's environment is the one given, and nothing of the daemon's or bubblewrap's."""
+    os.environ["STOCKADE_CANARY"] = "daemon"
+    try:
+        env = {"A": "b c", "EMPTY": "", "weird-name": "x\ny", "UTF": "\u00e9\udcff"}
+        text = await run(make_spec("/usr/bin/env", "-0", env=env, secret_env={"S": b"\xff="}))
+    finally:
+        del os.environ["STOCKADE_CANARY"]
+    got = set(text[1].out.rstrip(b"\0").split(b"\0"))
+    assert got == {
+        b"A=b c", b"EMPTY=", b"weird-name=x\ny", b"UTF=\xc3\xa9\xff", b"S=\xff=",
+    }  # fmt: skip
+
+
+async def test_environment_empty(run: Runner) -> None:
+    """An empty environment is empty: bubblewrap's PWD is not in it."""
+    _, sink = await run(make_spec("/usr/bin/env", env={}))
+    assert sink.out == b""
+
+
+async def test_argv_exact(run: Runner) -> None:
+    """Arguments arrive byte for byte: no shell, no option parsing by the launchers."""
+    args = ["--", "-x", "", "a b", "$(id)", "`id`", "'\"", "--seccomp", "é\udcff", "x=y"]
+    script = "import sys,os; print([os.fsencode(a) for a in sys.argv[1:]])"
+    spec = make_spec("/usr/bin/python3", "-I", "-S", "-c", script, *args)
+    assert await run.text(spec) == str([os.fsencode(a) for a in args])
+
+
+async def test_argv_exact_through_env(run: Runner) -> None:
+    """Also where env(1) stands before the tool to remove PWD."""
+    script = "import sys; print(sys.argv[1:])"
+    spec = make_spec("/usr/bin/python3", "-I", "-S", "-c", script, "-u", "A=b", "--", env={})
+    assert await run.text(spec) == "['-u', 'A=b', '--']"
+
+
+async def test_root_is_read_only(run: Runner) -> None:
+    """Nothing can be written outside /tmp and /dev/shm; there it can."""
+    places = ["/", "/etc", "/usr", "/usr/bin", "/dev", "/proc", "/proc/1", "/tmp", "/dev/shm"]
+    script = f"for p in {' '.join(places)}; do (echo x >$p/probe) 2>/dev/null && echo $p; done"
+    text = await run.text(shell(f"{script}; true"))
+    assert text.split() == ["/tmp", "/dev/shm"]
+
+
+async def test_root_cannot_be_made_writable(run: Runner) -> None:
+    """The owner of the root tmpfs is the tool's own uid; still it changes nothing there."""
+    script = "chmod 777 / ; mkdir /x; ln -s /tmp/x /etc/y; rm /etc/passwd; mount -o remount,rw /"
+    _, sink = await run(shell(script))
+    assert sink.err.count(b"Read-only file system") == 4
+
+
+async def test_host_files_absent(run: Runner) -> None:
+    """No home, no run, no var, no sys, no real passwd of the host."""
+    assert set((await run.text(shell("ls /"))).split()) <= {
+        "bin", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "tmp", "usr",
+    }  # fmt: skip
+    assert await run.text(shell("cat /etc/passwd")) == "tool:x:1000:1000::/tmp:/bin/sh"
+
+
+async def test_mounts(run: Runner, place: Path) -> None:
+    """A mount is read-only unless it says writable."""
+    (place / "file").write_text("hello")
+    script = "cat /w/file; (echo changed >/w/file) 2>/dev/null || echo -n ' refused'"
+    closed = shell(script, mounts=(Mount(str(place), "/w"),))
+    assert await run.text(closed) == "hello refused"
+    (place / "file").chmod(0o666)
+    assert await run.text(closed) == "hello refused"
+    assert await run.text(shell(script, mounts=(Mount(str(place), "/w", True),))) == "hello"
+    assert (place / "file").read_text() == "changed\n"
+
+
+async def test_nested_mount_protects(run: Runner, place: Path) -> None:
+    """A read-only mount inside a writable one holds: hooks cannot be planted for later."""
+    (place / "hooks").mkdir(mode=0o777)
+    (place / "hooks").chmod(0o777)
+    outer, hooks = Mount(str(place), "/w", True), Mount(str(place / "hooks"), "/w/hooks")
+    script = "echo x >/w/hooks/post-commit && echo planted; true"
+    assert await run.text(shell(script, mounts=(outer,))) == "planted"
+    (place / "hooks" / "post-commit").unlink()
+    assert await run.text(shell(script, mounts=(hooks, outer))) == ""
+
+
+async def test_mount_source_link(run: Runner, place: Path) -> None:
+    """A mount source reached through a link is refused: the link could change after the check."""
+    (place / "real").mkdir()
+    (place / "link").symlink_to("real")
+    for source in (place / "link", place / "missing"):
+        with pytest.raises(SpecRefusedError) as caught:
+            await run(shell("true", mounts=(Mount(str(source), "/w"),)))
+        assert caught.value.code == "MOUNT_SOURCE"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's runs have another user than the daemon")
+async def test_mount_unreachable(run: Runner, place: Path) -> None:
+    """What the user of the run may not reach is refused with a code, not with a riddle."""
+    (place / "closed" / "in").mkdir(parents=True)
+    (place / "closed").chmod(0o700)
+    with pytest.raises(SpecRefusedError) as caught:
+        await run(shell("true", mounts=(Mount(str(place / "closed" / "in"), "/w"),)))
+    assert caught.value.code == "MOUNT_UNREACHABLE"
+
+
+async def test_link_out_of_a_mount(run: Runner, place: Path) -> None:
+    """A link in a mount that points at the host leads nowhere inside."""
+    (place / "out").symlink_to("/proc/1/root/etc/hostname")
+    (place / "home").symlink_to("/root")
+    (place / "passwd").symlink_to("/etc/passwd")
+    script = "cat /w/out; ls /w/home/; cat /w/passwd"
+    outcome, sink = await run(shell(script, mounts=(Mount(str(place), "/w"),)))
+    assert sink.text == "tool:x:1000:1000::/tmp:/bin/sh"
+    assert outcome.end is End.EXITED
+
+
+async def test_init_out_of_reach(run: Runner) -> None:
+    """/proc/1 is hidden: through its memory a tool could make init outlive the daemon."""
+    script = "for f in mem root environ maps fd/0 task/1/mem; do ls /proc/1/$f && echo found; done"
+    _, sink = await run(shell(f"{script}; kill -9 1; echo alive"))
+    assert sink.text == "alive"
+
+
+async def test_hosts_uid(run: Runner) -> None:
+    """The run never holds host uid 0, whose owner rights over /proc/sys end in core_pattern."""
+    uids: set[str] = set()
+
+    async def look(_stream: str, _data: bytes) -> None:
+        for pid in run.processes():
+            uids.update(user_ids(pid))
+
+    await run.sandbox.run(shell("echo; sleep 0.1"), look)
+    assert uids
+    assert "0" not in uids
+    script = "for f in $(find /proc/sys /proc/sysrq-trigger -type f); do [ -w $f ] && echo $f; done"
+    writable = set((await run.text(shell(f"{script}; true"))).split())
+    # What is left belongs to the namespaces the run itself owns.
+    assert not any(name.startswith(("/proc/sys/kernel/core", "/proc/sys/vm")) for name in writable)
+
+
+async def test_identity(run: Runner) -> None:
+    """Inside: one user that is not root, no groups, no capabilities, no new privileges."""
+    text = await run.text(shell("id -u; id -G; grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status"))
+    lines = text.split()
+    assert lines[:2] == ["1000", "1000"]
+    fields = dict(zip(lines[2::2], lines[3::2], strict=True))
+    assert fields.pop("NoNewPrivs:") == "1"
+    assert fields.pop("Seccomp:") == "2"
+    assert set(fields.values()) == {"0" * 16}
+
+
+async def test_setuid_gains_nothing(run: Runner) -> None:
+    """A setuid program of the host's /usr runs as the tool's user."""
+    assert await run.text(shell("ls -l /usr/bin/su >/dev/null; su -c id 2>/dev/null || id -u")) == (
+        "1000"
+    )
+
+
+async def test_pid_namespace(run: Runner) -> None:
+    """The run sees its own processes only, and can signal no other."""
+    numbers = (await run.text(shell("cd /proc; ls -d [0-9]*"))).split()
+    assert all(int(number) < 20 for number in numbers)
+    _, sink = await run(shell(f"kill -0 {os.getpid()} || echo unseen"))
+    assert sink.text == "unseen"
+
+
+async def test_no_network(run: Runner) -> None:
+    """No address but loopback, and no listener of the host behind loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        script = f"""
+import socket
+for address in ("127.0.0.1", {port}), ("192.0.2.1", 80), ("169.254.169.254", 80):
+    try: socket.create_connection(address, 2)
+    except OSError as error: print(error.errno)
+    else: print("connected")
+"""
+        assert (await run.text(python(script))).split() == ["111", "101", "101"]
+
+
+async def test_abstract_sockets(run: Runner) -> None:
+    """An abstract Unix socket of the host is out of reach: it belongs to a network namespace."""
+    name = f"\0stockade-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(name)
+        server.listen()
+        script = f"import socket; socket.socket(socket.AF_UNIX).connect({name!r})"
+        outcome, sink = await run(python(script))
+    assert outcome.exit_code == 1
+    assert b"ConnectionRefused" in sink.err
+
+
+async def test_the_one_door(run: Runner, place: Path) -> None:
+    """A Unix socket that is mounted can be connected to: the only way out there is."""
+    path = place / "door"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o777)
+        server.listen()
+        script = "import socket; socket.socket(socket.AF_UNIX).connect('/run/door'); print('in')"
+        assert await run.text(python(script, mounts=(Mount(str(path), "/run/door"),))) == "in"
+
+
+async def test_hostname(run: Runner) -> None:
+    """The host name is the one given, and cannot be changed."""
+    script = "uname -n; hostname other 2>/dev/null; uname -n"
+    assert await run.text(shell(script, hostname="call-7")) == "call-7\ncall-7"
+
+
+async def test_no_descriptors(run: Runner) -> None:
+    """Only 0, 1 and 2 are open, also if a library of the daemon forgot close-on-exec."""
+    leaked, other = os.pipe()
+    os.set_inheritable(leaked, True)
+    try:
+        text = await run.text(shell("ls /proc/self/fd"))
+    finally:
+        os.close(leaked)
+        os.close(other)
+    assert text.split() == ["0", "1", "2", "3"]  # 3 is the directory being listed
+
+
+async def test_no_terminal(run: Runner) -> None:
+    """There is no controlling terminal, no tty device and no way to make one."""
+    _, sink = await run(shell("ls /dev/tty /dev/ptmx /dev/pts /dev/console; echo >/dev/tty; tty"))
+    assert sink.text == "not a tty"
+
+
+async def test_signals_are_reset(run: Runner) -> None:
+    """The daemon ignores SIGPIPE, as every Python does; the tool does not inherit that."""
+    text = await run.text(shell("grep -E '^Sig(Ign|Blk)' /proc/self/status"))
+    ours = ~(0b11 << 31)  # 32 and 33 are the C library's own; posix_spawn ignores them
+    assert {int(word, 16) & ours for word in text.split()[1::2]} == {0}
+
+
+async def test_runs_do_not_see_each_other(run: Runner) -> None:
+    """Two runs share no process, no file in /tmp, no shared memory and no queue."""
+    import anyio
+
+    seen: list[str] = []
+
+    async def one(name: str) -> None:
+        script = (
+            f"touch /tmp/{name} /dev/shm/{name}; sleep 0.4; ls /tmp /dev/shm; ls -d /proc/[0-9]*"
+        )
+        seen.append(await run.text(shell(script)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, "first")
+        group.start_soon(one, "second")
+    for text in seen:
+        assert ("first" in text) != ("second" in text)
+        assert text.count("/proc/") <= 4
+
+
+async def test_dev_stdout(run: Runner) -> None:
+    """A tool may open /dev/stdout by name, although the daemon made the pipe as another user."""
+    script = "echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin"
+    outcome, sink = await run(shell(script, stdin=b"in"))
+    assert (sink.out, sink.err, outcome.exit_code) == (b"out\nin", b"err\n", 0)

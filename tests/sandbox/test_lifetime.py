@@ -1,0 +1,276 @@
+"""Nothing outlives its run: not on exit, timeout, cancel, nor when the daemon is killed.
+
+The fixtures also check after every test of this folder that no process and no control group is
+left.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sandbox import End, ProcessSandbox, ProcessSettings, SpecRefusedError, TierUnavailableError
+from sandbox.tier import Stream
+from tests.sandbox.conftest import (
+    Collected,
+    Runner,
+    limits,
+    make_spec,
+    open_descriptors,
+    python,
+    shell,
+)
+
+pytestmark = pytest.mark.anyio
+
+_DOUBLE_FORK = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(1, b"ready")
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+"""
+
+
+def no_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def gone_within(runner: Runner, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while runner.processes():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+async def test_grandchild_holding_stdout(runner: Runner) -> None:
+    """A double-forked grandchild in its own session holds stdout: the run ends, and so does it."""
+    begin = time.monotonic()
+    outcome, sink = await runner(python(_DOUBLE_FORK))
+    assert (outcome.end, outcome.exit_code, sink.text) == (End.EXITED, 0, "ready")
+    assert time.monotonic() - begin < 2
+    assert runner.processes() == []
+
+
+async def test_background_child(runner: Runner) -> None:
+    """A shell that leaves a background job ends with its own code, at once."""
+    with anyio.fail_after(2):
+        outcome, _ = await runner(shell("sleep 1000 & nohup sleep 1000 & exit 4"))
+    assert outcome.exit_code == 4
+
+
+async def test_timeout_kills_the_tree(runner: Runner) -> None:
+    """A timeout kills children, sessions and orphans alike."""
+    script = "setsid sleep 1000 & (setsid sleep 1000 &) ; sleep 1000"
+    outcome, _ = await runner(shell(script, limits=limits(wall_seconds=0.3)))
+    assert outcome.end is End.TIMED_OUT
+    assert runner.processes() == []
+
+
+async def test_cancel(runner: Runner) -> None:
+    """Cancelling ends the tool at once and is passed on."""
+    started = anyio.Event()
+
+    async def note(_stream: Stream, _data: bytes) -> None:
+        started.set()
+
+    async with anyio.create_task_group() as group:
+        spec = shell("trap '' TERM INT; echo; setsid sleep 1000 & sleep 1000")
+        group.start_soon(runner.sandbox.run, spec, note)
+        await started.wait()
+        begin = time.monotonic()
+        group.cancel_scope.cancel()
+    assert time.monotonic() - begin < 1
+    assert runner.processes() == []
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 2, 3, 4, 6, 8, 12, 20])
+async def test_cancel_while_starting(runner: Runner, milliseconds: int) -> None:
+    """Cancelled at any moment of the start, nothing is left, neither process nor descriptor."""
+    await runner(make_spec("/bin/true"))
+    before = open_descriptors()
+    with anyio.move_on_after(milliseconds / 1000):
+        await runner(shell("sleep 1000"))
+    assert runner.processes() == []
+    assert open_descriptors() == before
+
+
+async def test_cancelled_error_is_raised(run: Runner) -> None:
+    """The event loop's own cancellation comes out as CancelledError, not as an outcome."""
+    task = asyncio.ensure_future(run(shell("sleep 1000")))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_nothing_accumulates(runner: Runner) -> None:
+    """Descriptors and zombies do not grow with the number of runs, however they end."""
+    specs = ("true", "kill -9 $$", "yes", "sleep 1000")
+    wanted = limits(wall_seconds=0.2, output_bytes=1000)
+
+    async def all_kinds() -> None:
+        for script in specs:
+            await runner(shell(script, limits=wanted))
+
+    await all_kinds()
+    gc.collect()
+    before = open_descriptors()
+    for _ in range(5):
+        await all_kinds()
+    assert open_descriptors() == before
+    assert no_children()
+
+
+async def test_many_at_once(runner: Runner) -> None:
+    """Twenty runs at once each get their own output and end."""
+    texts: dict[int, str] = {}
+
+    async def one(number: int) -> None:
+        texts[number] = await runner.text(shell(f"echo {number}; sleep 0.05"))
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(one, number)
+    assert texts == {number: str(number) for number in range(20)}
+
+
+async def test_run_id_in_use(run: Runner) -> None:
+    """Two runs with one id at once: the second is refused and the first goes on."""
+    spec = shell("sleep 0.2; echo done", run_id="twice")
+    sink = Collected()
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.sandbox.run, spec, sink)
+        await anyio.sleep(0.05)
+        with pytest.raises(SpecRefusedError) as caught:
+            await run(shell("true", run_id="twice"))
+    assert caught.value.code == "RUN_ID_IN_USE"
+    assert sink.text == "done"
+
+
+async def test_engine_killed(run: Runner) -> None:
+    """If somebody kills bubblewrap, the tool dies and the engine is blamed, not the tool."""
+
+    async def kill(_stream: Stream, _data: bytes) -> None:
+        os.kill(run.processes()[0], signal.SIGKILL)
+
+    outcome = await run.sandbox.run(shell("echo; sleep 1000"), kill)
+    assert outcome.end is End.ENGINE_FAILURE
+    assert run.processes() == []
+
+
+async def test_engine_missing() -> None:
+    """Without bubblewrap nothing is started, and the error says what to install."""
+    sandbox = ProcessSandbox(ProcessSettings("abcd", bubblewrap="/nonexistent/bwrap"))
+    with pytest.raises(TierUnavailableError) as caught:
+        await sandbox.run(make_spec("/bin/true"), Collected())
+    assert caught.value.code == "BWRAP_MISSING"
+    assert "apt-get install bubblewrap" in caught.value.fix
+
+
+async def test_engine_broken(place: Path) -> None:
+    """A bubblewrap that fails is an engine failure with its own words, and nothing weaker."""
+    broken = place / "bwrap"
+    broken.write_text("#!/bin/sh\necho broken by hand >&2\nexit 0\n")
+    broken.chmod(0o755)
+    sandbox = ProcessSandbox(ProcessSettings("abcd", bubblewrap=str(broken)))
+    outcome = await sandbox.run(make_spec("/bin/true"), Collected())
+    assert outcome.end is End.ENGINE_FAILURE
+    assert outcome.detail == "broken by hand"
+    assert outcome.exit_code is None
+
+
+async def test_engine_hangs(place: Path) -> None:
+    """A bubblewrap that says nothing is given up after the time for setting up."""
+    broken = place / "bwrap"
+    broken.write_text("#!/bin/sh\nexec sleep 1000\n")
+    broken.chmod(0o755)
+    settings = ProcessSettings("abcd", bubblewrap=str(broken), setup_seconds=0.2)
+    with anyio.fail_after(3):
+        outcome = await ProcessSandbox(settings).run(make_spec("/bin/true"), Collected())
+    assert outcome.end is End.ENGINE_FAILURE
+
+
+def start_victim(runner: Runner) -> "subprocess.Popen[bytes]":
+    root = Path(__file__).parents[2]
+    use = "yes" if runner.settings.use_cgroups else "no"
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "tests.sandbox.victim", runner.settings.instance, use],
+        cwd=root,
+        stdout=subprocess.PIPE,
+    )
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == b"starting\n"
+    return victim
+
+
+def slay(victim: "subprocess.Popen[bytes]") -> None:
+    victim.kill()
+    victim.wait()
+    assert victim.stdout is not None
+    victim.stdout.close()
+
+
+async def test_daemon_killed(runner: Runner) -> None:
+    """SIGKILL of the daemon kills the whole sandbox within a second."""
+    victim = start_victim(runner)
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == b"up\n"
+    assert len(runner.processes()) >= 4
+    slay(victim)
+    assert gone_within(runner, 1)
+    await runner.sandbox.reap()
+    assert runner.groups() == []
+
+
+async def test_daemon_killed_while_starting(runner: Runner) -> None:
+    """Killed at any moment of the start, no tool goes on running, and a restart finds the rest."""
+    for milliseconds in (0, 2, 4, 6, 8):
+        victim = start_victim(runner)
+        await anyio.sleep(milliseconds / 1000)
+        slay(victim)
+        await anyio.sleep(0.05)
+        await runner.sandbox.reap()
+        assert gone_within(runner, 1)
+        assert runner.groups() == []
+
+
+async def test_reap_leaves_others_alone(run: Runner) -> None:
+    """Reaping removes this instance's leftovers, not another's, nor a run that is under way."""
+    other = ProcessSandbox(ProcessSettings("otherinstance"))
+    sink = Collected()
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.sandbox.run, shell("sleep 0.3; echo done"), sink)
+        await anyio.sleep(0.1)
+        assert await other.reap() == 0
+        assert await run.sandbox.reap() == 0
+    assert sink.text == "done"
+
+
+async def test_the_gate_holds(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the limits cannot be set, the tool never starts."""
+    from sandbox import rlimits
+
+    def fail(_pid: int, _wanted: object) -> None:
+        raise OSError("refused by the test")
+
+    monkeypatch.setattr(rlimits, "apply", fail)
+    outcome, sink = await runner(shell("echo started"))
+    assert outcome.end is End.ENGINE_FAILURE
+    assert sink.out == b""

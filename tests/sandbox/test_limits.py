@@ -1,0 +1,257 @@
+"""Every limit, hit; and the same program under a higher one."""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbox import End, LimitName, Mount
+from tests.sandbox.conftest import MIB, Runner, limits, make_spec, python, shell
+
+pytestmark = pytest.mark.anyio
+
+_SPIN = "while True: pass"
+_SPIN_TREE = "import os\nfor _ in range(2): os.fork()\nwhile True: pass"
+_FORK_BOMB = "bomb() { bomb | bomb & }; bomb; sleep 5"
+
+
+def memory_bomb(mib: int) -> str:
+    return f"b = b'x' * ({mib} << 20); print(len(b))"
+
+
+async def test_wall(runner: Runner) -> None:
+    """A run that takes too long is timed out, not failed and not cancelled."""
+    outcome, _ = await runner(shell("sleep 60", limits=limits(wall_seconds=0.3)))
+    assert (outcome.end, outcome.limit) == (End.TIMED_OUT, LimitName.WALL)
+    assert 300 <= outcome.usage.wall_ms < 1500
+    assert outcome.exit_code is None
+
+
+async def test_wall_with_everything_ignored(runner: Runner) -> None:
+    """A tool that ignores every signal it can is timed out all the same."""
+    script = "trap '' TERM INT HUP QUIT; while :; do sleep 1; done"
+    outcome, _ = await runner(shell(script, limits=limits(wall_seconds=0.3)))
+    assert outcome.end is End.TIMED_OUT
+
+
+async def test_cpu(runner: Runner) -> None:
+    """CPU time used up ends the run, by that limit's name."""
+    outcome, _ = await runner(python(_SPIN, limits=limits(cpu_seconds=0.3)))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
+    assert outcome.usage.cpu_ms is not None
+    assert 300 <= outcome.usage.cpu_ms < 1500
+
+
+async def test_cpu_of_the_tree(runner: Runner) -> None:
+    """Four processes share one CPU budget; RLIMIT_CPU alone would give each its own."""
+    wanted = limits(cpu_seconds=1, wall_seconds=6)
+    outcome, _ = await runner(python(_SPIN_TREE, limits=wanted))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
+    assert outcome.usage.cpu_ms is not None
+    assert outcome.usage.cpu_ms < 2500
+
+
+async def test_cpu_of_the_dead(runner: Runner) -> None:
+    """The CPU time of children that have ended still counts."""
+    script = "while :; do /usr/bin/python3 -I -S -c 'sum(range(10**6))'; done"
+    outcome, _ = await runner(shell(script, limits=limits(cpu_seconds=0.5)))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
+
+
+async def test_memory(runner: Runner) -> None:
+    """More memory than allowed is not had; with twice the limit the same program works."""
+    outcome, sink = await runner(python(memory_bomb(96), limits=limits(memory_bytes=64 * MIB)))
+    if "cgroup" in outcome.controls["memory"].achieved:
+        assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY)
+    else:
+        assert outcome.exit_code == 1
+        assert b"MemoryError" in sink.err
+    outcome, _ = await runner(python(memory_bomb(96), limits=limits(memory_bytes=192 * MIB)))
+    assert outcome.exit_code == 0
+
+
+async def test_memory_of_the_tree(runner: Runner) -> None:
+    """Children share one memory budget; RLIMIT_AS alone would give each its own."""
+    script = f"import os, time\nfor _ in range(3): os.fork()\n{memory_bomb(24)}; time.sleep(20)"
+    outcome, _ = await runner(python(script, limits=limits(memory_bytes=96 * MIB)))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY)
+
+
+async def test_memory_of_tmp(run: Runner) -> None:
+    """Files in /tmp count as memory: a tmpfs is no way around the limit."""
+    wanted = limits(memory_bytes=32 * MIB, tmp_bytes=256 * MIB, file_size_bytes=256 * MIB)
+    spec = shell("dd if=/dev/zero of=/tmp/x bs=1M count=64 2>/dev/null", limits=wanted)
+    outcome, _ = await run(spec)
+    if "cgroup" not in outcome.controls["memory"].achieved:
+        pytest.skip("no memory cgroup on this host")
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY)
+
+
+async def test_fork_bomb(runner: Runner) -> None:
+    """A fork bomb stays inside its limit and dies whole."""
+    outcome, _ = await runner(shell(_FORK_BOMB, limits=limits(pids=24, wall_seconds=2)))
+    if "cgroup" in outcome.controls["pids"].achieved:
+        assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.PIDS)
+    assert outcome.usage.wall_ms < 3000
+
+
+async def test_pids_exact(runner: Runner) -> None:
+    """As many processes as asked for, and not one more."""
+    script = """
+import os, time
+made = 1
+try:
+    while made < 100:
+        if os.fork() == 0: time.sleep(20)
+        made += 1
+except OSError: pass
+print(made, flush=True)
+"""
+    _, sink = await runner(python(script, limits=limits(pids=12)))
+    assert sink.text == "12"
+
+
+async def test_pids_of_two_runs(runner: Runner) -> None:
+    """One run's processes do not use up another's limit."""
+    import anyio
+
+    ends = []
+
+    async def one() -> None:
+        script = "for i in 1 2 3 4 5 6; do sleep 0.3 & done; wait"
+        ends.append((await runner(shell(script, limits=limits(pids=8))))[0].end)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(one)
+    assert ends == [End.EXITED] * 3
+
+
+async def test_file_size(runner: Runner) -> None:
+    """A file cannot grow beyond its limit; the signal for it names the limit."""
+    script = "dd if=/dev/zero of=/tmp/x bs=1000 count=200 2>/dev/null; echo"
+    outcome, _ = await runner(shell(f"exec {script}", limits=limits(file_size_bytes=100_000)))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.FILE_SIZE)
+    outcome, _ = await runner(shell(f"exec {script}", limits=limits(file_size_bytes=200_000)))
+    assert outcome.exit_code == 0
+
+
+async def test_small_file_size(runner: Runner) -> None:
+    """The smallest limit that is accepted does not break building the sandbox."""
+    outcome, _ = await runner(shell("true", limits=limits(file_size_bytes=4096)))
+    assert outcome.exit_code == 0
+
+
+async def test_tmp_size(runner: Runner) -> None:
+    """/tmp and /dev/shm are full when they are full."""
+    wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
+    script = (
+        "for d in /tmp /dev/shm; do dd if=/dev/zero of=$d/x bs=1M count=4; stat -c %s $d/x; done"
+    )
+    _, sink = await runner(shell(script, limits=wanted))
+    assert sink.text.split() == [str(2 * MIB)] * 2
+
+
+async def test_open_files(runner: Runner) -> None:
+    """Descriptors are limited per process, and cannot be raised again."""
+    script = """
+import os, resource
+try:
+    while True: fd = os.dup(0)
+except OSError as error: print(fd, error.errno)
+try: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+except (ValueError, OSError): print("refused")
+"""
+    # As few as may be asked for are enough for the sandbox itself.
+    text = await runner.text(python(script, limits=limits(open_files=16)))
+    assert text.split() == ["15", "24", "refused"]
+
+
+async def test_rlimits_before_the_first_instruction(runner: Runner) -> None:
+    """The very first process already has every limit."""
+    wanted = limits(open_files=33, file_size_bytes=4096, cpu_seconds=3)
+    text = await runner.text(make_spec("/bin/cat", "/proc/self/limits", limits=wanted))
+    rows = {line[:25].strip(): line[25:].split()[:2] for line in text.splitlines()[1:]}
+    assert rows["Max open files"] == ["33", "33"]
+    assert rows["Max file size"] == ["4096", "4096"]
+    assert rows["Max cpu time"] == ["3", "4"]
+    assert rows["Max core file size"] == ["0", "0"]
+
+
+_EARLY = r"""
+#include <stdio.h>
+#include <sys/resource.h>
+__attribute__((constructor)) static void early(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    fprintf(stderr, "%ld\n", (long)limit.rlim_max);
+}
+"""
+
+
+@pytest.fixture
+def early(place: Path) -> Path:
+    """A directory with a library that reports a limit before main."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make a library with")
+    (place / "early.c").write_text(_EARLY)
+    library = str(place / "early.so")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", library, str(place / "early.c")], check=True
+    )
+    return place
+
+
+async def test_limits_before_a_preloaded_library(runner: Runner, early: Path) -> None:
+    """Code in LD_PRELOAD, which runs before main, finds the limits in place as well."""
+    env = {"LD_PRELOAD": "/w/early.so"}  # and so env(1) runs first, to remove PWD
+    mounts = (Mount(str(early), "/w"),)
+    spec = make_spec("/bin/true", env=env, mounts=mounts, limits=limits(open_files=33))
+    _, sink = await runner(spec)
+    assert set(sink.err.split()) == {b"33"}
+
+
+async def test_least_memory(runner: Runner) -> None:
+    """The smallest limit that is accepted is enough to start something."""
+    outcome, _ = await runner(make_spec("/bin/true", limits=limits(memory_bytes=8 * MIB)))
+    assert outcome.exit_code == 0, outcome
+
+
+async def test_exit_codes(run: Runner) -> None:
+    """Every exit code a tool can choose below the signals is reported as it is."""
+    for code in (0, 1, 2, 125, 126, 127, 128, 255):
+        outcome, _ = await run(shell(f"exit {code}"))
+        assert (outcome.end, outcome.exit_code, outcome.signal) == (End.EXITED, code, None)
+
+
+async def test_signals(run: Runner) -> None:
+    """A tool killed by a signal is signalled; without a limit hit, no limit is named."""
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV):
+        outcome, _ = await run(shell(f"kill -{number.value} $$"))
+        assert (outcome.end, outcome.signal) == (End.SIGNALLED, number)
+        assert (outcome.exit_code, outcome.limit) == (None, None)
+
+
+async def test_usage(run: Runner) -> None:
+    """What was used is measured, for the whole tree."""
+    outcome, _ = await run(python("b = b'x' * (32 << 20); sum(range(5 * 10**6))"))
+    assert outcome.usage.cpu_ms is not None
+    assert outcome.usage.max_rss_bytes is not None
+    if "cgroup" in outcome.controls["memory"].achieved:
+        assert outcome.usage.max_rss_bytes > 32 * MIB
+        assert outcome.usage.cpu_ms > 30
+
+
+async def test_controls_are_reported(runner: Runner) -> None:
+    """Every control is in the report, and each says by what it was achieved."""
+    outcome, _ = await runner(make_spec("/bin/true"))
+    wanted = {"namespaces", "network", "seccomp", "wall", "cpu", "memory", "pids", "output", "tmp"}
+    assert wanted <= set(outcome.controls)
+    assert all(control.achieved for control in outcome.controls.values())
+    if not runner.settings.use_cgroups:
+        assert "RLIMIT_AS" in outcome.controls["memory"].achieved
+        assert "RLIMIT_NPROC" in outcome.controls["pids"].achieved

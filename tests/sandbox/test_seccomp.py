@@ -1,0 +1,101 @@
+"""The system call filter, by effect: the same program inside and outside."""
+
+import errno
+import platform
+import signal
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbox import End, Mount
+from sandbox.seccomp import build_program
+from tests.sandbox.conftest import Runner, make_spec, open_descriptors
+
+pytestmark = pytest.mark.anyio
+_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86_64 has two other ABIs")
+
+
+async def inside(run: Runner, calls: Path, name: str) -> str:
+    spec = make_spec("/w/calls", name, mounts=(Mount(str(calls), "/w"),))
+    outcome, sink = await run(spec)
+    if outcome.end is End.SIGNALLED:
+        return f"signal {outcome.signal}"
+    return sink.text
+
+
+def outside(calls: Path, name: str) -> str:
+    done = subprocess.run(
+        [str(calls / "calls"), name], stdin=subprocess.PIPE, capture_output=True, check=True
+    )
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tiocsti", "tiocsti-high", "tioclinux", "unshare-user", "clone-user", "clone-high", "setns",
+     "io_uring", "bpf", "keyctl", "add_key", "request_key", "userfaultfd", "ptrace", "personality",
+     "perf", "fsopen", "open_tree", "open_tree_attr", "process_vm_readv", "kexec", "init_module"],
+)  # fmt: skip
+async def test_denied(run: Runner, calls: Path, name: str) -> None:
+    """Refused with EPERM; also with bits above 32 that the kernel ignores and a filter may not."""
+    assert await inside(run, calls, name) == str(errno.EPERM)
+
+
+@pytest.mark.parametrize("name", ["tiocsti", "tiocsti-high", "keyctl", "personality", "io_uring"])
+def test_the_filter_is_the_reason(calls: Path, name: str) -> None:
+    """Outside, the same call gets past the entry of the kernel: the pair to the denials."""
+    assert outside(calls, name) != str(errno.EPERM)
+
+
+async def test_ordinary_calls(run: Runner, calls: Path) -> None:
+    """The filter lets ordinary calls through, also the neighbours of what it denies."""
+    assert await inside(run, calls, "getpid") == "done"
+    assert await inside(run, calls, "inet") == "done"
+    assert await inside(run, calls, "tcgets") == str(errno.ENOTTY)
+
+
+async def test_clone3(run: Runner, calls: Path) -> None:
+    """clone3 seems not to exist, so that callers fall back to clone, whose flags can be seen."""
+    assert await inside(run, calls, "clone3") == str(errno.ENOSYS)
+    assert outside(calls, "clone3") == str(errno.EINVAL)
+
+
+@pytest.mark.parametrize("name", ["vsock", "vsock-high"])
+async def test_vsock(run: Runner, calls: Path, name: str) -> None:
+    """No vsock: it reaches the hypervisor from inside any network namespace."""
+    assert await inside(run, calls, name) == str(errno.EAFNOSUPPORT)
+
+
+@_X86
+@pytest.mark.parametrize("name", ["x32-getpid", "x32-ptrace"])
+async def test_x32(run: Runner, calls: Path, name: str) -> None:
+    """An x32 call, whose number no rule names, kills."""
+    assert await inside(run, calls, name) == f"signal {signal.SIGSYS.value}"
+
+
+@_X86
+async def test_i386(run: Runner, calls: Path) -> None:
+    """An i386 call kills; outside, where the kernel has that ABI, it works."""
+    if outside(calls, "i386-getpid") != "done":
+        pytest.skip("this kernel has no i386 calls")
+    assert await inside(run, calls, "i386-getpid") == f"signal {signal.SIGSYS.value}"
+
+
+def test_program_checks_architecture_first() -> None:
+    """The first instruction loads the architecture, the second compares it."""
+    program = build_program()
+    assert len(program) % 8 == 0
+    code, _, _, value = struct.unpack_from("=HBBI", program, 0)
+    assert (code, value) == (0x20, 4)  # BPF_LD | BPF_W | BPF_ABS, offset of seccomp_data.arch
+    code, _, _, _ = struct.unpack_from("=HBBI", program, 8)
+    assert code == 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+
+
+async def test_every_run_is_filtered(run: Runner, calls: Path) -> None:
+    """The second run has the filter too: a shared descriptor would be at its end by then."""
+    before = open_descriptors()
+    for _ in range(3):
+        assert await inside(run, calls, "keyctl") == str(errno.EPERM)
+    assert open_descriptors() == before
