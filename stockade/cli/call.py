@@ -76,10 +76,14 @@ def _run(
 ) -> int:
     try:
         with client.call(tool, arguments, call_id=call_id, detach=detach) as events:
-            status = life.follow(events, as_json=as_json, verbose=verbose, until_under_way=detach)
-    except KeyboardInterrupt:
-        _interrupted(client, call_id, detach, as_json)
-        return life.CANCELLED
+            try:
+                status = life.follow(
+                    events, as_json=as_json, verbose=verbose, until_under_way=detach
+                )
+            except KeyboardInterrupt:
+                # Before the stream is left: the record then says that a person cancelled it.
+                _interrupted(client, call_id, detach, as_json)
+                return life.CANCELLED
     except StockadeError as error:
         return _refused(error)
     if status is not None:

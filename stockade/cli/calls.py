@@ -11,6 +11,7 @@ from stockade.cli.terminal import UsageError, note, say, table, when
 
 if TYPE_CHECKING:
     from stockade.client import Client
+    from stockade.v1 import call_pb2
 
 app = group(
     "calls",
@@ -54,9 +55,8 @@ def list_(
             (
                 short[one.call_id],
                 one.tool,
-                machine.plain(one)["state"].replace("_", " ")
-                + (f" {one.reason}" if one.reason else ""),
-                one.principal,
+                _state(one),
+                one.principal.removeprefix("device/"),  # agents keep their kind
                 when(one.created),
             )
             for one in answer.calls
@@ -92,6 +92,13 @@ def cancel(id_: Id, json_: Json = False) -> None:
         machine.emit({"call_id": call_id, **machine.plain(answer)})
     else:
         say(f"{call_id} {machine.plain(answer)['state'].replace('_', ' ')}")
+
+
+def _state(one: "call_pb2.CallSummary") -> str:
+    """The state, and the reason where it says more."""
+    state = str(machine.plain(one)["state"])
+    more = one.reason if one.reason not in ("", "STARTED", "PERMITTED", state.upper()) else ""
+    return f"{state.replace('_', ' ')} {more}".strip()
 
 
 def _whole(client: "Client", text: str) -> str:

@@ -155,7 +155,11 @@ def _say_who(waiting: "call_pb2.CallEvent.AwaitingApproval") -> None:
     note(
         f"waiting for approval {waiting.approval_id} until {local_time(until)} ({time_left(until)})"
     )
-    note(f"  who can give it: {', '.join(waiting.approvers) or 'nobody that is paired'}")
+    if waiting.approvers:
+        note(f"  who can give it: {', '.join(waiting.approvers)}")
+    else:
+        note("  nobody who is paired can give it")
+        note("  fix: stockade devices invite --name NAME --group approvers")
     note(f"  there: stockade approvals show {waiting.approval_id}")
 
 

@@ -57,6 +57,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """One command; its exit status."""
+    # gRPC's own log would stand between a command's lines; what matters comes as an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         return _invoke(list(arguments) or ["--help"])
     except UsageError as error:

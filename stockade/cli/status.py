@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import say, when
+from stockade.cli.terminal import facts, say, when
 
 if TYPE_CHECKING:
     from stockade.v1 import daemon_pb2
@@ -22,8 +22,7 @@ def status(json_: Json = False) -> None:
     if json_:
         machine.emit(answer)
         return
-    for label, text in _lines(answer):
-        say(f"{label:<16}{text}")
+    facts(_lines(answer), label=16)
 
 
 def whoami(json_: Json = False) -> None:

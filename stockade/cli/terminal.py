@@ -85,7 +85,26 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str)
         shown.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(visible(cell)) for cell in row))
-    console().print(shown)
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(shown)
+    for line in captured.get().splitlines():
+        print(line.rstrip())  # rich pads the last column
+
+
+def facts(lines: Iterable[tuple[str, str]], *, label: int) -> None:
+    """Labelled lines of result; long ones continue under their text."""
+    for name, text in lines:
+        start = f"{visible(name):<{label}}"
+        wrapped = textwrap.wrap(
+            visible(text),
+            columns(),
+            initial_indent=start,
+            subsequent_indent=" " * label,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        print("\n".join(wrapped) or start.rstrip(), flush=True)
 
 
 def columns() -> int:

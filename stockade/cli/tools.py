@@ -10,7 +10,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples, group
-from stockade.cli.terminal import UsageError, note, say, table
+from stockade.cli.terminal import UsageError, facts, note, say, table
 
 if TYPE_CHECKING:
     from stockade.v1 import tool_pb2
@@ -63,8 +63,8 @@ def show(name: Name, json_: Json = False) -> None:
         machine.emit(tool)
         return
     say(f"{tool.name} {tool.version} ({tool.provenance})")
-    for line in (tool.summary, *tool.description.splitlines()):
-        say(f"  {line}")
+    paragraphs = (" ".join(part.split("\n")) for part in tool.description.split("\n\n"))
+    facts((("", text) for text in (tool.summary, *paragraphs)), label=2)
     needs = ("network", "filesystem_write", "external_apis")
     wants = ", ".join(need.replace("_", " ") for need in needs if getattr(tool, need))
     say(f"{'toolset':<10}{tool.toolset or 'none'}")
@@ -146,4 +146,4 @@ def _say_arguments(schema_bytes: bytes) -> None:
         kind = declared.get("type", "any") if isinstance(declared, dict) else "any"
         about = declared.get("description", "") if isinstance(declared, dict) else ""
         must = "" if name in required else ", optional"
-        say(f"  {name} ({kind}{must}) {about}".rstrip())
+        facts([("", f"{name} ({kind}{must}) {about}".rstrip())], label=2)
