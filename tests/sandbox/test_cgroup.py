@@ -165,7 +165,7 @@ def test_leftovers_by_prefix(tmp_path: Path) -> None:
 
 
 def test_small_readers(tmp_path: Path) -> None:
-    """An absent counter is zero, an absent directory is removed, a member we cannot see is skipped."""
+    """An absent counter is zero, an absent directory removed, an unseen member skipped."""
     (tmp_path / "events").write_text("max 1\nmaximum 5\n")
     assert counter(tmp_path / "events", "max") == 1
     assert counter(tmp_path / "events", "oom") == 0
