@@ -1,0 +1,18 @@
+"""The measures, by the part they measure."""
+
+from collections.abc import Sequence
+
+from bench.measures import approval, calls, connections, ledger, policy, rates, start, vault
+from bench.plan import Measure
+
+# A start is measured before anything else has warmed or loaded the machine.
+ALL: Sequence[Measure] = (
+    *start.MEASURES,
+    *calls.MEASURES,
+    *approval.MEASURES,
+    *connections.MEASURES,
+    *rates.MEASURES,
+    *policy.MEASURES,
+    *vault.MEASURES,
+    *ledger.MEASURES,
+)

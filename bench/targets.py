@@ -1,0 +1,39 @@
+"""What the figures are meant to reach. Reported, never asserted: a busy machine is no defect."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bench.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """At most `bound`, in the result's unit; or so many times the result `of`."""
+
+    name: str
+    figure: str
+    bound: float
+    of: str = ""
+
+
+TARGETS = (
+    Target("call.denied", "p50", 2.0),
+    Target("call.denied", "p99", 8.0),
+    Target("call.process.true", "p50", 3.0, of="bare.bwrap.true"),
+    Target("daemon.ready", "p50", 1.5),
+    Target("daemon.rss_idle", "p50", 110.0),
+)
+
+
+def judged(results: Mapping[str, Result]) -> Iterator[str]:
+    """A line for every target whose figures are there."""
+    for target in TARGETS:
+        found, other = results.get(target.name), results.get(target.of)
+        if found is None or (target.of and other is None):
+            continue
+        measured, unit = float(getattr(found, target.figure)), found.unit
+        if other is not None:
+            measured, unit = measured / float(getattr(other, target.figure)), f"x {target.of}"
+        word = "reached" if measured <= target.bound else "MISSED"
+        what = f"{target.name} {target.figure}"
+        yield f"{what:<24} {measured:8.2f}  target <= {target.bound:g} {unit}: {word}"

@@ -1,0 +1,71 @@
+"""The program, with a handful of repetitions of the real thing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.measures import ALL
+
+# What docs/benchmarks.md promises.
+CONTRACT = {
+    *("call.denied", "call.process.true", "bare.bwrap.true", "daemon.ready", "daemon.rss_idle"),
+    *("identity.handshake", "identity.principal", "rpc.rate_1", "rpc.rate_50"),
+    *(f"policy.questions.{n}" for n in (10, 100, 1000, 10_000)),
+    *(f"policy.whole_set.{n}" for n in (10, 100, 1000, 10_000)),
+    *("policy.activate.10000", "approval.resume", "vault.resolve", "vault.redact"),
+    *("ledger.append_rate", "ledger.durable_latency", "ledger.verify_rate"),
+}
+RESULT_KEYS = {"name", "unit", "n", "p50", "p90", "p99"}
+
+
+def run(out: Path, only: str, times: int = 3) -> dict[str, dict[str, object]]:
+    """The results by name; the document's shape is checked on the way."""
+    assert main(["--only", only, "--times", str(times), "--out", str(out)]) == 0
+    document = json.loads(out.read_text())
+    assert set(document) == {"machine", "versions", "commit", "results"}
+    assert document["machine"]["cores"] >= 1
+    assert document["versions"]["python"]
+    for result in document["results"]:
+        assert RESULT_KEYS <= set(result) <= RESULT_KEYS | {"value", "beside", "failed"}
+    return {result["name"]: result for result in document["results"]}
+
+
+def test_every_name_of_the_contract_is_measured_once() -> None:
+    """Programs find the figures by these names."""
+    names = [name for measure in ALL for name in measure.names]
+    assert len(names) == len(set(names))
+    assert set(names) >= CONTRACT
+
+
+def test_a_denied_call_is_measured_on_a_real_daemon(tmp_path: Path) -> None:
+    """`--only` measures what begins so and nothing else; no call fails."""
+    results = run(tmp_path / "out.json", "call.denied")
+    assert set(results) == {"call.denied"}
+    assert (results["call.denied"]["n"], "failed" in results["call.denied"]) == (3, False)
+
+
+def test_what_is_measured_side_by_side_comes_together(tmp_path: Path) -> None:
+    """Asked for one of a pair, both are measured, each naming the other; neither fails."""
+    results = run(tmp_path / "out.json", "bare.bwrap")
+    assert set(results) == {"call.process.true", "bare.bwrap.true"}
+    for name, result in results.items():
+        assert result["beside"] in set(results) - {name}
+        assert "failed" not in result
+
+
+@pytest.mark.parametrize("only", ["vault.", "ledger.", "policy.questions.10", "identity.p"])
+def test_the_parts_are_measured_in_process(tmp_path: Path, only: str) -> None:
+    """Each runs with a tiny n and gives positive figures."""
+    for result in run(tmp_path / "out.json", only, times=2).values():
+        assert float(str(result["p50"])) > 0
+
+
+def test_an_unknown_prefix_is_refused_with_the_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typo measures nothing and says what there is."""
+    assert main(["--only", "cal.denied", "--out", str(tmp_path / "out.json")]) == 2
+    assert "call.denied" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
