@@ -16,6 +16,7 @@ from stockade.cli import (
     calls,
     devices,
     doctor,
+    down,
     ledger,
     pair,
     policy,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("up", epilog=up.UP_EXAMPLES)(up.up)
-app.command("down", epilog=up.DOWN_EXAMPLES)(up.down)
+app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("status", epilog=status.STATUS_EXAMPLES)(status.status)
 app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -127,6 +128,13 @@ def flush_typed_ahead() -> None:
 
     if sys.stdin.isatty():
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def spinner(text: str) -> AbstractContextManager[object]:
+    """A sign of life while something is waited for, on a terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return console(sys.stderr).status(text)
 
 
 def when(stamp: "Timestamp") -> str:

@@ -1,4 +1,4 @@
-"""`stockade up` and `stockade down`: the daemon of this home.
+"""`stockade up`: the daemon of this home.
 
 The only module of the client that starts a process, and the only one it starts is the `stockaded`
 that was installed beside it. `up` sees to the pairing of this device first: the key is made here,
@@ -10,12 +10,10 @@ import os
 import re
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -24,14 +22,13 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import UsageError, note, say
+from stockade.cli.terminal import UsageError, say, spinner
 from stockade.endpoint import Endpoint, is_served, load_endpoint
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 from stockade.files import make_private_folder, write_whole
 from stockade.home import Home
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 INIT_SECONDS = 120.0
 
 UP_EXAMPLES = examples(
@@ -39,7 +36,6 @@ UP_EXAMPLES = examples(
     "stockade up --detach",
     "stockade up --detach --vault-root file   # where there is no keychain",
 )
-DOWN_EXAMPLES = examples("stockade down")
 
 _ERROR = re.compile(r"stockaded: ([A-Z][A-Z0-9_]*): (.*)")
 _VAULT_ROOTS = ("keychain", "file")
@@ -70,19 +66,6 @@ def up(
         os.execve(program, [str(program), "serve"], _environment(home))  # noqa: S606
     _start(home, program)
     return _say_serving(home, _endpoint(home), "serves", json_)
-
-
-def down(json_: Json = False) -> int:
-    """Stop the daemon of this home and wait until it is gone."""
-    home = Home.locate()
-    stopped = is_served(home)
-    if stopped:
-        _stop(home)
-    if json_:
-        machine.emit({"stopped": stopped})
-    else:
-        say("stopped" if stopped else f"no daemon serves {home.data}")
-    return 0
 
 
 def _program() -> Path:
@@ -214,7 +197,7 @@ def _start(home: Home, program: Path) -> None:
             start_new_session=True,
         )
         os.close(writing)
-        with _spinner("starting the daemon"):
+        with spinner("starting the daemon"):
             ready = _await_ready(reading)
     finally:
         os.close(log)
@@ -271,65 +254,6 @@ def _relayed(said: str, status: int, log: Path | None = None) -> StockadeError:
     )
 
 
-def _stop(home: Home) -> None:
-    deadline = time.monotonic() + STOP_SECONDS
-    while (endpoint := load_endpoint(home)) is None:
-        # It is just starting, or already stopping.
-        if not is_served(home):
-            return
-        if time.monotonic() > deadline:
-            raise DaemonUnreachable(
-                "a daemon holds the lock of this home but does not say where it serves",
-                reason="DAEMON_STUCK",
-                fix=f"see {home.log}",
-            )
-        time.sleep(0.05)
-    _end(home, endpoint)
-
-
-def _end(home: Home, endpoint: Endpoint) -> None:
-    """Asks the process to stop and waits until it is gone."""
-    try:
-        # From here on the number cannot come to mean another process.
-        handle = os.pidfd_open(endpoint.pid)
-    except ProcessLookupError:
-        handle = -1
-    if handle < 0 or not _has_open(endpoint.pid, home.lock):
-        raise StockadeError(
-            f"process {endpoint.pid} of {home.endpoint} is not the daemon that holds the lock",
-            reason="DAEMON_UNKNOWN",
-            fix=f"find the process that has {home.lock} open and end it",
-        )
-    try:
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-        with _spinner("stopping the daemon"):
-            gone = bool(select.select([handle], [], [], STOP_SECONDS)[0])
-    finally:
-        os.close(handle)
-    if not gone:
-        raise StockadeError(
-            f"the daemon (process {endpoint.pid}) has not stopped in {STOP_SECONDS:.0f} s",
-            reason="DAEMON_STUCK",
-            fix=f"see {home.log}; as a last resort: kill -KILL {endpoint.pid}",
-        )
-
-
-def _has_open(pid: int, path: Path) -> bool:
-    """The process has this very file open: a recycled number does not."""
-    try:
-        wanted = path.stat()
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                status = entry.stat()
-            except OSError:
-                continue
-            if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
-                return True
-    except OSError:
-        return False
-    return False
-
-
 def _endpoint(home: Home) -> Endpoint:
     """Where it listens; a daemon that has just taken the lock writes it a moment later."""
     deadline = time.monotonic() + READY_SECONDS
@@ -360,11 +284,3 @@ def _device_name() -> str:
     """The host's name in the letters of a device's name."""
     name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower().split(".")[0]).strip("-")
     return name[:48] or "local"
-
-
-def _spinner(text: str) -> AbstractContextManager[object]:
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from stockade.cli.terminal import console
-
-    return console(sys.stderr).status(text)
