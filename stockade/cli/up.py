@@ -22,7 +22,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import UsageError, say, spinner
+from stockade.cli.terminal import UsageError, note, say, spinner
 from stockade.endpoint import Endpoint, is_served, load_endpoint
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 from stockade.files import make_private_folder, write_whole
