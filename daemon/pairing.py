@@ -23,7 +23,7 @@ from daemon.errands import Errands
 from daemon.errors import BadRequest, Fault, NotFound, Refused
 from daemon.registrar import Registrar
 from daemon.rpc.faults import Context, abort
-from identity.authority import Authority
+from identity.authority import Authority, IssuedCertificate
 from identity.errors import IdentityError
 from identity.fingerprint import Fingerprint, spki_fingerprint
 from identity.listener import ListenerCertificate, make_listener
@@ -156,18 +156,15 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         self, request: device_pb2.PairRequest, source: str
     ) -> AsyncIterator[device_pb2.PairEvent]:
         invitation, candidate = self._prove(request, source)
+        admitting = False
         try:
             yield device_pb2.PairEvent(waiting=device_pb2.PairEvent.Waiting(words=candidate.words))
             await invitation.decided.wait()
             if invitation.over or not invitation.accepted:
                 invitation.close("REFUSED")
                 raise _refused()
-            known, issued, entry = await self._errands.run(
-                lambda: self._registrar.pair(
-                    candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
-                )
-            )
-            invitation.device, invitation.entry = known, entry
+            admitting = True
+            known, issued = await self._errands.run(lambda: self._admit(invitation, candidate))
             yield device_pb2.PairEvent(
                 paired=device_pb2.PairEvent.Paired(
                     device_id=known.row.device_id,
@@ -177,10 +174,25 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
                     address=self.address,
                 )
             )
+        finally:
+            # A device that goes away while it waits is not waited for; one that is being admitted,
+            # or has got its certificate and gone, is paired all the same.
+            if not admitting:
+                invitation.close("REFUSED")
+
+    async def _admit(
+        self, invitation: Invitation, candidate: Candidate
+    ) -> tuple[Known, IssuedCertificate]:
+        """Makes the device, and tells its inviter."""
+        try:
+            known, issued, entry = await self._registrar.pair(
+                candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
+            )
+            invitation.device, invitation.entry = known, entry
             invitation.close("PAIRED")
         finally:
-            # A device that goes away while it waits is not waited for.
             invitation.close("REFUSED")
+        return known, issued
 
     def _prove(self, request: device_pb2.PairRequest, source: str) -> tuple[Invitation, Candidate]:
         invitation = self._open.get(request.invitation_id)
