@@ -138,7 +138,8 @@ class Run:
             cwd = WORKSPACE_TARGET
         return RunSpec(
             argv=invocation.argv,
-            env={**ENVIRONMENT, **invocation.env},
+            # PWD is said here because bubblewrap would set it, at the price of one exec more.
+            env={**ENVIRONMENT, **invocation.env, "PWD": cwd},
             stdin=invocation.stdin,
             cwd=cwd,
             hostname=HOSTNAME,
