@@ -132,7 +132,11 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         """A person's word on the device that waits."""
         invitation = self._open.get(invitation_id)
         if invitation is None or invitation.candidate is None or invitation.over:
-            raise NotFound("no device waits for this", code="UNKNOWN_INVITATION")
+            raise NotFound(
+                "no device waits for this",
+                code="UNKNOWN_INVITATION",
+                fix="invite the device again: `stockade devices invite`",
+            )
         if accept and not hmac.compare_digest(said, invitation.candidate.words):
             raise BadRequest(
                 "these are not the words of the device that waits",

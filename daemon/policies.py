@@ -63,7 +63,11 @@ class Policies:
         """The files of a set that was in force once."""
         row = await self._reader.read(lambda c: policies.get(c, PolicyDigest(digest)))
         if row is None:
-            raise NotFound("there was never such a policy set", code="UNKNOWN_POLICY")
+            raise NotFound(
+                "there was never such a policy set",
+                code="UNKNOWN_POLICY",
+                fix="name one that was in force, by its whole digest",
+            )
         return _decode(row.files)
 
     async def history(self) -> tuple[Activation, ...]:
@@ -112,5 +116,9 @@ class Policies:
 def _decode(files: bytes) -> dict[str, str]:
     decoded = json.loads(files)
     if not isinstance(decoded, dict):
-        raise StartError("the stored policies are damaged", code="STORE_CORRUPT")
+        raise StartError(
+            "the stored policies are damaged",
+            code="STORE_CORRUPT",
+            fix="restore the data directory from a backup",
+        )
     return {str(name): str(text) for name, text in decoded.items()}

@@ -82,7 +82,9 @@ class Registrar:
         def operation(tx: Tx) -> None:
             known = devices.get(tx.connection, DeviceId(device_id))
             if known is None or known.status is not DeviceStatus.ACTIVE:
-                raise Conflict("this device was revoked", code="DEVICE_REVOKED")
+                raise Conflict(
+                    "this device was revoked", code="DEVICE_REVOKED", fix="pair it again"
+                )
             certificates.add(tx.connection, row)
             body = {"device": device_id, "serial": str(issued.serial), "not_after": row.not_after}
             tx.receipt("device.renewed", body, principal=principal)
@@ -97,11 +99,7 @@ class Registrar:
         async with self._worlds.changing():
             self._require_active(device_id)
             if self._devices.is_last_owner(device_id):
-                raise Conflict(
-                    "this is the last owner",
-                    code="LAST_OWNER",
-                    fix="make another device an owner first: `stockade devices groups`",
-                )
+                raise _last_owner()
 
             def operation(tx: Tx) -> Entry:
                 now = self._clock.now_ms()
@@ -127,7 +125,7 @@ class Registrar:
         async with self._worlds.changing():
             self._require_active(device_id)
             if self._devices.is_last_owner(device_id) and OWNERS not in names:
-                raise Conflict("this is the last owner", code="LAST_OWNER")
+                raise _last_owner()
 
             def operation(tx: Tx) -> Entry:
                 if not devices.set_groups(tx.connection, DeviceId(device_id), names):
@@ -206,8 +204,17 @@ def check_device_name(name: str) -> str:
         raise BadRequest(
             "a device's name is 1 to 63 letters, digits, spaces, dots, - and _",
             code="BAD_DEVICE_NAME",
+            fix="choose another name",
         )
     return name
+
+
+def _last_owner() -> Conflict:
+    return Conflict(
+        "this is the last owner",
+        code="LAST_OWNER",
+        fix="make another device an owner first: `stockade devices groups`",
+    )
 
 
 def _unknown(device_id: str) -> NotFound:

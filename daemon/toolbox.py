@@ -77,7 +77,9 @@ class Toolbox:
             tool = world.registry.get(name)
             if tool is None or tool.origin is Origin.BUILTIN:
                 raise NotFound(
-                    f"there is no tool {name!r:.80} of the operator's own", code="UNKNOWN_TOOL"
+                    f"there is no tool {name!r:.80} of the operator's own",
+                    code="UNKNOWN_TOOL",
+                    fix="`stockade tools list` shows them; builtin tools stay",
                 )
             changed = await self._world_with(world, world.registry.without(name))
             body = {"principal": principal, "tool": name, "tool_digest": str(tool.digest)}

@@ -89,7 +89,11 @@ class Answers:
     async def give(self, answer: Answer) -> Entry:
         """Records an answer; the receipt of it."""
         if len(answer.reason) > MAX_REASON_CHARACTERS:
-            raise BadRequest(f"a reason has at most {MAX_REASON_CHARACTERS} characters")
+            raise BadRequest(
+                f"a reason has at most {MAX_REASON_CHARACTERS} characters",
+                code="REASON_TOO_LONG",
+                fix="say it shorter",
+            )
         row = await self._reader.read(
             lambda connection: approvals.get(connection, ApprovalId(answer.approval_id))
         )

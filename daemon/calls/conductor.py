@@ -240,7 +240,11 @@ def ending_of_verdict(live: LiveCall) -> Ending:
 
 
 def _moved(live: LiveCall) -> Conflict:
-    return Conflict(f"call {live.call_id} was moved by somebody else", code="CALL_MOVED")
+    return Conflict(
+        f"call {live.call_id} was moved by somebody else",
+        code="CALL_MOVED",
+        fix="`stockade calls list` shows where it is",
+    )
 
 
 def _refusal(error: Exception) -> Ending:

@@ -210,7 +210,11 @@ async def watch(live: LiveCall) -> AsyncIterator[call_pb2.CallEvent]:
     async for event in live.feed.watch():
         yield event
     if not live.ended:
-        raise live.fault or Unavailable("the call was left unfinished", code="CALL_UNFINISHED")
+        raise live.fault or Unavailable(
+            "the call was left unfinished",
+            code="CALL_UNFINISHED",
+            fix="watch it again by its id: `stockade calls watch`",
+        )
 
 
 def _denial(verdict: Verdict, code: str, message: str, fix: str) -> Verdict:

@@ -90,7 +90,7 @@ def _ask(tx: Tx, live: LiveCall) -> None:
         expires_ms=statement.expires_ms,
     )
     if not approvals.create(tx.connection, row):
-        raise Conflict("the approval's id is taken", code="APPROVAL_ID_TAKEN")
+        raise Conflict("the approval's id is taken", code="APPROVAL_ID_TAKEN", fix="call again")
     body = {
         "approval": statement.approval_id,
         "statement_digest": hashlib.sha256(encoded).hexdigest(),

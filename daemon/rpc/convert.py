@@ -40,7 +40,9 @@ def page_size(asked: int, default: int) -> int:
     if asked == 0:
         return default
     if not 1 <= asked <= MAX_PAGE:
-        raise BadRequest(f"page_size is 1 to {MAX_PAGE}", code="BAD_PAGE_SIZE")
+        raise BadRequest(
+            f"page_size is 1 to {MAX_PAGE}", code="BAD_PAGE_SIZE", fix="0 takes the default"
+        )
     return asked
 
 
@@ -50,7 +52,7 @@ def parse_cursor(token: str) -> Cursor | None:
         return None
     milliseconds, _, call_id = token.partition("/")
     if not milliseconds.isdecimal() or not milliseconds.isascii() or len(milliseconds) > 15:
-        raise BadRequest("not a page token of this daemon", code="BAD_PAGE_TOKEN")
+        raise _bad_token()
     return Cursor(int(milliseconds), parse_call_id(call_id))
 
 
@@ -59,8 +61,16 @@ def parse_number_token(token: str) -> int | None:
     if not token:
         return None
     if not token.isdecimal() or not token.isascii() or len(token) > 15:
-        raise BadRequest("not a page token of this daemon", code="BAD_PAGE_TOKEN")
+        raise _bad_token()
     return int(token)
+
+
+def _bad_token() -> BadRequest:
+    return BadRequest(
+        "not a page token of this daemon",
+        code="BAD_PAGE_TOKEN",
+        fix="send next_page_token of the page before, or none for the first page",
+    )
 
 
 def tool_to_proto(tool: Tool) -> tool_pb2.Tool:

@@ -36,7 +36,9 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         principal = current_principal()
         known = self._devices.get(principal.device_id)
         if known is None:
-            raise Unauthenticated("this device is not known", code="CERT_UNKNOWN")
+            raise Unauthenticated(
+                "this device is not known", code="CERT_UNKNOWN", fix="pair it again"
+            )
         return device_pb2.WhoAmIResponse(device=device_to_proto(known), principal=str(principal))
 
     async def ListDevices(
@@ -53,7 +55,9 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         seconds = request.lifetime_seconds or DEFAULT_LIFETIME
         if not MIN_LIFETIME <= seconds <= MAX_LIFETIME:
             raise BadRequest(
-                f"an invitation lives {MIN_LIFETIME} to {MAX_LIFETIME} seconds", code="BAD_LIFETIME"
+                f"an invitation lives {MIN_LIFETIME} to {MAX_LIFETIME} seconds",
+                code="BAD_LIFETIME",
+                fix=f"0 takes the default, {DEFAULT_LIFETIME} seconds",
             )
         invited_by = str(current_principal())
         lifetime = timedelta(seconds=seconds)

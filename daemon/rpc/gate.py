@@ -166,12 +166,18 @@ class Gate(grpc.aio.ServerInterceptor):
         if not certificates:
             raise Unauthenticated("no client certificate", fix="pair this device: `stockade pair`")
         if list(facts.get("ssl_tls_version", ())) != [TLS_VERSION]:
-            raise Unauthenticated("this connection is not TLS 1.3", code="TLS_TOO_OLD")
+            raise Unauthenticated(
+                "this connection is not TLS 1.3",
+                code="TLS_TOO_OLD",
+                fix="use a client that speaks TLS 1.3",
+            )
         return self._doorkeeper.principal(bytes(next(iter(certificates))), origin)
 
     def _authorize(self, principal: Principal, method: str, rule: Rule | None) -> None:
         if rule is None:
-            raise Refused(f"{method} has no rule", code="RPC_NOT_LISTED")
+            raise Refused(
+                f"{method} has no rule", code="RPC_NOT_LISTED", fix="report this as a defect"
+            )
         if rule.asked is Asked.GATE:
             self._doorkeeper.require(principal, rule.action)
 

@@ -57,7 +57,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.CheckpointLedgerRequest, context: Context
     ) -> ledger_pb2.CheckpointLedgerResponse:
         if self._book.sequence == 0:
-            raise Conflict("the ledger is empty", code="LEDGER_EMPTY")
+            raise Conflict("the ledger is empty", code="LEDGER_EMPTY", fix="call a tool first")
         return ledger_pb2.CheckpointLedgerResponse(checkpoint=await self._book.checkpoint())
 
     async def GetLedgerKeys(

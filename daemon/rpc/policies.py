@@ -72,6 +72,10 @@ def _files(sent: Iterable[policy_pb2.PolicyFile]) -> dict[str, str]:
     files: dict[str, str] = {}
     for file in sent:
         if file.name in files:
-            raise BadRequest(f"{file.name!r:.80} is given twice", code="DUPLICATE_FILE")
+            raise BadRequest(
+                f"{file.name!r:.80} is given twice",
+                code="DUPLICATE_FILE",
+                fix="send each file once, under its own name",
+            )
         files[file.name] = file.text
     return files

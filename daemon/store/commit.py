@@ -170,7 +170,11 @@ class Committer:
         except StoreFault as error:
             fault = error
         except Exception as error:  # noqa: BLE001 - the thread outlives whatever this was
-            fault = StoreFault("STORE_IO", f"the transaction failed: {type(error).__name__}")
+            fault = StoreFault(
+                "STORE_IO",
+                f"the transaction failed: {type(error).__name__}",
+                "see the daemon's log, and whether the disk of the data directory is well",
+            )
             fault.__cause__ = error
         self._discard()
         if fault.blames_operation and len(operations) > 1:
@@ -199,7 +203,11 @@ class Committer:
                 with connection.begin():
                     head = receipts.head(connection, self._ledger.chain_id)
                 if self._possible is not None and head not in self._possible:
-                    raise StoreFault("STORE_CORRUPT", "the ledger was changed behind the daemon")
+                    raise StoreFault(
+                        "STORE_CORRUPT",
+                        "the ledger was changed behind the daemon",
+                        "find out by whom; restore the data directory from a backup",
+                    )
                 self._chain = Chain(self._ledger.chain_id, self._ledger.signer, head)
             except BaseException:
                 _drop(connection)

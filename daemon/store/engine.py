@@ -186,7 +186,11 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
         raise fault_of(error) or error from error
     if found != "wal":
         connection.close()
-        raise StoreFault("STORE_IO", "the file system of the database cannot hold a WAL database")
+        raise StoreFault(
+            "STORE_IO",
+            "the file system of the database cannot hold a WAL database",
+            "put the data directory on a local file system",
+        )
 
 
 def _use_log(connection: sqlite3.Connection) -> object:

@@ -119,7 +119,9 @@ class Writer:
         Cancelling the future does not take the operation back.
         """
         if not self._open:
-            raise StoreFault("STORE_CLOSED", "the store takes no more writes")
+            raise StoreFault(
+                "STORE_CLOSED", "the store takes no more writes", "try again once it has restarted"
+            )
         if self._pending >= self._capacity:
             raise StoreFault(
                 "STORE_BUSY",
