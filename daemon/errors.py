@@ -66,6 +66,12 @@ class Conflict(Fault):
     code = "CONFLICT"
 
 
+class AlreadyExists(Conflict):
+    """The id or name belongs to something else."""
+
+    code = "ALREADY_EXISTS"
+
+
 class Exhausted(Fault):
     """A bound was reached; later may help."""
 

@@ -1,7 +1,7 @@
 """All calls of this daemon: taken in, found again, ended.
 
 Each runs in a task of its own, owned by the daemon's task group; `stop` ends them all. What leaves
-`submit` are the caller's faults (`Conflict`, `Exhausted`) and the store's (`Unavailable`).
+`submit` are the caller's faults (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.tell import tell_received
 from daemon.clock import Clock
 from daemon.config import Config
-from daemon.errors import Conflict, Exhausted, Fault, Unavailable
+from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.lifecycle import State
 from daemon.store.calls import CallRow
 from daemon.vault_keeper import VaultKeeper
@@ -82,7 +82,7 @@ class Calls:
         prepared = prepare(world, request)
         mine = (str(request.principal), prepared.tool_name, prepared.canonical)
         if mine != (str(found.principal), found.tool, found.arguments):
-            raise Conflict(
+            raise AlreadyExists(
                 "this call id was used for another call",
                 code="CALL_ID_REUSED",
                 fix="make a new UUIDv7 for every new call",

@@ -22,6 +22,7 @@ _CODES: tuple[tuple[type[errors.Fault], grpc.StatusCode], ...] = (
     (errors.NotServed, grpc.StatusCode.UNIMPLEMENTED),
     (errors.Refused, grpc.StatusCode.PERMISSION_DENIED),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (errors.Conflict, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.Exhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
