@@ -65,7 +65,9 @@ def _without_info(code: grpc.StatusCode, details: str, target: str) -> errors.St
             grpc_code=code.name,
         )
     kind = _BY_CODE.get(code, errors.DaemonFault)
-    return kind(details or f"the daemon answered {code.name}", grpc_code=code.name)
+    # A message above the limit never reaches the daemon's own code, or does not leave this end.
+    fix = "send, or ask for, less at once" if kind is errors.Exhausted else ""
+    return kind(details or f"the daemon answered {code.name}", fix=fix, grpc_code=code.name)
 
 
 def _refused_handshake(details: str) -> bool:
