@@ -111,6 +111,20 @@ def channel(daemon: RunningDaemon, client: Presented | None) -> grpc.Channel:
     return secure_channel(daemon.address, credentials, SERVER_NAME)
 
 
+def unbounded_channel(daemon: RunningDaemon) -> grpc.Channel:
+    """A channel of the local device that sends messages of any size."""
+    own = Presented.of(daemon.home)
+    credentials = grpc.ssl_channel_credentials(
+        (daemon.home.data / "authority.pem").read_bytes(), own.key, own.certificate
+    )
+    options = [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.max_send_message_length", -1),
+    ]
+    return grpc.secure_channel(daemon.address, credentials, options=options)
+
+
 def client(daemon: RunningDaemon, shown: Presented) -> Client:
     """The client library, made to present that."""
     key = serialization.load_pem_private_key(shown.key, password=None)

@@ -86,6 +86,6 @@ def denied(
     assert end.fix
     assert not any(event.HasField("started") for event in events)
     recorded = receipts_of(client, events[0].call_id)
-    assert [receipt["kind"] for receipt in recorded] == ["call.denied"]
-    assert recorded[0]["body"]["reason"] == reason
+    assert [receipt["kind"] for receipt in recorded] == ["call.received", "call.denied"]
+    assert recorded[-1]["body"]["reason"] == reason
     return end
