@@ -29,6 +29,7 @@ from daemon.store.writer import Writer
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.errors import ToolError
 from daemon.worlds import Worlds
+from policy.risk import Tier
 from stockade.statement import Statement, StatementError, parse_statement
 
 _log = structlog.get_logger("stockade.recovery")
@@ -79,6 +80,8 @@ class Recovery:
             return None
         if tool is None or principal is None or statement.call.digest() != row.digest:
             return None
+        if tool.digest != statement.call.tool_digest:
+            return None
         candidate = Candidate(principal, tool, parsed)
         return self._live(row, statement, candidate, principal)
 
@@ -92,7 +95,8 @@ class Recovery:
             "policy wants a human's yes",
             risk=now.risk,
             risk_milli=statement.risk_milli,
-            tier=now.tier,
+            # Not today's: policy that forbids the call by now gives it no tier at all.
+            tier=Tier.parse_label(statement.call.tier),
             # As it was shown: if today's call differs, its approval will be void.
             exact=statement.call,
             policy_digest=statement.call.policy_digest,

@@ -102,13 +102,26 @@ class Answers:
             raise unknown_approval()
         if row.state is not ApprovalState.PENDING or live is None or live.statement is None:
             raise _not_pending(row.state)
-        self._check(answer, row, live)
+        self._check_signature(answer, row, live)
+        replaced = self._replaced(live)
+        if not replaced:
+            self._check_permission(answer, live)
         # The future's callback runs whatever becomes of this RPC: what was recorded is applied.
-        future = self._writer.submit(lambda tx: self._settle(tx, answer, row, live))
+        future = self._writer.submit(
+            lambda tx: self._end(tx, row, live) if replaced else self._settle(tx, answer, row, live)
+        )
         future.add_done_callback(lambda done: self._apply(live, answer.approval_id, done))
         return (await asyncio.shield(future)).entry
 
-    def _check(self, answer: Answer, row: ApprovalRow, live: LiveCall) -> None:
+    def _replaced(self, live: LiveCall) -> bool:
+        """Whether the call's tool is gone or another: policy cannot be asked about it then."""
+        assert live.statement is not None  # noqa: S101 - it waits
+        shown = live.statement.call
+        tool = self._worlds.current.registry.get(shown.tool)
+        return tool is None or tool.digest != shown.tool_digest
+
+    @staticmethod
+    def _check_signature(answer: Answer, row: ApprovalRow, live: LiveCall) -> None:
         if answer.principal.device_id == live.principal.device_id:
             raise Refused(
                 "the requester cannot answer for its own call",
@@ -122,6 +135,8 @@ class Answers:
                 code="BAD_SIGNATURE",
                 fix="answer with `stockade approvals`; if it is up to date, pair the device again",
             )
+
+    def _check_permission(self, answer: Answer, live: LiveCall) -> None:
         decision = may_approve(
             self._worlds.current,
             _candidate(live),
@@ -135,6 +150,11 @@ class Answers:
                 code="MAY_NOT_APPROVE",
                 fix="an owner can change the device's groups or the policy",
             )
+
+    def _end(self, tx: Tx, row: ApprovalRow, live: LiveCall) -> Settlement:
+        """Ends a call whose tool is no longer what was shown; no answer to it counts."""
+        state, event, verdict = ApprovalState.WITHDRAWN, Event.DENY, _void(live.verdict)
+        return self._close(tx, row, live, None, state, event, verdict, self._clock.now_ms())
 
     def _settle(self, tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall) -> Settlement:
         now = self._clock.now_ms()
@@ -201,12 +221,11 @@ class Answers:
         ]
         # A device that was revoked since it answered has no voice any more.
         approvers = [approver for approver in yeses if approver is not None]
-        world, candidate = self._worlds.current, _candidate(live)
-        tool = world.registry.get(candidate.tool.name)
-        if tool is None or tool.digest != candidate.tool.digest:
+        if self._replaced(live):
             verdict = _void(live.verdict)
         else:
-            verdict = judge(world, candidate, self._clock.now(), approvers)
+            world = self._worlds.current
+            verdict = judge(world, _candidate(live), self._clock.now(), approvers)
         if verdict.ruling is Ruling.ASK:
             return Settlement(entry)
         if verdict.ruling is Ruling.PERMIT and verdict.exact != live.verdict.exact:
@@ -222,7 +241,7 @@ class Answers:
         tx: Tx,
         row: ApprovalRow,
         live: LiveCall,
-        entry: Entry,
+        entry: Entry | None,
         state: ApprovalState,
         event: Event,
         verdict: Verdict,
@@ -245,7 +264,7 @@ class Answers:
         moved = records.move(tx, live, event, verdict.code, now, body, from_state=origin)
         if moved is None:
             raise _not_pending(None)
-        return Settlement(entry, next_state(origin, event), verdict, moved)
+        return Settlement(entry or moved, next_state(origin, event), verdict, moved)
 
     def _apply(self, live: LiveCall, approval_id: str, done: "asyncio.Future[Settlement]") -> None:
         if done.cancelled() or done.exception() is not None:

@@ -1,0 +1,1 @@
+"""The ten promises, each held against a running daemon."""
