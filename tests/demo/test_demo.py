@@ -1,0 +1,128 @@
+"""`make demo` is played for real, in a directory of its own."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import make_directory
+
+DEMO = Path(__file__).parents[2] / "deploy" / "demo.py"
+PATIENCE_SECONDS = 180
+GONE_SECONDS = 10
+
+
+@dataclass
+class Place:
+    """Where a demo is played, and the mark that all its processes inherit."""
+
+    folder: Path
+    mark: str
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Starts the demo as make does."""
+        return subprocess.Popen(
+            [sys.executable, "-E", "-s", DEMO, self.folder / ".demo"],
+            env={**os.environ, "STOCKADE_TEST_MARK": self.mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def play(self) -> tuple[int, str]:
+        """Plays it to its end; status and everything it printed."""
+        with self.start() as demo:
+            said, _ = demo.communicate(timeout=PATIENCE_SECONDS)
+        return demo.returncode, said
+
+    def left(self) -> list[int]:
+        """Processes of it that run, given a moment to be gone."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while (found := list(self._running())) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def _running(self) -> Iterator[int]:
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if self.mark.encode() in path.read_bytes():
+                    yield int(path.parent.name)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """An empty directory; afterwards neither it nor what ran in it is left."""
+    folder = make_directory("stockade-demo-test-")
+    made = Place(folder, secrets.token_hex(8))
+    yield made
+    for pid in made.left():
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+def interrupt(place: Place) -> None:
+    """Ctrl-C while a call waits for its approver: everything ends."""
+    with place.start() as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "waiting for approval" in line:
+                demo.send_signal(signal.SIGINT)
+                break
+        said, _ = demo.communicate(timeout=PATIENCE_SECONDS)
+    assert demo.returncode == 130, said
+    assert "interrupted" in said
+    assert place.left() == []
+
+
+def test_the_demo_shows_all_three_outcomes_and_leaves_nothing_running(place: Place) -> None:
+    """One call runs at once, one waits for its approver, one is denied; the ledger verifies.
+
+    It is played where another was interrupted, so this is also: it can be run again.
+    """
+    interrupt(place)
+    status, said = place.play()
+    assert status == 0, said
+    told = iter(said.splitlines())
+    for line in (
+        # each is looked for after the one before
+        "$ stockade pair ",
+        "$ stockade devices confirm ",
+        "permitted by unattended-reads",
+        "1005,east,1,1290.00",
+        "waiting for approval",
+        "$ stockade approvals approve ",
+        "Approve this? [y/N] y",
+        "total: 7372.85",
+        "denied by read-only-workspace",
+        "REPORT_KEY is [redacted",
+        "$ stockade down",
+        "whole, in order, signed",
+        "EDITED: line ",
+        "TRUNCATED: ",
+        "Done in ",
+    ):
+        assert any(line in one for one in told), f"{line!r} is missing in:\n{said}"
+    assert "\x1b[" not in said  # no colours where there is no terminal
+    assert place.left() == []
+    report = (place.folder / ".demo" / "orders" / "report.md").read_text()
+    assert report.splitlines()[0] == "# Revenue by region"
+
+
+def test_a_demo_that_cannot_be_played_fails_loudly(place: Place) -> None:
+    """Something not as it should be: status 1 and the reason, not a traceback."""
+    (place.folder / ".demo").write_text("not a directory of ours")
+    status, said = place.play()
+    assert status == 1
+    assert "demo: FAILED: " in said
+    assert "Traceback" not in said
+    assert place.left() == []
