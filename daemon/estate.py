@@ -17,6 +17,7 @@ from typing import Self
 
 from daemon.errors import StartError
 from identity.authority import Authority
+from identity.errors import IdentityError, KeyFileError
 from identity.keyfile import load_private, write_private
 from identity.names import TrustDomain
 from ledger import keys as ledger_keys
@@ -53,20 +54,13 @@ class Estate:
                 code="NOT_INITIALISED",
                 fix="run `stockade up`, which initialises it",
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StartError(
-                f"{home.data / 'installation.json'}: {type(error).__name__}",
-                code="INSTALLATION_UNREADABLE",
-                fix="restore it from a backup",
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError, IdentityError) as error:
+            raise _unreadable(home.data / "installation.json", type(error).__name__) from None
         return cls(
             home=home,
             trust_domain=trust_domain,
             chain_id=chain_id,
-            authority=Authority.load(
-                load_private(home.data / "authority.key"),
-                (home.data / "authority.pem").read_bytes(),
-            ),
+            authority=_load_authority(home.data / "authority.key", home.data / "authority.pem"),
             signing_keys=ledger_keys.parse_signing(load_private(home.data / "ledger.key")),
         )
 
@@ -90,6 +84,23 @@ def create(home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) 
     # Last: its presence says that everything before it is complete.
     _public(marker, json.dumps({"trust_domain": str(trust_domain), "chain": name}).encode() + b"\n")
     return True
+
+
+def _load_authority(key: Path, certificate: Path) -> Authority:
+    try:
+        return Authority.load(load_private(key), certificate.read_bytes())
+    except KeyFileError:
+        raise  # it names its file
+    except OSError as error:
+        raise _unreadable(certificate, error.strerror) from None
+    except IdentityError as error:
+        raise _unreadable(f"{key} with {certificate.name}", error.message) from None
+
+
+def _unreadable(path: Path | str, why: str | None) -> StartError:
+    return StartError(
+        f"{path}: {why}", code="INSTALLATION_UNREADABLE", fix="restore it from a backup"
+    )
 
 
 def _fresh(path: Path, data: bytes) -> None:

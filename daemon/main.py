@@ -1,7 +1,7 @@
 """The console script `stockaded`: `init` makes a data directory, `serve` runs the daemon.
 
-Nothing of gRPC may be imported before `_configure_grpc` has run: the library reads its cipher list from
-the environment when it is loaded.
+Nothing of gRPC may be imported before `_configure_grpc` has run: the library reads its cipher list
+from the environment when it is loaded.
 """
 
 import argparse
@@ -100,7 +100,8 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 def _complain(error: Exception) -> None:
     code = getattr(error, "code", "INTERNAL")
-    print(f"stockaded: {code}: {error}", file=sys.stderr)  # noqa: T201
+    message = getattr(error, "message", error)
+    print(f"stockaded: {code}: {message}", file=sys.stderr)  # noqa: T201
     if fix := getattr(error, "fix", ""):
         print(f"fix: {fix}", file=sys.stderr)  # noqa: T201
 
