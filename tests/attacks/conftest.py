@@ -1,5 +1,6 @@
 """What several attacks start from."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from stockade.client import Client
 from stockade.v1 import policy_pb2
-from tests.running import RunningDaemon
+from tests.running import RunningDaemon, make_directory
 
 ANYTHING = """
 @id("owners-unattended")
@@ -30,3 +31,24 @@ def untouched(workspace: Path) -> Iterator[None]:
     before = sorted(workspace.iterdir())
     yield
     assert sorted(workspace.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def pristine() -> Iterator[Path]:
+    """A home that has been initialised, to be copied."""
+    made = RunningDaemon(make_directory())
+    answer = made.init()
+    assert answer.returncode == 0, answer.stderr
+    yield made.root
+    shutil.rmtree(made.root, ignore_errors=True)
+
+
+@pytest.fixture
+def initialised(pristine: Path) -> Iterator[RunningDaemon]:
+    """An initialised home of this test's own, with no daemon on it."""
+    root = make_directory()
+    shutil.copytree(pristine, root, dirs_exist_ok=True)
+    made = RunningDaemon(root, initialised=True)
+    yield made
+    made.stop()
+    shutil.rmtree(root, ignore_errors=True)
