@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from daemon.errors import Fault
+from daemon.errors import Fault, StartError
 from daemon.origin import check_origin
 
 # BoringSSL configures TLS 1.3 suites apart. The server's key is ECDSA, so a list of nothing but an
@@ -46,6 +46,8 @@ def main() -> None:
         error = caught
         while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]  # what a task group wrapped
+        if isinstance(error, OSError):
+            error = _refused_by_system(error)
         if not (isinstance(error, Fault) or hasattr(error, "fix")):
             raise
         _complain(error)
@@ -96,6 +98,15 @@ def _serve(arguments: argparse.Namespace) -> None:
     from stockade.home import Home
 
     anyio.run(serve, Home.locate(), arguments.ready_fd)
+
+
+def _refused_by_system(error: OSError) -> StartError:
+    """A file or directory that nobody nearer had a word for: a full disk, a missing right."""
+    return StartError(
+        f"{error.strerror or error}: {error.filename or 'the data directory'}",
+        code="SYSTEM_REFUSED",
+        fix="check the path, its permissions, and the free space of its file system",
+    )
 
 
 def _complain(error: Exception) -> None:

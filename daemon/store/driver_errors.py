@@ -1,7 +1,7 @@
 """What the driver's errors mean to the daemon.
 
-Pure. Only the primary result code decides; the extended one is named in the message. Codes that
-are in no table here are a statement's mistake, not the store's.
+Pure. The primary result code decides, but for the extended ones of `_FULL`; the extended one is
+named in the message. Codes that are in no table here are a statement's mistake, not the store's.
 """
 
 import sqlite3
@@ -52,13 +52,18 @@ _ALIASES: Final[Mapping[int, int]] = {
     sqlite3.SQLITE_INTERNAL: sqlite3.SQLITE_IOERR,
 }
 
+# The log's index, a file of its own, could not grow: on a full disk this is met before SQLITE_FULL.
+_FULL: Final = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE})
+
 
 def fault_of(error: BaseException) -> StoreFault | None:
     """The fault behind an error, or None where the error does not blame the store."""
     code = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return None
-    primary = code & 0xFF  # the rest of an extended code is detail
+    primary = (
+        sqlite3.SQLITE_FULL if code in _FULL else code & 0xFF
+    )  # the rest of an extended code is detail
     known = _CODES.get(_ALIASES.get(primary, primary))
     if known is None:
         return None
