@@ -49,14 +49,12 @@ def ending_of(outcome: Outcome) -> Ending:
 
 
 def outcome_body(outcome: Outcome) -> dict[str, Any]:
-    """What the receipt says of a run: usage, digests, and each control as asked and achieved."""
+    """What the receipt says of a run: usage, and each control as asked and achieved."""
     return {
         "end": outcome.end.value,
         "wall_ms": outcome.usage.wall_ms,
         "cpu_ms": outcome.usage.cpu_ms,
         "max_memory_bytes": outcome.usage.max_rss_bytes,
-        "stdout": {"bytes": outcome.stdout_bytes, "digest": outcome.stdout_digest},
-        "stderr": {"bytes": outcome.stderr_bytes, "digest": outcome.stderr_digest},
         "controls": {
             name: {"requested": control.requested, "achieved": control.achieved}
             for name, control in sorted(outcome.controls.items())

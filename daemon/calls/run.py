@@ -6,7 +6,7 @@ and the leaves' refusals; `engine` turns those into endings.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.calls.live import LiveCall
 from daemon.config import Workspace
@@ -18,6 +18,7 @@ from daemon.vault_keeper import VaultKeeper
 from sandbox.limits import Limits
 from sandbox.outcome import Outcome
 from sandbox.spec import Mount, RunSpec
+from sandbox.streams import Tally
 from sandbox.tier import Sandbox, Stream
 from stockade.v1 import call_pb2
 from vault.redact import Redactor
@@ -70,6 +71,7 @@ class Run:
         self._secrets: dict[str, tuple[int, Secret]] = {}
         self._redactors: dict[Stream, Redactor] = {}
         self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+        self._delivered: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
         self._spec: RunSpec | None = None
 
     @property
@@ -102,10 +104,19 @@ class Run:
         finally:
             for _, secret in self._secrets.values():
                 secret.wipe()
+        if self._secrets:
+            # It may quote what the tool wrote, cut anywhere: redaction would miss half a secret.
+            outcome = replace(outcome, detail="no details, since the tool had secrets")
         redactions = sum(redactor.count for redactor in self._redactors.values())
         ending = ending_of(outcome)
-        body = {
+        body: dict[str, object] = {
             **outcome_body(outcome),
+            # Of what was delivered, not of what was written: from a digest of output that holds a
+            # short secret, the secret can be found by trying.
+            **{
+                stream: {"bytes": tally.count, "digest": tally.digest}
+                for stream, tally in self._delivered.items()
+            },
             "exit_code": ending.exit_code,
             "signal": ending.signal,
             "limit": ending.limit,
@@ -125,6 +136,7 @@ class Run:
         event.output.offset = self._offsets[stream]
         self._offsets[stream] += len(data)
         await self._live.feed.publish_output(event)
+        self._delivered[stream].add(data)
 
     def _build_spec(self) -> RunSpec:
         candidate = self._live.candidate
