@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from stockade.v1 import agent_pb2 as _agent_pb2
 from stockade.v1 import call_pb2 as _call_pb2
 import builtins as _builtins
 import sys
@@ -79,18 +80,26 @@ class WhoAmIResponse(_message.Message):
 
     DEVICE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     @_builtins.property
-    def device(self) -> Global___Device: ...
+    def device(self) -> Global___Device:
+        """For an agent, the device that answers for it."""
+
+    @_builtins.property
+    def agent(self) -> _agent_pb2.Agent:
+        """Only for an agent."""
+
     def __init__(
         self,
         *,
         device: Global___Device | None = ...,
         principal: _builtins.str = ...,
+        agent: _agent_pb2.Agent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "principal", b"principal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

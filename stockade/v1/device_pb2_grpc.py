@@ -118,7 +118,7 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RenewCertificate(self, request, context):
-        """A new certificate for the device of this connection.
+        """A new certificate for the device or agent of this connection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class DeviceServiceStub:
     SetDeviceGroups: _grpc.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]
     """Puts a device in exactly these groups."""
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_device_pb2.RenewCertificateRequest, _device_pb2.RenewCertificateResponse]
-    """A new certificate for the device of this connection."""
+    """A new certificate for the device or agent of this connection."""
 
 @_typing.type_check_only
 class DeviceServiceAsyncStub(DeviceServiceStub):
@@ -68,7 +68,7 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     SetDeviceGroups: _aio.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]  # type: ignore[assignment]
     """Puts a device in exactly these groups."""
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_device_pb2.RenewCertificateRequest, _device_pb2.RenewCertificateResponse]  # type: ignore[assignment]
-    """A new certificate for the device of this connection."""
+    """A new certificate for the device or agent of this connection."""
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -128,7 +128,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_pb2.RenewCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_device_pb2.RenewCertificateResponse, _abc.Awaitable[_device_pb2.RenewCertificateResponse]]:
-        """A new certificate for the device of this connection."""
+        """A new certificate for the device or agent of this connection."""
 
 def add_DeviceServiceServicer_to_server(servicer: DeviceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
