@@ -1,0 +1,77 @@
+"""The examples of docs/formats.md and docs/pairing.md are what the code computes."""
+
+import base64
+import json
+
+from ledger.checkpoint import parse_checkpoint
+from ledger.export import encode_line, parse_line
+from ledger.keys import parse_public
+from ledger.merkle import CompactRange
+from ledger.receipt import digest_of, message_of
+from ledger.verify import verify
+from stockade.pairing_code import PairingCode, parse_pairing_code
+from stockade.statement import answer_bytes, parse_statement
+from stockade.words import words
+from tests.docs.pages import ROOT, fenced, read
+
+FIXTURES = ROOT / "tests" / "ledger" / "fixtures"
+PAGE = read("docs/formats.md")
+
+
+def _statement() -> bytes:
+    return fenced(PAGE, "json")[0].replace("\n", "").encode()
+
+
+def test_the_statement() -> None:
+    """The example is a statement whose digest is that of the call it shows."""
+    statement = parse_statement(_statement())
+    assert statement.encode() == _statement()
+    assert statement.call.digest() == json.loads(_statement())["call_digest"]
+
+
+def test_the_answer() -> None:
+    """The signed message of a yes to it is as shown."""
+    expected = fenced(PAGE, "hex")[0].strip()
+    message = answer_bytes(_statement(), approve=True, reason="fine")
+    assert message.hex() == expected
+    assert message.startswith(b"stockade/approval-answer/v1")
+    assert len(message) == 27 + 32
+
+
+def test_the_export_and_its_receipt() -> None:
+    """The first line of the fixture has the digest shown, by the formula shown."""
+    first = (FIXTURES / "ledger-v1.ndjson").read_bytes().splitlines(keepends=True)[0]
+    entry = parse_line(first).entry
+    assert entry.digest.hex() == fenced(PAGE, "hex")[1].strip()
+    assert digest_of(entry.canonical) == entry.digest
+    assert encode_line(entry) == first
+    keys = parse_public((FIXTURES / "ledger-v1.pub").read_bytes())
+    assert keys.verifies_ed25519(message_of(entry.digest), entry.signature)
+
+
+def test_the_checkpoint() -> None:
+    """The root over the fixture's entries is the one shown, signed and recomputed."""
+    keys = parse_public((FIXTURES / "ledger-v1.pub").read_bytes())
+    checkpoint = parse_checkpoint((FIXTURES / "checkpoint-v1.note").read_bytes(), keys)
+    shown = base64.b64decode(fenced(PAGE, "base64")[0])
+    lines = (FIXTURES / "ledger-v1.ndjson").read_bytes().splitlines(keepends=True)
+    tree = CompactRange()
+    for line in lines:
+        tree.append(parse_line(line).entry.digest)
+    assert checkpoint.root == tree.root() == shown
+    assert verify(lines, keys, checkpoint).covered == len(lines)
+
+
+def test_the_pairing_code_and_its_proof() -> None:
+    """The example of docs/pairing.md, both ways."""
+    example = json.loads(fenced(read("docs/pairing.md"), "json")[0])
+    code = PairingCode(
+        example["address"],
+        bytes.fromhex(example["certificate_fingerprint"]),
+        bytes.fromhex(example["secret"]),
+    )
+    assert code.text() == example["code"]
+    assert parse_pairing_code(example["code"]) == code
+    assert code.invitation_id == example["invitation_id"]
+    assert code.proof(bytes.fromhex(example["key_fingerprint"])).hex() == example["proof"]
+    assert words(example["key_fingerprint"]) == example["words"]
