@@ -74,9 +74,11 @@ class Calls:
         """Records and judges a call; whether it is new. A known id gives the call that has it."""
         known = self.find(request.call_id)
         if known is None:
-            known = await self._new(request)
-            if known.existing is None:
+            known, new = await self._new(request)
+            if new:
                 return known, True
+        # Whose id it is says the record, not who was first to ask for one.
+        await known.admitted.wait()
         found = known.existing or known
         world = self._worlds.current
         prepared = prepare(world, request)
@@ -111,6 +113,7 @@ class Calls:
     def take_up(self, live: LiveCall) -> None:
         """Goes on with a call that waited for approval when the daemon last ended."""
         self._live[live.call_id] = live
+        live.admitted.set()
         tell_received(live, self._clock.now_ms())
         self._group.start_soon(self._conduct, live, None)
 
@@ -130,20 +133,25 @@ class Calls:
         for live in remaining:
             await live.done.wait()
 
-    async def _new(self, request: Request) -> LiveCall:
+    async def _new(self, request: Request) -> tuple[LiveCall, bool]:
+        """Takes a call in; or the one that has its id, which may be anybody's, and False."""
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
         if len(self._live) >= self._config.calls.max_open:
             raise Exhausted(
                 f"{len(self._live)} calls are open", code="TOO_MANY_CALLS", fix="try again later"
             )
-        world, now = self._worlds.current, self._clock.now_ms()
-        prepared = prepare(world, request)
-        verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
-        if verdict.ruling is not Ruling.DENY and prepared.require().secrets:
+        while True:
+            world, now = self._worlds.current, self._clock.now_ms()
+            prepared = prepare(world, request)
+            verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
+            if verdict.ruling is Ruling.DENY or not prepared.require().secrets:
+                break
             verdict = await self._with_secrets(prepared, verdict)
             if (joined := self.find(request.call_id)) is not None:
-                return joined  # the same id came again while the vault was asked
+                return joined, False  # the same id came again while the vault was asked
+            if self._worlds.current is world:
+                break  # else policy or tools changed meanwhile: it is judged by what holds now
         live = self._open(request, prepared, verdict, now)
         self._live[request.call_id] = live
         self._group.start_soon(
@@ -157,7 +165,7 @@ class Calls:
             raise
         if live.fault is not None:
             raise live.fault
-        return live
+        return live, live.existing is None
 
     async def _conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         try:
