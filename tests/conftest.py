@@ -1,11 +1,16 @@
 """Fixtures that several folders share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.running import CONFIG, RunningDaemon, make_directory, running
+
+# A shell that starts us in the background has SIGINT ignored, and every program we start would
+# inherit that: Ctrl-C could not be tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
