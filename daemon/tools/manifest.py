@@ -129,7 +129,9 @@ class _Parser:
         try:
             return ManifestFile.model_validate(document)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
+            found = error.errors(include_url=False, include_input=False)
+            # A key that is misspelt is missing as well: the typo is what there is to correct.
+            first = min(found, key=lambda one: one["type"] != "extra_forbidden")
             key = ".".join(ascii(s)[1:-1] if isinstance(s, str) else str(s) for s in first["loc"])
             reason, code = _worded(first["type"], first["msg"], first.get("ctx", {}))
             self._refuse(key, reason, code)
