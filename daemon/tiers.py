@@ -8,21 +8,15 @@ from daemon.world import Unavailable
 from policy.risk import Tier
 from sandbox.process import ProcessSandbox
 from sandbox.settings import ProcessSettings
-from sandbox.tier import Missing, ProbeReport, Sandbox
+from sandbox.tier import ProbeReport, Sandbox
 
 _log = structlog.get_logger("stockade.sandbox")
 
-_NOT_BUILT = ProbeReport(
-    works=False,
-    missing=(
-        Missing(
-            "tier",
-            "this version of Stockade does not have this tier yet",
-            "lower the call's risk: a less sensitive tool, or another risk floor in config.toml",
-        ),
-    ),
-    controls={},
+_NOT_BUILT = Unavailable(
+    "this version of Stockade does not have it yet",
+    "use a tool of less risk; the floors are under [risk] in config.toml",
 )
+_NOT_PROBED = ProbeReport(works=False, missing=(), controls={})
 
 
 class Tiers:
@@ -32,7 +26,8 @@ class Tiers:
         self.sandboxes: Mapping[Tier, Sandbox] = {
             Tier.PROCESS: ProcessSandbox(ProcessSettings(instance=instance)),
         }
-        self.reports: dict[Tier, ProbeReport] = dict.fromkeys(Tier, _NOT_BUILT)
+        # Of the tiers there are; what a call needs besides is refused as not there.
+        self.reports: dict[Tier, ProbeReport] = dict.fromkeys(self.sandboxes, _NOT_PROBED)
 
     async def examine(self) -> None:
         """Removes what an earlier daemon left, then runs something in each tier and looks."""
@@ -53,7 +48,7 @@ class Tiers:
     @property
     def unavailable(self) -> dict[Tier, Unavailable]:
         """The tiers that refuse calls, with the reason."""
-        return {
+        failing = {
             tier: Unavailable(
                 "; ".join(f"{one.primitive}: {one.reason}" for one in report.missing),
                 "; ".join(one.fix for one in report.missing),
@@ -61,3 +56,4 @@ class Tiers:
             for tier, report in self.reports.items()
             if not report.works
         }
+        return {tier: _NOT_BUILT for tier in Tier if tier not in self.reports} | failing
