@@ -74,11 +74,12 @@ def interrupt(place: Place) -> None:
     """Ctrl-C while a call waits for its approver: everything ends."""
     with place.start() as demo:
         assert demo.stdout is not None
+        said = ""
         for line in demo.stdout:
+            said += line
             if "waiting for approval" in line:
                 demo.send_signal(signal.SIGINT)
-                break
-        said, _ = demo.communicate(timeout=PATIENCE_SECONDS)
+        demo.wait(PATIENCE_SECONDS)
     assert demo.returncode == 130, said
     assert "interrupted" in said
     assert place.left() == []

@@ -35,7 +35,13 @@ FENCES: dict[str, tuple[str, ...]] = {
     "alembic": ("daemon/store/",),
     "nacl": ("ledger/",),
     "jsonschema": ("daemon/tools/",),
-    "pydantic": ("daemon/config.py", "daemon/config_file.py", "daemon/tools/"),
+    "pydantic": (
+        # what is read from files
+        "daemon/agent_manifest.py",
+        "daemon/config.py",
+        "daemon/config_file.py",
+        "daemon/tools/",
+    ),
     "structlog": ("daemon/",),
     "typer": ("stockade/cli/",),
     "rich": ("stockade/cli/",),
