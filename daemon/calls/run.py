@@ -8,6 +8,8 @@ and the leaves' refusals; `engine` turns those into endings.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import anyio
+
 from daemon.calls.live import LiveCall
 from daemon.config import Workspace
 from daemon.outcome import Ending, ending_of, outcome_body
@@ -34,6 +36,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "HOME": "/tmp",  # noqa: S108 - the sandbox's own
     "LANG": "C.UTF-8",
 }
+TAIL_SECONDS = 5
 _MIB = 1024 * 1024
 
 _STREAMS: Mapping[Stream, "call_pb2.CallEvent.OutputChunk.Stream.ValueType"] = {
@@ -99,8 +102,11 @@ class Run:
         assert self._spec is not None  # noqa: S101 - prepared before
         try:
             outcome = await self._sandbox.run(self._spec, self._take)
-            for stream, redactor in self._redactors.items():
-                await self._publish(stream, redactor.finish())
+            # What redaction held back. The tool is dead: a reader that does not read must not keep
+            # its call open, with its place among the running and its secrets.
+            with anyio.move_on_after(TAIL_SECONDS):
+                for stream, redactor in self._redactors.items():
+                    await self._publish(stream, redactor.finish())
         finally:
             for _, secret in self._secrets.values():
                 secret.wipe()
