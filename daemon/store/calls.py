@@ -129,6 +129,7 @@ def page(
     connection: Connection,
     *,
     principal: str | None = None,
+    device: str | None = None,
     states: Collection[State] | None = None,
     before: Cursor | None = None,
     limit: int = MAX_PAGE,
@@ -137,6 +138,8 @@ def page(
     statement = select(calls).order_by(calls.c.created_ms.desc(), calls.c.call_id.desc())
     if principal is not None:
         statement = statement.where(calls.c.principal == principal)
+    if device is not None:
+        statement = statement.where(calls.c.device_id == device)
     if states is not None:
         statement = statement.where(calls.c.state.in_(sorted(states)))
     if before is not None:

@@ -10,13 +10,21 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select, update
 
 from daemon.store.engine import insert_once
-from daemon.store.ids import DeviceId, Serial
+from daemon.store.ids import AgentId, DeviceId, Serial
 from daemon.store.tables import certificates
 
 _GET: Final = select(certificates).where(certificates.c.serial == bindparam("b_serial"))
 _OF_DEVICE: Final = (
     select(certificates)
     .where(certificates.c.device_id == bindparam("b_device"))
+    .where(certificates.c.agent_id.is_(None))
+    .order_by(certificates.c.not_before, certificates.c.serial)
+)
+_OF_AGENTS: Final = (
+    select(certificates)
+    .where(certificates.c.agent_id.is_not(None))
+    .where(certificates.c.revoked_ms.is_(None))
+    .where(certificates.c.not_after > bindparam("b_now"))
     .order_by(certificates.c.not_before, certificates.c.serial)
 )
 _REVOKED: Final = (
@@ -36,6 +44,12 @@ _REVOKE_ALL: Final = (
     .where(certificates.c.revoked_ms.is_(None))
     .values(revoked_ms=bindparam("b_now"))
 )
+_REVOKE_AGENT: Final = (
+    update(certificates)
+    .where(certificates.c.agent_id == bindparam("b_agent"))
+    .where(certificates.c.revoked_ms.is_(None))
+    .values(revoked_ms=bindparam("b_now"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,7 @@ class CertificateRow:
     not_before: int
     not_after: int
     revoked_ms: int | None = None
+    agent_id: AgentId | None = None
 
 
 def add(connection: Connection, row: CertificateRow) -> bool:
@@ -64,8 +79,14 @@ def get(connection: Connection, serial: Serial) -> CertificateRow | None:
 
 
 def of_device(connection: Connection, device_id: DeviceId) -> tuple[CertificateRow, ...]:
-    """Those of one device, oldest first."""
+    """Those of one device, without its agents', oldest first."""
     found = connection.execute(_OF_DEVICE, {"b_device": device_id}).mappings()
+    return tuple(CertificateRow(**row) for row in found)
+
+
+def good_of_agents(connection: Connection, *, now_ms: int) -> tuple[CertificateRow, ...]:
+    """Those of all agents that are neither revoked nor ended: the rest are too many to keep."""
+    found = connection.execute(_OF_AGENTS, {"b_now": now_ms}).mappings()
     return tuple(CertificateRow(**row) for row in found)
 
 
@@ -82,6 +103,12 @@ def revoke(connection: Connection, serial: Serial, *, now_ms: int) -> bool:
 
 
 def revoke_device(connection: Connection, device_id: DeviceId, *, now_ms: int) -> int:
-    """Revoke all of a device's; how many were not revoked before."""
+    """Revoke all of a device's and its agents'; how many were not revoked before."""
     found = connection.execute(_REVOKE_ALL, {"b_device": device_id, "b_now": now_ms})
+    return found.rowcount
+
+
+def revoke_agent(connection: Connection, agent_id: AgentId, *, now_ms: int) -> int:
+    """Revoke all of one agent's; how many were not revoked before."""
+    found = connection.execute(_REVOKE_AGENT, {"b_agent": agent_id, "b_now": now_ms})
     return found.rowcount

@@ -5,6 +5,7 @@ from typing import NewType
 CallId = NewType("CallId", str)
 ApprovalId = NewType("ApprovalId", str)
 DeviceId = NewType("DeviceId", str)
+AgentId = NewType("AgentId", str)
 Serial = NewType("Serial", str)
 """A certificate's serial number, lower-case hex."""
 PolicyDigest = NewType("PolicyDigest", str)

@@ -77,6 +77,7 @@ calls: Final = Table(
     _number("updated_ms"),
     _bytes("outcome", null=True),
     Index(None, "principal", "created_ms", "call_id"),
+    Index(None, "device_id", "created_ms", "call_id"),
     Index(None, "state", "created_ms", "call_id"),
     Index(None, "created_ms", "call_id"),
 )
@@ -127,11 +128,26 @@ device_groups: Final = Table(
     Column("name", String, primary_key=True),
 )
 
+agents: Final = Table(
+    "agents",
+    metadata,
+    Column("agent_id", String, primary_key=True),
+    _text("name"),
+    Column("device_id", String, ForeignKey("devices.device_id"), nullable=False, index=True),
+    _bytes("manifest"),
+    _text("manifest_digest"),
+    _text("status"),
+    _number("created_ms"),
+    _number("revoked_ms", null=True),
+)
+
 certificates: Final = Table(
     "certificates",
     metadata,
     Column("serial", String, primary_key=True),  # hex: X.509 allows 20 octets
+    # An agent's has the device that answers for it, too: revoking that revokes all.
     Column("device_id", String, ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("agent_id", String, ForeignKey("agents.agent_id"), index=True),
     _bytes("spki"),
     _bytes("pem"),
     _number("not_before"),

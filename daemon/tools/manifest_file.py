@@ -25,6 +25,7 @@ from pydantic import (
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$"
 VARIABLE = r"^[A-Z_][A-Z0-9_]{0,62}$"
+VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$"
 _PART = "[a-z0-9][a-z0-9._-]{0,62}"
 # The vault's grammar, and policy's: what only one of them took would name nothing.
 REFERENCE = rf"^secret://(?:global|(?:device|agent|tool)/{_PART})/{_PART}$"
@@ -52,7 +53,8 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _no_dots(text: str) -> str:
+def no_dots(text: str) -> str:
+    """Refuse what could climb."""
     if ".." in text:
         raise ValueError("holds two dots in a row")
     return text
@@ -82,6 +84,12 @@ Name: TypeAlias = Annotated[str, _pattern(NAME)]
 Identifier: TypeAlias = Annotated[str, _pattern(IDENTIFIER)]
 Variable: TypeAlias = Annotated[str, _pattern(VARIABLE)]
 Text: TypeAlias = Annotated[str, Field(max_length=4096), AfterValidator(_no_nul)]
+Summary: TypeAlias = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(_one_line),
+    AfterValidator(_shown_as_written),
+]
 RiskInput: TypeAlias = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_risk_input)]
 
 
@@ -115,7 +123,7 @@ class Workspace(Section):
 class Secret(Section):
     """A secret the tool asks for, and where it expects it: a variable or /run/secrets/FILE."""
 
-    reference: Annotated[str, _pattern(REFERENCE), AfterValidator(_no_dots)]
+    reference: Annotated[str, _pattern(REFERENCE), AfterValidator(no_dots)]
     env: Variable | None = None
     file: Annotated[str, _pattern(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")] | None = None
 
@@ -137,13 +145,8 @@ class ManifestFile(Section):
     """The whole file."""
 
     name: Name
-    version: Annotated[str, _pattern(r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
-    summary: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=200),
-        AfterValidator(_one_line),
-        AfterValidator(_shown_as_written),
-    ]
+    version: Annotated[str, _pattern(VERSION)]
+    summary: Summary
     description: Annotated[str, Field(max_length=8192), AfterValidator(_shown_as_written)] = ""
     toolset: Name = "local"
     argv: Annotated[

@@ -126,3 +126,25 @@ def test_two_starts_at_once_migrate_once(path: Path) -> None:
     children = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     errors = [child.communicate(timeout=60)[1] for child in children]
     assert [child.returncode for child in children] == [0, 0, 0], errors
+
+
+def test_an_older_database_is_brought_up_with_all_that_is_in_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first version stored is still there, and belongs to whom it did."""
+    monkeypatch.setattr(schema, "REVISION", "0001")
+    open_engine(path).dispose()
+    monkeypatch.undo()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO devices VALUES ('dev-1', 'laptop', 'device', 'active', 1, NULL)"
+        )
+        connection.execute(
+            "INSERT INTO certificates VALUES ('0a', 'dev-1', x'01', x'02', 1, 2, NULL)"
+        )
+    connection.close()
+    open_engine(path).dispose()
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT serial, device_id, agent_id FROM certificates")
+        assert found.fetchall() == [("0a", "dev-1", None)]
+    connection.close()
