@@ -21,6 +21,8 @@ from policy.statements import PolicyRef
 from policy.values import CedarValue, EntityUid
 
 _IN_ERROR = re.compile(r"error while evaluating policy `(policy\d+)`")
+# An overflow's text quotes the numbers, which may be arguments: they reach receipts and logs.
+_VALUE = re.compile(r"`-?\d+`")
 _MAX_NESTING = 32  # of a context; the arguments' own depth is capped far below
 
 
@@ -164,9 +166,11 @@ def _place(ref: PolicyRef) -> tuple[str, int, str]:
 
 
 def _with_id(text: str, policies: PolicySlice) -> str:
-    """The engine's text with our id of the policy in place of its own."""
+    """The engine's text with our id of the policy in place of its own, and no argument's value."""
     return _IN_ERROR.sub(
-        lambda match: f"error while evaluating policy `{policies.ref(match[1]).id}`", text, count=1
+        lambda match: f"error while evaluating policy `{policies.ref(match[1]).id}`",
+        _VALUE.sub("`...`", text),
+        count=1,
     )
 
 

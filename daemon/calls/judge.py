@@ -273,7 +273,7 @@ def _require(decision: Decision, what: str) -> None:
     if decision.allowed:
         return
     code = decision.code.value
-    if decision.reasons:
+    if decision.code is ReasonCode.FORBIDDEN:
         first = decision.reasons[0]
         message = f"{what} is forbidden by policy {first.id} ({first.file}:{first.line})"
     elif decision.code is ReasonCode.NOT_PERMITTED:
