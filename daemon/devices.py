@@ -99,10 +99,7 @@ class Devices:
 
     def entities(self) -> tuple[DeviceEntity, ...]:
         """The active devices, for policy: a revoked one does not exist there."""
-        return tuple(
-            DeviceEntity(str(device.row.device_id), device.row.name, device.groups)
-            for device in self.active
-        )
+        return tuple(map(device_entity, self.active))
 
     def is_last_owner(self, device_id: str) -> bool:
         """Whether nobody could administer this daemon without that device."""
@@ -149,6 +146,11 @@ class Devices:
             if len(self._peers) > MAX_CACHED_PEERS:
                 self._peers.popitem(last=False)
         return peer
+
+
+def device_entity(device: Known) -> DeviceEntity:
+    """A device, for policy."""
+    return DeviceEntity(str(device.row.device_id), device.row.name, device.groups)
 
 
 def _principal(device: Known, peer: Peer, pem: bytes, origin: str) -> Principal:

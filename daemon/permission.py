@@ -52,9 +52,14 @@ class Permission:
             fix="an owner can change the device's groups (`stockade devices groups`) or the policy",
         )
 
-    def may_with_call(self, principal: Principal, action: str, call: CallEntity) -> bool:
-        """Policy's answer about one call: watch_call or cancel_call."""
-        return self.ask(principal, action, call.uid, (call,)).allowed
+    def may_with_call(
+        self, principal: Principal, action: str, call: CallEntity, gone: tuple[Entity, ...] = ()
+    ) -> bool:
+        """Policy's answer about one call: watch_call or cancel_call.
+
+        `gone` are the call's tool and device as they were, should they not exist any more.
+        """
+        return self.ask(principal, action, call.uid, (call, *gone)).allowed
 
     async def record_refusal(self, subject: str, origin: str, rpc: str, fault: Fault) -> None:
         """Makes the receipt of an RPC that was refused; raises `Unavailable`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from daemon.config import Config
 from daemon.principal import Principal
 from daemon.tools.manifest import Origin
-from daemon.tools.registry import Registry
+from daemon.tools.registry import Registry, Tool
 from policy.arguments import Translation, translate
 from policy.bundle import Bundle
 from policy.entities import (
@@ -66,6 +66,21 @@ def secret_uid(reference: str) -> EntityUid:
     return SecretEntity(scope, name).uid
 
 
+def tool_entity(tool: Tool) -> ToolEntity:
+    """The Cedar entity of a tool."""
+    manifest = tool.manifest
+    return ToolEntity(
+        id=tool.name,
+        digest=tool.digest,
+        provenance=PROVENANCE[tool.origin],
+        data_sensitivity=manifest.risk.data_sensitivity,
+        network=manifest.capabilities.network,
+        filesystem_write=manifest.capabilities.filesystem_write,
+        external_apis=manifest.capabilities.external_apis,
+        toolsets=(manifest.toolset,),
+    )
+
+
 def schema_text(registry: Registry) -> str:
     """The Cedar schema of a set of tools."""
     return compose(
@@ -100,18 +115,8 @@ def _entities(
     yield from devices
     references: set[str] = set()
     for tool in registry.tools:
-        manifest = tool.manifest
-        references |= {secret.reference for secret in manifest.secrets}
-        yield ToolEntity(
-            id=tool.name,
-            digest=tool.digest,
-            provenance=PROVENANCE[tool.origin],
-            data_sensitivity=manifest.risk.data_sensitivity,
-            network=manifest.capabilities.network,
-            filesystem_write=manifest.capabilities.filesystem_write,
-            external_apis=manifest.capabilities.external_apis,
-            toolsets=(manifest.toolset,),
-        )
+        references |= {secret.reference for secret in tool.manifest.secrets}
+        yield tool_entity(tool)
     for name, workspace in config.workspaces.items():
         yield WorkspaceEntity(name, workspace.access == "write")
     for reference in sorted(references):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from daemon.calls.engine import Calls, watch
 from daemon.calls.live import LiveCall, Request, timestamp
 from daemon.calls.tell import STATES, receipt
-from daemon.devices import Devices
+from daemon.devices import Devices, device_entity
 from daemon.errors import NotFound
 from daemon.permission import Permission
 from daemon.principal import Principal, current_principal
@@ -23,6 +23,7 @@ from daemon.store.calls import CallRow
 from daemon.store.reader import Reader
 from daemon.toolbox import Toolbox
 from daemon.tools.folder import UploadEntry
+from daemon.world import tool_entity
 from daemon.worlds import Worlds
 from policy.entities import CallEntity
 from stockade.v1 import call_pb2, tool_pb2, tool_pb2_grpc
@@ -176,14 +177,17 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
 
     def _may(self, principal: Principal, action: str, found: LiveCall | CallRow) -> bool:
         device = found.principal.device_id if isinstance(found, LiveCall) else str(found.device_id)
+        call = CallEntity(str(found.call_id), device, found.tool)
         known = self._devices.get(device)
+        if isinstance(found, LiveCall) and found.candidate is not None and known is not None:
+            # Whatever becomes of its tool and device: it is the call it was when it was judged.
+            gone = (tool_entity(found.candidate.tool), device_entity(known))
+            return self._permission.may_with_call(principal, action, call, gone)
         if self._worlds.current.registry.get(found.tool) is None or not (known and known.active):
-            # Its tool or device is gone, so policy cannot be asked about it; those who may read the
-            # ledger could read of it there.
+            # Policy cannot be asked about what is not known any more; there is nothing of it left
+            # but what those who may read the ledger could read there.
             return self._permission.ask(principal, "read_ledger").allowed
-        return self._permission.may_with_call(
-            principal, action, CallEntity(str(found.call_id), device, found.tool)
-        )
+        return self._permission.may_with_call(principal, action, call)
 
     async def _past(self, row: CallRow) -> AsyncIterator[call_pb2.CallEvent]:
         """What is known of a call whose events are no longer kept: that it came, and its end."""
