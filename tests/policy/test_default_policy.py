@@ -30,16 +30,21 @@ GREET = {"health", "get_status", "who_am_i", "renew_certificate", "list_tools", 
 READ = {
     *("list_calls", "get_policy", "list_policy_versions", "check_policy", "explain_policy"),
     *("list_secrets", "list_devices", "read_ledger", "follow_ledger", "export_ledger"),
-    *("get_ledger_keys", "reflection"),
+    *("get_ledger_keys", "reflection", "list_agents"),
 }
 REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}
-OWN = {"apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"}
+OWN = {
+    *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
+    "enroll_agent",
+}
+AGENT = {"revoke_agent"}
 CALL = {"watch_call", "cancel_call"}
 CALLING = {
     *("call", "call_unattended", "call_attended", "approve", "run_in_process"),
     *("run_in_container", "use_secret", "connect"),
 }
+AGENTS = ("Agent::bot", "Agent::robot")
 ADMINISTRATIVE = GREET | READ | REVIEW | OPERATE | OWN
 
 MAY = {
@@ -47,7 +52,7 @@ MAY = {
     "Device::dev-operators": GREET | READ | REVIEW | OPERATE,
     "Device::dev-approvers": GREET | REVIEW,
     "Device::dev-auditors": GREET | READ | REVIEW,
-    "Device::dev-callers": GREET,
+    "Device::dev-callers": GREET | {"enroll_agent"},
     "Device::dev-nobody": GREET,
     "Agent::bot": GREET,
     "Agent::robot": GREET,
@@ -66,10 +71,10 @@ def actions() -> set[str]:
 
 def test_the_tables_cover_the_schema() -> None:
     """No action is left out of these tests."""
-    assert actions() == ADMINISTRATIVE | CALL | CALLING
+    assert actions() == ADMINISTRATIVE | AGENT | CALL | CALLING
 
 
-@pytest.mark.parametrize("action", sorted(ADMINISTRATIVE | CALL | CALLING))
+@pytest.mark.parametrize("action", sorted(ADMINISTRATIVE | AGENT | CALL | CALLING))
 def test_every_action_can_be_asked(action: str) -> None:
     """Each action has a whole question that fits the schema, and an open permit permits it."""
     resource, context, extra = context_for(action)
@@ -89,6 +94,24 @@ def test_no_policy_lets_an_agent_administer(action: str) -> None:
     """What only a person may do, an agent cannot be permitted even by an open permit."""
     everything = pdp("permit (principal, action, resource);")
     assert administer(everything, "Agent::robot", action).code is ReasonCode.BAD_REQUEST
+
+
+def test_a_device_revokes_its_own_agents() -> None:
+    """Its own and no other's, whatever its groups; an owner anybody's; an agent nobody's."""
+    point = default_pdp()
+    may = {
+        (one, agent)
+        for one in [*MAY, "Device::dev-owners-2"]
+        for agent in AGENTS
+        if administer(point, one, "revoke_agent", agent).allowed
+    }
+    assert may == {
+        ("Device::dev-callers", "Agent::bot"),
+        *((f"Device::{o}", a) for o in ("dev-owners", "dev-owners-2") for a in AGENTS),
+    }
+    everything = pdp("permit (principal, action, resource);")
+    asked = administer(everything, "Agent::bot", "revoke_agent", "Agent::bot")
+    assert asked.code is ReasonCode.BAD_REQUEST
 
 
 def test_no_policy_lets_an_agent_approve() -> None:

@@ -180,4 +180,6 @@ def context_for(action: str) -> tuple[str, Context, tuple[Entity, ...]]:
             )
         case "watch_call" | "cancel_call":
             return f"Call::{CALL_ID}", administrative_context(NOW, "10.0.0.7"), (OWN_CALL,)
+        case "revoke_agent":
+            return "Agent::bot", administrative_context(NOW, "10.0.0.7"), ()
     return "Daemon::stockade", administrative_context(NOW, "10.0.0.7"), ()
