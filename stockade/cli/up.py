@@ -199,6 +199,10 @@ def _start(home: Home, program: Path) -> None:
         os.close(writing)
         with spinner("starting the daemon"):
             ready = _await_ready(reading)
+    except KeyboardInterrupt:
+        # It is in a session of its own, so the terminal's Ctrl-C did not reach it.
+        _give_up(process)
+        raise
     finally:
         os.close(log)
         os.close(reading)
