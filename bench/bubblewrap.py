@@ -26,7 +26,7 @@ class BareBubblewrap:
         self._settings = ProcessSettings(instance="bench")
         self._spec = RunSpec(
             argv=("/bin/true",),
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, "PWD": ENVIRONMENT["HOME"]},
             stdin=b"",
             cwd=ENVIRONMENT["HOME"],
             hostname=HOSTNAME,
