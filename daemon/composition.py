@@ -73,7 +73,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
 @asynccontextmanager
 async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     estate, config = base.estate, base.config
-    devices = Devices(estate.trust_domain, base.clock)
+    devices = Devices(estate.trust_domain, base.clock, base.authorities.accepts)
     devices.replace(await base.reader.read(read_devices))
     worlds = Worlds(config, devices)
     vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)

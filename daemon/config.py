@@ -38,14 +38,36 @@ class Server(_Section):
     )
 
 
-class Identity(_Section):
-    """Certificates of devices."""
+# Below this a certificate ends before it can be used.
+MIN_HOURS = 0.001
 
-    device_certificate_hours: int = Field(
-        default=24 * 30,
-        ge=1,
+
+class Identity(_Section):
+    """Certificates: of devices, of the daemon, of the authority that issues both."""
+
+    device_certificate_hours: float = Field(
+        default=24,
+        ge=MIN_HOURS,
         le=24 * 366,
+        allow_inf_nan=False,
         description="Lifetime of a device's certificate; the client renews it half-way.",
+    )
+    server_certificate_hours: float = Field(
+        default=24 * 7,
+        ge=MIN_HOURS,
+        le=24 * 366,
+        allow_inf_nan=False,
+        description="Lifetime of the daemon's own certificate; renewed half-way, without restart.",
+    )
+    authority_overlap_hours: float = Field(
+        default=72,
+        ge=MIN_HOURS,
+        le=24 * 366,
+        allow_inf_nan=False,
+        description=(
+            "How long an authority that was rotated is still accepted. A device that renews its"
+            " certificate meanwhile stays paired, so it should not be shorter than that lifetime."
+        ),
     )
 
 

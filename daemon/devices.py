@@ -7,6 +7,7 @@ copy that `load` takes and every change renews, so that no RPC waits for a query
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -49,6 +50,12 @@ class Known:
         """When its latest certificate ends; 0 if it has none."""
         return max((c.not_after for c in self.certificates if c.revoked_ms is None), default=0)
 
+    def revoked(self, serial: str) -> bool:
+        """Whether that certificate of it was revoked."""
+        return any(
+            one.revoked_ms is not None and str(one.serial) == serial for one in self.certificates
+        )
+
 
 def read_devices(connection: Connection) -> tuple[Known, ...]:
     """Every device there ever was, for `Devices.replace`."""
@@ -65,9 +72,13 @@ def read_devices(connection: Connection) -> tuple[Known, ...]:
 class Devices:
     """See the module."""
 
-    def __init__(self, trust_domain: TrustDomain, clock: Clock) -> None:
+    def __init__(
+        self, trust_domain: TrustDomain, clock: Clock, accepts: Callable[[str], bool]
+    ) -> None:
         self._trust_domain = trust_domain
         self._clock = clock
+        # Whether certificates of the authority of this name are good now.
+        self._accepts = accepts
         self._known: dict[str, Known] = {}
         self._serials: dict[str, str] = {}
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()
@@ -110,27 +121,60 @@ class Devices:
         """The principal of a certificate that TLS has verified."""
         peer = self._peer(pem)
         if not peer.valid_at(self._clock.now()):
-            raise Unauthenticated("the certificate has expired", code="CERT_EXPIRED", fix=_PAIR)
+            raise certificate_expired()
+        if not self._accepts(peer.issuer):
+            raise _authority_retired()
         device_id = self._serials.get(str(peer.serial))
         if device_id is None or device_id != str(peer.name.id):
-            raise self._unknown(str(peer.name.id))
+            raise self._unknown(str(peer.name.id), str(peer.serial))
         return _principal(self._known[device_id], peer, pem, origin)
 
     def as_principal(self, device_id: str, origin: str) -> Principal | None:
         """The principal of an active device that is not connected now: for its stored calls."""
         device = self._known.get(device_id)
-        if device is None or not device.active or not device.certificates:
+        if device is None or not device.active:
             return None
-        latest = max(device.certificates, key=lambda certificate: certificate.not_after)
+        good = [one for one in device.certificates if one.revoked_ms is None]
+        if not good:
+            return None
+        latest = max(good, key=lambda certificate: certificate.not_after)
         try:
             return _principal(device, self._peer(latest.pem), latest.pem, origin)
         except Unauthenticated:
             return None  # its certificate has ended: it can neither call nor approve
 
-    def _unknown(self, device_id: str) -> Unauthenticated:
+    def good_until_ms(self, principal: Principal) -> int:
+        """How long what this principal has begun may go on; raises `Unauthenticated`: no longer.
+
+        A key whose certificate was renewed in time goes on: see docs/adr/0011.
+        """
+        device, now = self._known.get(principal.device_id), self._clock.now_ms()
+        if device is None or not device.active or device.revoked(principal.serial):
+            raise self._unknown(principal.device_id, principal.serial)
+        if now <= principal.not_after_ms and self._accepts(principal.issuer):
+            return principal.not_after_ms
+        good = [
+            one.not_after
+            for one in device.certificates
+            if one.revoked_ms is None
+            and one.spki.hex() == principal.key
+            and now <= one.not_after
+            and self._accepts(self._peer(one.pem).issuer)
+        ]
+        if good:
+            return max(good)
+        raise certificate_expired() if self._accepts(principal.issuer) else _authority_retired()
+
+    def holder(self, serial: str) -> str | None:
+        """The active device that a good certificate belongs to."""
+        return self._serials.get(serial)
+
+    def _unknown(self, device_id: str, serial: str) -> Unauthenticated:
         device = self._known.get(device_id)
         if device is not None and not device.active:
-            return Unauthenticated("this device was revoked", code="DEVICE_REVOKED", fix=_PAIR)
+            return device_revoked()
+        if device is not None and device.revoked(serial):
+            return certificate_revoked()
         return Unauthenticated(
             "this certificate is not registered here", code="CERT_UNKNOWN", fix=_PAIR
         )
@@ -153,6 +197,29 @@ def device_entity(device: Known) -> DeviceEntity:
     return DeviceEntity(str(device.row.device_id), device.row.name, device.groups)
 
 
+def device_revoked() -> Unauthenticated:
+    """The fault of a device that was revoked."""
+    return Unauthenticated("this device was revoked", code="DEVICE_REVOKED", fix=_PAIR)
+
+
+def certificate_revoked() -> Unauthenticated:
+    """The fault of a certificate that was revoked alone."""
+    return Unauthenticated("this certificate was revoked", code="CERT_REVOKED", fix=_PAIR)
+
+
+def certificate_expired() -> Unauthenticated:
+    """The fault of a certificate that has ended."""
+    return Unauthenticated("the certificate has expired", code="CERT_EXPIRED", fix=_PAIR)
+
+
+def _authority_retired() -> Unauthenticated:
+    return Unauthenticated(
+        "the authority that issued this certificate has been retired",
+        code="AUTHORITY_RETIRED",
+        fix=_PAIR,
+    )
+
+
 def _principal(device: Known, peer: Peer, pem: bytes, origin: str) -> Principal:
     return Principal(
         name=peer.name,
@@ -162,6 +229,8 @@ def _principal(device: Known, peer: Peer, pem: bytes, origin: str) -> Principal:
         serial=str(peer.serial),
         certificate=pem,
         not_after_ms=int(peer.not_after.timestamp() * 1000),
+        key=str(peer.spki_sha256),
+        issuer=peer.issuer,
         origin=origin,
     )
 

@@ -10,22 +10,20 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Self
 
+from daemon.authority_files import unreadable, write_public
 from daemon.errors import StartError
 from identity.authority import Authority
-from identity.errors import IdentityError, KeyFileError
+from identity.errors import IdentityError
 from identity.keyfile import load_private, write_private
 from identity.names import TrustDomain
 from ledger import keys as ledger_keys
 from ledger.keys import SigningKeys
 from stockade.home import Home
-
-SERVER_NAME = "daemon.stockade"
-SERVER_LIFETIME = timedelta(days=366)
 
 # A daemon of root runs tools as another user, who must be able to search the way to a tool's copy;
 # the files on the way are 0600 all the same.
@@ -39,7 +37,6 @@ class Estate:
     home: Home
     trust_domain: TrustDomain
     chain_id: str
-    authority: Authority
     signing_keys: SigningKeys
 
     @classmethod
@@ -55,12 +52,11 @@ class Estate:
                 fix="run `stockade up`, which initialises it",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, IdentityError) as error:
-            raise _unreadable(home.data / "installation.json", type(error).__name__) from None
+            raise unreadable(home.data / "installation.json", type(error).__name__) from None
         return cls(
             home=home,
             trust_domain=trust_domain,
             chain_id=chain_id,
-            authority=_load_authority(home.data / "authority.key", home.data / "authority.pem"),
             signing_keys=ledger_keys.parse_signing(load_private(home.data / "ledger.key")),
         )
 
@@ -76,31 +72,16 @@ def create(home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) 
     trust_domain = TrustDomain(f"{name}.stockade")
     authority = Authority.create(trust_domain, now())
     _fresh(home.data / "authority.key", authority.key_pem)
-    _public(home.data / "authority.pem", authority.cert_pem)
+    write_public(home.data / "authority.pem", authority.cert_pem)
     keys = ledger_keys.generate(name)
     _fresh(home.data / "ledger.key", ledger_keys.encode_signing(keys))
-    _public(home.ledger_keys, ledger_keys.encode_public(keys.public()))
+    write_public(home.ledger_keys, ledger_keys.encode_public(keys.public()))
     _copy_default_policies(home.policies)
     # Last: its presence says that everything before it is complete.
-    _public(marker, json.dumps({"trust_domain": str(trust_domain), "chain": name}).encode() + b"\n")
-    return True
-
-
-def _load_authority(key: Path, certificate: Path) -> Authority:
-    try:
-        return Authority.load(load_private(key), certificate.read_bytes())
-    except KeyFileError:
-        raise  # it names its file
-    except OSError as error:
-        raise _unreadable(certificate, error.strerror) from None
-    except IdentityError as error:
-        raise _unreadable(f"{key} with {certificate.name}", error.message) from None
-
-
-def _unreadable(path: Path | str, why: str | None) -> StartError:
-    return StartError(
-        f"{path}: {why}", code="INSTALLATION_UNREADABLE", fix="restore it from a backup"
+    write_public(
+        marker, json.dumps({"trust_domain": str(trust_domain), "chain": name}).encode() + b"\n"
     )
+    return True
 
 
 def _fresh(path: Path, data: bytes) -> None:
@@ -109,22 +90,13 @@ def _fresh(path: Path, data: bytes) -> None:
     write_private(path, data)
 
 
-def _public(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _copy_default_policies(destination: Path) -> None:
     if destination.exists():
         return
     destination.mkdir(mode=0o700)
     for source in resources.files("policy").joinpath("default").iterdir():
         if source.name.endswith(".cedar"):
-            _public(destination / source.name, source.read_bytes())
+            write_public(destination / source.name, source.read_bytes())
 
 
 def _private_directory(path: Path) -> None:

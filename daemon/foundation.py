@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
+from daemon.authorities import Authorities
+from daemon.authority_files import META_KEY, Files, Standing
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.estate import Estate
+from daemon.store import meta
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
@@ -23,6 +26,7 @@ class Foundation:
     clock: Clock
     reader: Reader
     writer: Writer
+    authorities: Authorities
 
 
 @asynccontextmanager
@@ -33,6 +37,14 @@ async def foundation(estate: Estate, config: Config) -> AsyncIterator[Foundation
     try:
         signer = estate.signing_keys.signer()
         async with Writer(engine, estate.chain_id, signer, now_ms=clock.now_ms) as writer:
-            yield Foundation(estate, config, clock, Reader(engine), writer)
+            reader = Reader(engine)
+            authorities = await _authorities(estate, reader, clock)
+            yield Foundation(estate, config, clock, reader, writer, authorities)
     finally:
         engine.dispose()
+
+
+async def _authorities(estate: Estate, reader: Reader, clock: Clock) -> Authorities:
+    stored = Standing.decode(await reader.read(lambda c: meta.get(c, META_KEY)))
+    state = await anyio.to_thread.run_sync(Files(estate.home.data).open, stored)
+    return Authorities(state, clock.now_ms)

@@ -116,7 +116,7 @@ async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:
     found = await base.reader.read(lambda c: meta.get(c, LOCAL_DEVICE))
     device_id = NewDeviceId(found) if found else NewDeviceId.generate()
     lifetime = timedelta(hours=base.config.identity.device_certificate_hours)
-    issued = base.estate.authority.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
+    issued = base.authorities.issuing.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
     stored_id = DeviceId(str(device_id))
 
     def operation(tx: Tx) -> None:
@@ -139,7 +139,7 @@ async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:
 
     await base.writer.write(operation)
     _write(pairing.certificate, issued.pem)
-    _write(pairing.authority, base.estate.authority.cert_pem)
+    _write(pairing.authority, base.authorities.bundle)
     return str(device_id)
 
 

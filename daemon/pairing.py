@@ -17,13 +17,14 @@ import anyio
 import grpc
 import structlog
 
+from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.devices import Known
 from daemon.errands import Errands
 from daemon.errors import BadRequest, Fault, NotFound, Refused
 from daemon.registrar import Registrar
 from daemon.rpc.faults import Context, abort
-from identity.authority import Authority, IssuedCertificate
+from identity.authority import IssuedCertificate
 from identity.errors import IdentityError
 from identity.fingerprint import Fingerprint, spki_fingerprint
 from identity.listener import ListenerCertificate, make_listener
@@ -87,14 +88,14 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         self,
         registrar: Registrar,
         errands: Errands,
-        authority: Authority,
+        authorities: Authorities,
         clock: Clock,
         host: str,
         public_host: str,
     ) -> None:
         self._registrar = registrar
         self._errands = errands
-        self._authority = authority
+        self._authorities = authorities
         self._clock = clock
         self._host = host
         self._public_host = public_host
@@ -174,7 +175,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
                     device_id=known.row.device_id,
                     name=known.row.name,
                     certificate=issued.pem,
-                    authority=self._authority.cert_pem,
+                    authority=self._authorities.bundle,
                     address=self.address,
                 )
             )

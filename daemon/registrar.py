@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import anyio
 
+from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_devices
@@ -18,11 +19,11 @@ from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.store import certificates, devices
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceRow, DeviceStatus
-from daemon.store.ids import DeviceId
+from daemon.store.ids import DeviceId, Serial
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds
-from identity.authority import Authority, IssuedCertificate
+from identity.authority import IssuedCertificate
 from identity.errors import IdentityError
 from identity.names import DeviceId as NewDeviceId
 from ledger.chain import Entry
@@ -38,7 +39,7 @@ class Registrar:
     def __init__(
         self,
         *,
-        authority: Authority,
+        authorities: Authorities,
         devices: Devices,
         worlds: Worlds,
         reader: Reader,
@@ -46,8 +47,9 @@ class Registrar:
         clock: Clock,
         config: Config,
         cut: Callable[[str], None],
+        cut_certificate: Callable[[str], None],
     ) -> None:
-        self._authority = authority
+        self._authorities = authorities
         self._devices = devices
         self._worlds = worlds
         self._reader = reader
@@ -55,6 +57,7 @@ class Registrar:
         self._clock = clock
         self._lifetime = timedelta(hours=config.identity.device_certificate_hours)
         self._cut = cut
+        self._cut_certificate = cut_certificate
 
     async def pair(
         self, csr_pem: bytes, name: str, groups: Sequence[str], invited_by: str
@@ -117,6 +120,35 @@ class Registrar:
                 await self._worlds.refresh_devices()
         return entry
 
+    async def revoke_certificate(self, serial: str, principal: str) -> Entry:
+        """Ends one certificate; the others of its device stay good."""
+        async with self._worlds.changing():
+            device_id = self._devices.holder(serial)
+            if device_id is None:
+                raise NotFound(
+                    f"there is no good certificate {serial!r:.80}",
+                    code="UNKNOWN_CERTIFICATE",
+                    fix="`stockade devices show DEVICE` lists those of a device",
+                )
+            if self._devices.is_last_owner(device_id) and not self._has_other(device_id, serial):
+                raise Conflict(
+                    "this is the only certificate of the last owner",
+                    code="LAST_OWNER",
+                    fix="renew it first, on that device: `stockade devices renew`",
+                )
+
+            def operation(tx: Tx) -> Entry:
+                certificates.revoke(tx.connection, Serial(serial), now_ms=self._clock.now_ms())
+                body = {"principal": principal, "device": device_id, "serial": serial}
+                return tx.receipt("certificate.revoked", body, principal=principal)
+
+            entry = await self._writer.write(operation)
+            # Shielded: a certificate may be used to revoke itself, which cuts this very RPC.
+            with anyio.CancelScope(shield=True):
+                await self._reload()
+                self._cut_certificate(serial)
+        return entry
+
     async def set_groups(
         self, device_id: str, groups: Sequence[str], principal: str
     ) -> tuple[Known, Entry]:
@@ -143,11 +175,18 @@ class Registrar:
     def issue(self, csr_pem: bytes, device_id: NewDeviceId) -> IssuedCertificate:
         """A certificate for a request; raises `BadRequest` for one that is not good."""
         try:
-            return self._authority.issue_device(
+            return self._authorities.issuing.issue_device(
                 csr_pem, device_id, self._clock.now(), self._lifetime
             )
         except IdentityError as error:
             raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
+
+    def _has_other(self, device_id: str, serial: str) -> bool:
+        known, now = self._devices.get(device_id), self._clock.now_ms()
+        return known is not None and any(
+            one.revoked_ms is None and one.not_after > now and str(one.serial) != serial
+            for one in known.certificates
+        )
 
     def _require_active(self, device_id: str) -> None:
         known = self._devices.get(device_id)

@@ -5,10 +5,10 @@ last run left is found and recorded before the first RPC. Raises `StartError` (P
 address cannot be had.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 import anyio
 import grpc
@@ -22,30 +22,30 @@ from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
-from daemon.config import Config
-from daemon.devices import Devices
+from daemon.devices import Devices, certificate_revoked, device_revoked
 from daemon.errands import Errands
 from daemon.errors import StartError
-from daemon.estate import SERVER_LIFETIME, SERVER_NAME, Estate
 from daemon.foundation import Foundation
 from daemon.pairing import Pairing
 from daemon.permission import Permission
 from daemon.policies import Policies
 from daemon.recovery import Recovery
 from daemon.registrar import Registrar
+from daemon.rotation import Rotation
 from daemon.rpc.approvals import ApprovalService
 from daemon.rpc.devices import DeviceService
-from daemon.rpc.gate import Gate, LiveRpcs
+from daemon.rpc.gate import Gate
 from daemon.rpc.ledger import LedgerService
+from daemon.rpc.live_rpcs import SWEEP_SECONDS, LiveRpcs
 from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
+from daemon.rpc.server_certificate import ServerCertificate
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
-from identity.listener import new_server_key
 from stockade.v1 import (
     approval_pb2,
     approval_pb2_grpc,
@@ -144,7 +144,9 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
                 ("grpc.max_metadata_size", 16 * 1024),
             ],
         )
-        address = _bind(server, base.estate, config, base.clock.now)
+        rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
+        await rotation.retire_if_due()
+        address = _bind(server, base)
         registrar = _registrar(parts, calls, live_rpcs)
         pairing = _pairing(parts, registrar, errands, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
@@ -157,7 +159,18 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             clock=base.clock,
             changed=board.changed,
         )
-        _add_services(server, parts, calls, answers, board, registrar, pairing, book, permission)
+        _add_services(
+            server,
+            parts,
+            calls,
+            answers,
+            board,
+            registrar,
+            pairing,
+            book,
+            permission,
+            rotation,
+        )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
             DaemonService(facts, parts.worlds, calls, book, parts.vault), server
@@ -169,6 +182,8 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             config, parts.worlds, parts.devices, base.reader, base.writer, base.clock, calls
         ).run()
         await server.start()
+        group.start_soon(_watch, live_rpcs, parts)
+        group.start_soon(rotation.watch)
         for name in ("", *SERVICES):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
@@ -190,6 +205,7 @@ def _add_services(
     pairing: Pairing,
     book: Book,
     permission: Permission,
+    rotation: Rotation,
 ) -> None:
     base = parts.base
     tools = ToolService(
@@ -210,18 +226,33 @@ def _add_services(
     )
     secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
-        DeviceService(parts.devices, registrar, pairing, base.estate.authority), server
+        DeviceService(parts.devices, registrar, pairing, base.authorities, rotation), server
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(book, base.writer), server)
 
 
+def _sweep(live_rpcs: LiveRpcs, parts: Parts, *, every: bool = False) -> None:
+    """Cuts what outlives its certificate."""
+    live_rpcs.sweep(parts.base.clock.now_ms(), parts.devices.good_until_ms, every=every)
+
+
+async def _watch(live_rpcs: LiveRpcs, parts: Parts) -> None:
+    while True:
+        await anyio.sleep(SWEEP_SECONDS)
+        _sweep(live_rpcs, parts)
+
+
 def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     def cut(device_id: str) -> None:
-        calls.cancel_device(device_id, "DEVICE_REVOKED")
-        live_rpcs.cut(device_id)
+        calls.cancel_all(lambda principal: principal.device_id == device_id, "DEVICE_REVOKED")
+        live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
+
+    def cut_certificate(serial: str) -> None:
+        calls.cancel_all(lambda principal: principal.serial == serial, "CERT_REVOKED")
+        live_rpcs.cut(lambda principal: principal.serial == serial, certificate_revoked())
 
     return Registrar(
-        authority=parts.base.estate.authority,
+        authorities=parts.base.authorities,
         devices=parts.devices,
         worlds=parts.worlds,
         reader=parts.base.reader,
@@ -229,6 +260,7 @@ def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
         clock=parts.base.clock,
         config=parts.base.config,
         cut=cut,
+        cut_certificate=cut_certificate,
     )
 
 
@@ -236,28 +268,17 @@ def _pairing(parts: Parts, registrar: Registrar, errands: Errands, address: str)
     config = parts.base.config.server
     host = address.rpartition(":")[0]
     public = config.pairing_host or host
-    pairing = Pairing(
-        registrar, errands, parts.base.estate.authority, parts.base.clock, host, public
-    )
+    pairing = Pairing(registrar, errands, parts.base.authorities, parts.base.clock, host, public)
     pairing.address = f"{public}:{address.rpartition(':')[2]}"
     return pairing
 
 
-def _bind(
-    server: grpc.aio.Server, estate: Estate, config: Config, now: Callable[[], datetime]
-) -> str:
+def _bind(server: grpc.aio.Server, base: Foundation) -> str:
     """Binds the port; the address with the real port number."""
+    config = base.config
     host, _, port = config.server.listen.rpartition(":")
-    # The key is made for this run and lives in memory: there is no server key to steal from disk.
-    private, public = new_server_key()
-    certificate = estate.authority.issue_server(
-        public, [SERVER_NAME, "localhost"], ["127.0.0.1", "::1"], now(), SERVER_LIFETIME
-    )
-    credentials = grpc.ssl_server_credentials(
-        [(private, certificate.pem)],
-        root_certificates=estate.authority.cert_pem,
-        require_client_auth=True,
-    )
+    lifetime = timedelta(hours=config.identity.server_certificate_hours)
+    credentials = ServerCertificate(base.authorities, base.clock, lifetime).credentials()
     try:
         bound = server.add_secure_port(f"{host}:{port}", credentials)
     except RuntimeError:

@@ -17,7 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from identity.authoritycert import check_authority, key_usage, parse_authority_key
+from identity.authoritycert import (
+    check_authority,
+    issuer_name,
+    key_usage,
+    parse_authority_key,
+)
 from identity.errors import AuthorityError, Code
 from identity.fingerprint import Fingerprint, spki_fingerprint
 from identity.names import (
@@ -104,6 +109,11 @@ class Authority:
     def spki_sha256(self) -> Fingerprint:
         """The fingerprint of the authority's key, as a pairing code carries it."""
         return spki_fingerprint(spki_der(self._key.public_key()))
+
+    @property
+    def name(self) -> str:
+        """What `identity.peer.Peer.issuer` is for the certificates this authority issued."""
+        return issuer_name(self.certificate.subject)
 
     @property
     def not_after(self) -> datetime:

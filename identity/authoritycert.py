@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from identity.errors import AuthorityError, Code, NamingError
+from identity.fingerprint import Fingerprint, spki_fingerprint
 from identity.names import TrustDomain
 from identity.publickey import PARSE_ERRORS, one_pem, require_p256, spki_der
 
@@ -32,6 +33,11 @@ def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -
     )
 
 
+def issuer_name(name: x509.Name) -> str:
+    """An authority's name as text, to tell two authorities apart: its DER in hexadecimal."""
+    return name.public_bytes().hex()
+
+
 def parse_authority_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Read the authority's PKCS #8 private key."""
 
@@ -43,6 +49,16 @@ def parse_authority_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
         raise AuthorityError(Code.WEAK_KEY, "the authority's key is not ECDSA on P-256", _RESTORE)
     require_p256(key.public_key(), AuthorityError)
     return key
+
+
+def certificate_fingerprint(cert_pem: bytes) -> Fingerprint:
+    """The fingerprint of the key in an authority's certificate."""
+    certificate = one_pem(cert_pem, "CERTIFICATE", x509.load_pem_x509_certificate, AuthorityError)
+    try:
+        key = require_p256(certificate.public_key(), AuthorityError)
+    except PARSE_ERRORS:
+        raise _malformed("has a key that cannot be read") from None
+    return spki_fingerprint(spki_der(key))
 
 
 def check_authority(certificate: x509.Certificate, key: ec.EllipticCurvePublicKey) -> TrustDomain:

@@ -17,6 +17,7 @@ from typing import Final, final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from identity.authoritycert import issuer_name
 from identity.errors import Code, NamingError, PeerError
 from identity.fingerprint import Fingerprint, spki_fingerprint
 from identity.names import PrincipalName, Serial, TrustDomain, parse_spiffe, serial_of
@@ -36,6 +37,7 @@ class Peer:
     spki_sha256: Fingerprint
     not_before: datetime
     not_after: datetime
+    issuer: str
 
     def valid_at(self, now: datetime) -> bool:
         """Tell whether the certificate is inside its validity window at `now`."""
@@ -49,6 +51,7 @@ def parse_peer(pem: bytes, trust_domain: TrustDomain, now: datetime) -> Peer:
         extensions = certificate.extensions
         key = require_p256(certificate.public_key(), PeerError)
         validity = Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        issuer = issuer_name(certificate.issuer)
     except PARSE_ERRORS:
         raise PeerError(
             Code.MALFORMED, "the certificate's extensions, key or dates cannot be read", _PAIR
@@ -64,6 +67,7 @@ def parse_peer(pem: bytes, trust_domain: TrustDomain, now: datetime) -> Peer:
         spki_fingerprint(spki_der(key)),
         validity.not_before,
         validity.not_after,
+        issuer,
     )
 
 

@@ -4,7 +4,7 @@ Each runs in a task of its own, owned by the daemon's task group; `stop` ends th
 `submit` are the caller's faults (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import anyio
@@ -21,6 +21,7 @@ from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.lifecycle import State
+from daemon.principal import Principal
 from daemon.store.calls import CallRow
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
@@ -97,10 +98,10 @@ class Calls:
         await live.done.wait()
         return live.state
 
-    def cancel_device(self, device_id: str, reason: str) -> None:
-        """Ends all calls of a device."""
+    def cancel_all(self, which: Callable[[Principal], bool], reason: str) -> None:
+        """Ends all calls of these principals."""
         for live in list(self._live.values()):
-            if live.principal.device_id == device_id:
+            if which(live.principal):
                 live.cancel(reason)
 
     def settle(self, call_id: str, state: State, verdict: Verdict, entry: Entry) -> None:

@@ -50,6 +50,8 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.DeviceService/InviteDevice": Rule("invite_device"),
         "/stockade.v1.DeviceService/ConfirmPairing": Rule("confirm_pairing"),
         "/stockade.v1.DeviceService/RevokeDevice": Rule("revoke_device"),
+        "/stockade.v1.DeviceService/RevokeCertificate": Rule("revoke_certificate"),
+        "/stockade.v1.DeviceService/RotateAuthority": Rule("rotate_authority"),
         "/stockade.v1.DeviceService/SetDeviceGroups": Rule("set_device_groups"),
         "/stockade.v1.DeviceService/RenewCertificate": Rule("renew_certificate"),
         "/stockade.v1.LedgerService/ReadLedger": Rule("read_ledger"),

@@ -8,6 +8,7 @@ from daemon.devices import Known
 from daemon.errors import BadRequest
 from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState
 from daemon.store.calls import CallRow, Cursor
+from daemon.store.certificates import CertificateRow
 from daemon.store.ids import CallId
 from daemon.tools.registry import Tool
 from daemon.world import PROVENANCE
@@ -114,6 +115,16 @@ def device_to_proto(device: Known) -> device_pb2.Device:
         status=device.row.status.value,
         created=timestamp(device.row.created_ms),
         certificate_expires=timestamp(device.expires_ms),
+        certificates=[_certificate(row) for row in device.certificates],
+    )
+
+
+def _certificate(row: CertificateRow) -> device_pb2.Certificate:
+    return device_pb2.Certificate(
+        serial=row.serial,
+        not_before=timestamp(row.not_before),
+        not_after=timestamp(row.not_after),
+        revoked=None if row.revoked_ms is None else timestamp(row.revoked_ms),
     )
 
 

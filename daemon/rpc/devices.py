@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from daemon.authorities import Authorities
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
@@ -10,9 +11,9 @@ from daemon.errors import BadRequest, Unauthenticated
 from daemon.pairing import Invitation, Pairing
 from daemon.principal import current_principal
 from daemon.registrar import Registrar, check_device_name, check_groups
+from daemon.rotation import Rotation
 from daemon.rpc.convert import device_to_proto
 from daemon.rpc.faults import Context
-from identity.authority import Authority
 from stockade.v1 import device_pb2, device_pb2_grpc
 
 DEFAULT_LIFETIME = 600
@@ -23,12 +24,18 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
     """See proto/stockade/v1/device.proto."""
 
     def __init__(
-        self, devices: Devices, registrar: Registrar, pairing: Pairing, authority: Authority
+        self,
+        devices: Devices,
+        registrar: Registrar,
+        pairing: Pairing,
+        authorities: Authorities,
+        rotation: Rotation,
     ) -> None:
         self._devices = devices
         self._registrar = registrar
         self._pairing = pairing
-        self._authority = authority
+        self._authorities = authorities
+        self._rotation = rotation
 
     async def WhoAmI(
         self, request: device_pb2.WhoAmIRequest, context: Context
@@ -93,6 +100,23 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         entry = await self._registrar.revoke(request.device_id, str(current_principal()))
         return device_pb2.RevokeDeviceResponse(receipt=receipt(entry))
 
+    async def RevokeCertificate(
+        self, request: device_pb2.RevokeCertificateRequest, context: Context
+    ) -> device_pb2.RevokeCertificateResponse:
+        entry = await self._registrar.revoke_certificate(request.serial, str(current_principal()))
+        return device_pb2.RevokeCertificateResponse(receipt=receipt(entry))
+
+    async def RotateAuthority(
+        self, request: device_pb2.RotateAuthorityRequest, context: Context
+    ) -> device_pb2.RotateAuthorityResponse:
+        state, entry = await self._rotation.rotate(str(current_principal()))
+        return device_pb2.RotateAuthorityResponse(
+            old=state.current.spki_sha256,
+            new=state.issuing.spki_sha256,
+            until=timestamp(state.until_ms),
+            receipt=receipt(entry),
+        )
+
     async def SetDeviceGroups(
         self, request: device_pb2.SetDeviceGroupsRequest, context: Context
     ) -> device_pb2.SetDeviceGroupsResponse:
@@ -111,7 +135,7 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
             request.certificate_request, principal.device_id, str(principal)
         )
         return device_pb2.RenewCertificateResponse(
-            certificate=issued.pem, authority=self._authority.cert_pem
+            certificate=issued.pem, authority=self._authorities.bundle
         )
 
 

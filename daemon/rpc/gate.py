@@ -2,7 +2,8 @@
 
 Outermost of all, so that refusals are recorded too. Trusted to let nothing reach a service without
 a principal from the connection's certificate and, unless the service asks for itself, without
-policy's yes to the RPC's action. Cuts the RPCs of a revoked device. Only gRPC statuses leave.
+policy's yes to the RPC's action. What is let in can be cut later: `daemon.rpc.live_rpcs`. Only gRPC
+statuses leave.
 """
 
 from __future__ import annotations  # grpc's generic types exist for the checker only
@@ -20,6 +21,7 @@ from daemon.errors import Fault, NotServed, Refused, Unauthenticated, Unavailabl
 from daemon.principal import Principal, set_current_principal
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
+from daemon.rpc.live_rpcs import LiveRpcs
 
 _log = structlog.get_logger("stockade.rpc")
 
@@ -37,31 +39,6 @@ class Doorkeeper(Protocol):
 
     async def record_refusal(self, subject: str, origin: str, rpc: str, fault: Fault) -> None:
         """Makes the receipt of an RPC that was refused."""
-
-
-class LiveRpcs:
-    """The RPCs being served, by device, so that revocation can cut them."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
-
-    def add(self, device_id: str, scope: anyio.CancelScope) -> None:
-        """Begins to hold an RPC."""
-        self._scopes.setdefault(device_id, set()).add(scope)
-
-    def remove(self, device_id: str, scope: anyio.CancelScope) -> None:
-        """It ended."""
-        scopes = self._scopes[device_id]
-        scopes.discard(scope)
-        if not scopes:
-            del self._scopes[device_id]
-
-    def cut(self, device_id: str) -> int:
-        """Ends all RPCs of a device now; how many there were."""
-        scopes = list(self._scopes.get(device_id, ()))
-        for scope in scopes:
-            scope.cancel()
-        return len(scopes)
 
 
 Inner = Callable[[Any, Context], Any]
@@ -186,15 +163,14 @@ class Gate(grpc.aio.ServerInterceptor):
     ) -> Any:
         set_current_principal(principal)
         with anyio.CancelScope() as scope:
-            self._live.add(principal.device_id, scope)
+            rpc = self._live.hold(principal, scope)
             try:
                 return await inner(request, context)
             finally:
-                self._live.remove(principal.device_id, scope)
+                self._live.release(rpc)
         # Only `cut` cancels this scope: a client that goes cancels the task itself.
-        raise Unauthenticated(
-            "this device has been revoked", code="DEVICE_REVOKED", fix="pair it again"
-        )
+        assert rpc.fault is not None  # noqa: S101 - `cut` sets it first
+        raise rpc.fault
 
     async def _refused(self, subject: str, origin: str, method: str, fault: Fault) -> None:
         _log.info("rpc.refused", rpc=method, principal=subject, origin=origin, reason=fault.code)

@@ -27,7 +27,7 @@ from stockade.v1 import agent_pb2 as stockade_dot_v1_dot_agent__pb2
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/device.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stockade/v1/agent.proto\x1a\x16stockade/v1/call.proto\"\xaf\x01\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12+\n\x07\x63reated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x63\x65rtificate_expires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rWhoAmIRequest\"k\n\x0eWhoAmIResponse\x12#\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Device\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12!\n\x05\x61gent\x18\x03 \x01(\x0b\x32\x12.stockade.v1.Agent\"\x14\n\x12ListDevicesRequest\";\n\x13ListDevicesResponse\x12$\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x13.stockade.v1.Device\"M\n\x13InviteDeviceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x18\n\x10lifetime_seconds\x18\x03 \x01(\x05\"\xcb\x03\n\x11InviteDeviceEvent\x12\x37\n\x06opened\x18\x01 \x01(\x0b\x32%.stockade.v1.InviteDeviceEvent.OpenedH\x00\x12\x39\n\x07waiting\x18\x02 \x01(\x0b\x32&.stockade.v1.InviteDeviceEvent.WaitingH\x00\x12\x37\n\x06\x63losed\x18\x03 \x01(\x0b\x32%.stockade.v1.InviteDeviceEvent.ClosedH\x00\x1a\x62\n\x06Opened\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x14\n\x0cpairing_code\x18\x02 \x01(\t\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x36\n\x07Waiting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05words\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x1a\x64\n\x06\x43losed\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12#\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x13.stockade.v1.Device\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.ReceiptB\x07\n\x05\x65vent\"M\n\x15\x43onfirmPairingRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x02 \x01(\x08\x12\r\n\x05words\x18\x03 \x01(\t\"\x18\n\x16\x43onfirmPairingResponse\"(\n\x13RevokeDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"=\n\x14RevokeDeviceResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x16SetDeviceGroupsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\"e\n\x17SetDeviceGroupsResponse\x12#\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Device\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"6\n\x17RenewCertificateRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\"B\n\x18RenewCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\"P\n\x0bPairRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"\xf6\x01\n\tPairEvent\x12\x31\n\x07waiting\x18\x01 \x01(\x0b\x32\x1e.stockade.v1.PairEvent.WaitingH\x00\x12/\n\x06paired\x18\x02 \x01(\x0b\x32\x1d.stockade.v1.PairEvent.PairedH\x00\x1a\x18\n\x07Waiting\x12\r\n\x05words\x18\x01 \x01(\t\x1a\x62\n\x06Paired\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\tB\x07\n\x05\x65vent2\xe7\x04\n\rDeviceService\x12\x41\n\x06WhoAmI\x12\x1a.stockade.v1.WhoAmIRequest\x1a\x1b.stockade.v1.WhoAmIResponse\x12P\n\x0bListDevices\x12\x1f.stockade.v1.ListDevicesRequest\x1a .stockade.v1.ListDevicesResponse\x12R\n\x0cInviteDevice\x12 .stockade.v1.InviteDeviceRequest\x1a\x1e.stockade.v1.InviteDeviceEvent0\x01\x12Y\n\x0e\x43onfirmPairing\x12\".stockade.v1.ConfirmPairingRequest\x1a#.stockade.v1.ConfirmPairingResponse\x12S\n\x0cRevokeDevice\x12 .stockade.v1.RevokeDeviceRequest\x1a!.stockade.v1.RevokeDeviceResponse\x12\\\n\x0fSetDeviceGroups\x12#.stockade.v1.SetDeviceGroupsRequest\x1a$.stockade.v1.SetDeviceGroupsResponse\x12_\n\x10RenewCertificate\x12$.stockade.v1.RenewCertificateRequest\x1a%.stockade.v1.RenewCertificateResponse2L\n\x0ePairingService\x12:\n\x04Pair\x12\x18.stockade.v1.PairRequest\x1a\x16.stockade.v1.PairEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/device.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stockade/v1/agent.proto\x1a\x16stockade/v1/call.proto\"\xdf\x01\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12+\n\x07\x63reated\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x63\x65rtificate_expires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0c\x63\x65rtificates\x18\x07 \x03(\x0b\x32\x18.stockade.v1.Certificate\"\xa9\x01\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12.\n\nnot_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07revoked\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rWhoAmIRequest\"k\n\x0eWhoAmIResponse\x12#\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Device\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12!\n\x05\x61gent\x18\x03 \x01(\x0b\x32\x12.stockade.v1.Agent\"\x14\n\x12ListDevicesRequest\";\n\x13ListDevicesResponse\x12$\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x13.stockade.v1.Device\"M\n\x13InviteDeviceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x18\n\x10lifetime_seconds\x18\x03 \x01(\x05\"\xcb\x03\n\x11InviteDeviceEvent\x12\x37\n\x06opened\x18\x01 \x01(\x0b\x32%.stockade.v1.InviteDeviceEvent.OpenedH\x00\x12\x39\n\x07waiting\x18\x02 \x01(\x0b\x32&.stockade.v1.InviteDeviceEvent.WaitingH\x00\x12\x37\n\x06\x63losed\x18\x03 \x01(\x0b\x32%.stockade.v1.InviteDeviceEvent.ClosedH\x00\x1a\x62\n\x06Opened\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x14\n\x0cpairing_code\x18\x02 \x01(\t\x12+\n\x07\x65xpires\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x36\n\x07Waiting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05words\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x1a\x64\n\x06\x43losed\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12#\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x13.stockade.v1.Device\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.ReceiptB\x07\n\x05\x65vent\"M\n\x15\x43onfirmPairingRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x02 \x01(\x08\x12\r\n\x05words\x18\x03 \x01(\t\"\x18\n\x16\x43onfirmPairingResponse\"(\n\x13RevokeDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"=\n\x14RevokeDeviceResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"*\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\"B\n\x19RevokeCertificateResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"\x18\n\x16RotateAuthorityRequest\"\x85\x01\n\x17RotateAuthorityResponse\x12\x0b\n\x03old\x18\x01 \x01(\t\x12\x0b\n\x03new\x18\x02 \x01(\t\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x16SetDeviceGroupsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\"e\n\x17SetDeviceGroupsResponse\x12#\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Device\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"6\n\x17RenewCertificateRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\"B\n\x18RenewCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\"P\n\x0bPairRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"\xf6\x01\n\tPairEvent\x12\x31\n\x07waiting\x18\x01 \x01(\x0b\x32\x1e.stockade.v1.PairEvent.WaitingH\x00\x12/\n\x06paired\x18\x02 \x01(\x0b\x32\x1d.stockade.v1.PairEvent.PairedH\x00\x1a\x18\n\x07Waiting\x12\r\n\x05words\x18\x01 \x01(\t\x1a\x62\n\x06Paired\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\tB\x07\n\x05\x65vent2\xa9\x06\n\rDeviceService\x12\x41\n\x06WhoAmI\x12\x1a.stockade.v1.WhoAmIRequest\x1a\x1b.stockade.v1.WhoAmIResponse\x12P\n\x0bListDevices\x12\x1f.stockade.v1.ListDevicesRequest\x1a .stockade.v1.ListDevicesResponse\x12R\n\x0cInviteDevice\x12 .stockade.v1.InviteDeviceRequest\x1a\x1e.stockade.v1.InviteDeviceEvent0\x01\x12Y\n\x0e\x43onfirmPairing\x12\".stockade.v1.ConfirmPairingRequest\x1a#.stockade.v1.ConfirmPairingResponse\x12S\n\x0cRevokeDevice\x12 .stockade.v1.RevokeDeviceRequest\x1a!.stockade.v1.RevokeDeviceResponse\x12\x62\n\x11RevokeCertificate\x12%.stockade.v1.RevokeCertificateRequest\x1a&.stockade.v1.RevokeCertificateResponse\x12\\\n\x0fRotateAuthority\x12#.stockade.v1.RotateAuthorityRequest\x1a$.stockade.v1.RotateAuthorityResponse\x12\\\n\x0fSetDeviceGroups\x12#.stockade.v1.SetDeviceGroupsRequest\x1a$.stockade.v1.SetDeviceGroupsResponse\x12_\n\x10RenewCertificate\x12$.stockade.v1.RenewCertificateRequest\x1a%.stockade.v1.RenewCertificateResponse2L\n\x0ePairingService\x12:\n\x04Pair\x12\x18.stockade.v1.PairRequest\x1a\x16.stockade.v1.PairEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,51 +35,61 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stockade.v1.device_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEVICE']._serialized_start=124
-  _globals['_DEVICE']._serialized_end=299
-  _globals['_WHOAMIREQUEST']._serialized_start=301
-  _globals['_WHOAMIREQUEST']._serialized_end=316
-  _globals['_WHOAMIRESPONSE']._serialized_start=318
-  _globals['_WHOAMIRESPONSE']._serialized_end=425
-  _globals['_LISTDEVICESREQUEST']._serialized_start=427
-  _globals['_LISTDEVICESREQUEST']._serialized_end=447
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=449
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=508
-  _globals['_INVITEDEVICEREQUEST']._serialized_start=510
-  _globals['_INVITEDEVICEREQUEST']._serialized_end=587
-  _globals['_INVITEDEVICEEVENT']._serialized_start=590
-  _globals['_INVITEDEVICEEVENT']._serialized_end=1049
-  _globals['_INVITEDEVICEEVENT_OPENED']._serialized_start=784
-  _globals['_INVITEDEVICEEVENT_OPENED']._serialized_end=882
-  _globals['_INVITEDEVICEEVENT_WAITING']._serialized_start=884
-  _globals['_INVITEDEVICEEVENT_WAITING']._serialized_end=938
-  _globals['_INVITEDEVICEEVENT_CLOSED']._serialized_start=940
-  _globals['_INVITEDEVICEEVENT_CLOSED']._serialized_end=1040
-  _globals['_CONFIRMPAIRINGREQUEST']._serialized_start=1051
-  _globals['_CONFIRMPAIRINGREQUEST']._serialized_end=1128
-  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_start=1130
-  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_end=1154
-  _globals['_REVOKEDEVICEREQUEST']._serialized_start=1156
-  _globals['_REVOKEDEVICEREQUEST']._serialized_end=1196
-  _globals['_REVOKEDEVICERESPONSE']._serialized_start=1198
-  _globals['_REVOKEDEVICERESPONSE']._serialized_end=1259
-  _globals['_SETDEVICEGROUPSREQUEST']._serialized_start=1261
-  _globals['_SETDEVICEGROUPSREQUEST']._serialized_end=1320
-  _globals['_SETDEVICEGROUPSRESPONSE']._serialized_start=1322
-  _globals['_SETDEVICEGROUPSRESPONSE']._serialized_end=1423
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=1425
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1479
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1481
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1547
-  _globals['_PAIRREQUEST']._serialized_start=1549
-  _globals['_PAIRREQUEST']._serialized_end=1629
-  _globals['_PAIREVENT']._serialized_start=1632
-  _globals['_PAIREVENT']._serialized_end=1878
-  _globals['_PAIREVENT_WAITING']._serialized_start=1745
-  _globals['_PAIREVENT_WAITING']._serialized_end=1769
-  _globals['_PAIREVENT_PAIRED']._serialized_start=1771
-  _globals['_PAIREVENT_PAIRED']._serialized_end=1869
-  _globals['_DEVICESERVICE']._serialized_start=1881
-  _globals['_DEVICESERVICE']._serialized_end=2496
-  _globals['_PAIRINGSERVICE']._serialized_start=2498
-  _globals['_PAIRINGSERVICE']._serialized_end=2574
+  _globals['_DEVICE']._serialized_end=347
+  _globals['_CERTIFICATE']._serialized_start=350
+  _globals['_CERTIFICATE']._serialized_end=519
+  _globals['_WHOAMIREQUEST']._serialized_start=521
+  _globals['_WHOAMIREQUEST']._serialized_end=536
+  _globals['_WHOAMIRESPONSE']._serialized_start=538
+  _globals['_WHOAMIRESPONSE']._serialized_end=645
+  _globals['_LISTDEVICESREQUEST']._serialized_start=647
+  _globals['_LISTDEVICESREQUEST']._serialized_end=667
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=669
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=728
+  _globals['_INVITEDEVICEREQUEST']._serialized_start=730
+  _globals['_INVITEDEVICEREQUEST']._serialized_end=807
+  _globals['_INVITEDEVICEEVENT']._serialized_start=810
+  _globals['_INVITEDEVICEEVENT']._serialized_end=1269
+  _globals['_INVITEDEVICEEVENT_OPENED']._serialized_start=1004
+  _globals['_INVITEDEVICEEVENT_OPENED']._serialized_end=1102
+  _globals['_INVITEDEVICEEVENT_WAITING']._serialized_start=1104
+  _globals['_INVITEDEVICEEVENT_WAITING']._serialized_end=1158
+  _globals['_INVITEDEVICEEVENT_CLOSED']._serialized_start=1160
+  _globals['_INVITEDEVICEEVENT_CLOSED']._serialized_end=1260
+  _globals['_CONFIRMPAIRINGREQUEST']._serialized_start=1271
+  _globals['_CONFIRMPAIRINGREQUEST']._serialized_end=1348
+  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_start=1350
+  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_end=1374
+  _globals['_REVOKEDEVICEREQUEST']._serialized_start=1376
+  _globals['_REVOKEDEVICEREQUEST']._serialized_end=1416
+  _globals['_REVOKEDEVICERESPONSE']._serialized_start=1418
+  _globals['_REVOKEDEVICERESPONSE']._serialized_end=1479
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1481
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=1523
+  _globals['_REVOKECERTIFICATERESPONSE']._serialized_start=1525
+  _globals['_REVOKECERTIFICATERESPONSE']._serialized_end=1591
+  _globals['_ROTATEAUTHORITYREQUEST']._serialized_start=1593
+  _globals['_ROTATEAUTHORITYREQUEST']._serialized_end=1617
+  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_start=1620
+  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_end=1753
+  _globals['_SETDEVICEGROUPSREQUEST']._serialized_start=1755
+  _globals['_SETDEVICEGROUPSREQUEST']._serialized_end=1814
+  _globals['_SETDEVICEGROUPSRESPONSE']._serialized_start=1816
+  _globals['_SETDEVICEGROUPSRESPONSE']._serialized_end=1917
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=1919
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1973
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1975
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=2041
+  _globals['_PAIRREQUEST']._serialized_start=2043
+  _globals['_PAIRREQUEST']._serialized_end=2123
+  _globals['_PAIREVENT']._serialized_start=2126
+  _globals['_PAIREVENT']._serialized_end=2372
+  _globals['_PAIREVENT_WAITING']._serialized_start=2239
+  _globals['_PAIREVENT_WAITING']._serialized_end=2263
+  _globals['_PAIREVENT_PAIRED']._serialized_start=2265
+  _globals['_PAIREVENT_PAIRED']._serialized_end=2363
+  _globals['_DEVICESERVICE']._serialized_start=2375
+  _globals['_DEVICESERVICE']._serialized_end=3184
+  _globals['_PAIRINGSERVICE']._serialized_start=3186
+  _globals['_PAIRINGSERVICE']._serialized_end=3262
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,16 @@ class DeviceServiceStub:
                 request_serializer=stockade_dot_v1_dot_device__pb2.RevokeDeviceRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_device__pb2.RevokeDeviceResponse.FromString,
                 _registered_method=True)
+        self.RevokeCertificate = channel.unary_unary(
+                '/stockade.v1.DeviceService/RevokeCertificate',
+                request_serializer=stockade_dot_v1_dot_device__pb2.RevokeCertificateRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_device__pb2.RevokeCertificateResponse.FromString,
+                _registered_method=True)
+        self.RotateAuthority = channel.unary_unary(
+                '/stockade.v1.DeviceService/RotateAuthority',
+                request_serializer=stockade_dot_v1_dot_device__pb2.RotateAuthorityRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_device__pb2.RotateAuthorityResponse.FromString,
+                _registered_method=True)
         self.SetDeviceGroups = channel.unary_unary(
                 '/stockade.v1.DeviceService/SetDeviceGroups',
                 request_serializer=stockade_dot_v1_dot_device__pb2.SetDeviceGroupsRequest.SerializeToString,
@@ -110,6 +120,24 @@ class DeviceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeCertificate(self, request, context):
+        """Ends one certificate of a device: what was opened with it is cut, calls made with it are cancelled.
+        The device's other certificates stay good. NOT_FOUND / UNKNOWN_CERTIFICATE if it is not good now,
+        FAILED_PRECONDITION / LAST_OWNER for the only certificate of the last owner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateAuthority(self, request, context):
+        """Replaces the authority that issues certificates. The one before is accepted for
+        `identity.authority_overlap_hours` more; a device learns of the new one when it renews its
+        certificate. FAILED_PRECONDITION / AUTHORITY_ROTATING during that period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetDeviceGroups(self, request, context):
         """Puts a device in exactly these groups.
         """
@@ -151,6 +179,16 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.RevokeDevice,
                     request_deserializer=stockade_dot_v1_dot_device__pb2.RevokeDeviceRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_device__pb2.RevokeDeviceResponse.SerializeToString,
+            ),
+            'RevokeCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificate,
+                    request_deserializer=stockade_dot_v1_dot_device__pb2.RevokeCertificateRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_device__pb2.RevokeCertificateResponse.SerializeToString,
+            ),
+            'RotateAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateAuthority,
+                    request_deserializer=stockade_dot_v1_dot_device__pb2.RotateAuthorityRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_device__pb2.RotateAuthorityResponse.SerializeToString,
             ),
             'SetDeviceGroups': grpc.unary_unary_rpc_method_handler(
                     servicer.SetDeviceGroups,
@@ -298,6 +336,60 @@ class DeviceService:
             '/stockade.v1.DeviceService/RevokeDevice',
             stockade_dot_v1_dot_device__pb2.RevokeDeviceRequest.SerializeToString,
             stockade_dot_v1_dot_device__pb2.RevokeDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.DeviceService/RevokeCertificate',
+            stockade_dot_v1_dot_device__pb2.RevokeCertificateRequest.SerializeToString,
+            stockade_dot_v1_dot_device__pb2.RevokeCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.DeviceService/RotateAuthority',
+            stockade_dot_v1_dot_device__pb2.RotateAuthorityRequest.SerializeToString,
+            stockade_dot_v1_dot_device__pb2.RotateAuthorityResponse.FromString,
             options,
             channel_credentials,
             insecure,

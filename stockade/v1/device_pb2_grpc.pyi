@@ -44,6 +44,16 @@ class DeviceServiceStub:
     """Ends a device: its streams are cut, its calls cancelled, its certificates never accepted again.
     FAILED_PRECONDITION / LAST_OWNER for the last owner.
     """
+    RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_device_pb2.RevokeCertificateRequest, _device_pb2.RevokeCertificateResponse]
+    """Ends one certificate of a device: what was opened with it is cut, calls made with it are cancelled.
+    The device's other certificates stay good. NOT_FOUND / UNKNOWN_CERTIFICATE if it is not good now,
+    FAILED_PRECONDITION / LAST_OWNER for the only certificate of the last owner.
+    """
+    RotateAuthority: _grpc.UnaryUnaryMultiCallable[_device_pb2.RotateAuthorityRequest, _device_pb2.RotateAuthorityResponse]
+    """Replaces the authority that issues certificates. The one before is accepted for
+    `identity.authority_overlap_hours` more; a device learns of the new one when it renews its
+    certificate. FAILED_PRECONDITION / AUTHORITY_ROTATING during that period.
+    """
     SetDeviceGroups: _grpc.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]
     """Puts a device in exactly these groups."""
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_device_pb2.RenewCertificateRequest, _device_pb2.RenewCertificateResponse]
@@ -64,6 +74,16 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     RevokeDevice: _aio.UnaryUnaryMultiCallable[_device_pb2.RevokeDeviceRequest, _device_pb2.RevokeDeviceResponse]  # type: ignore[assignment]
     """Ends a device: its streams are cut, its calls cancelled, its certificates never accepted again.
     FAILED_PRECONDITION / LAST_OWNER for the last owner.
+    """
+    RevokeCertificate: _aio.UnaryUnaryMultiCallable[_device_pb2.RevokeCertificateRequest, _device_pb2.RevokeCertificateResponse]  # type: ignore[assignment]
+    """Ends one certificate of a device: what was opened with it is cut, calls made with it are cancelled.
+    The device's other certificates stay good. NOT_FOUND / UNKNOWN_CERTIFICATE if it is not good now,
+    FAILED_PRECONDITION / LAST_OWNER for the only certificate of the last owner.
+    """
+    RotateAuthority: _aio.UnaryUnaryMultiCallable[_device_pb2.RotateAuthorityRequest, _device_pb2.RotateAuthorityResponse]  # type: ignore[assignment]
+    """Replaces the authority that issues certificates. The one before is accepted for
+    `identity.authority_overlap_hours` more; a device learns of the new one when it renews its
+    certificate. FAILED_PRECONDITION / AUTHORITY_ROTATING during that period.
     """
     SetDeviceGroups: _aio.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]  # type: ignore[assignment]
     """Puts a device in exactly these groups."""
@@ -112,6 +132,28 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_device_pb2.RevokeDeviceResponse, _abc.Awaitable[_device_pb2.RevokeDeviceResponse]]:
         """Ends a device: its streams are cut, its calls cancelled, its certificates never accepted again.
         FAILED_PRECONDITION / LAST_OWNER for the last owner.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeCertificate(
+        self,
+        request: _device_pb2.RevokeCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_pb2.RevokeCertificateResponse, _abc.Awaitable[_device_pb2.RevokeCertificateResponse]]:
+        """Ends one certificate of a device: what was opened with it is cut, calls made with it are cancelled.
+        The device's other certificates stay good. NOT_FOUND / UNKNOWN_CERTIFICATE if it is not good now,
+        FAILED_PRECONDITION / LAST_OWNER for the only certificate of the last owner.
+        """
+
+    @_abc_1.abstractmethod
+    def RotateAuthority(
+        self,
+        request: _device_pb2.RotateAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_pb2.RotateAuthorityResponse, _abc.Awaitable[_device_pb2.RotateAuthorityResponse]]:
+        """Replaces the authority that issues certificates. The one before is accepted for
+        `identity.authority_overlap_hours` more; a device learns of the new one when it renews its
+        certificate. FAILED_PRECONDITION / AUTHORITY_ROTATING during that period.
         """
 
     @_abc_1.abstractmethod

@@ -94,6 +94,8 @@ def device(letter: str, *groups: str) -> Principal:
         serial="01",
         certificate=b"",
         not_after_ms=2**53,
+        key="",
+        issuer="",
         origin="127.0.0.1",
     )
 

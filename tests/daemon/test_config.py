@@ -16,7 +16,18 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "server.pairing_host": (['""', '"daemon.example"'], ["1", "[]"]),
     "server.drain_seconds": (["0", "3600"], ["-1", "3601", "1.0", '"10"', "true"]),
-    "identity.device_certificate_hours": (["1", "8784"], ["0", "8785", "2.5", '"24"']),
+    "identity.device_certificate_hours": (
+        ["1", "8784", "2.5", "0.001"],
+        ["0", "8785", "0.0009", "-1", "nan", "inf", "true", '"24"'],
+    ),
+    "identity.server_certificate_hours": (
+        ["1", "8784", "0.001"],
+        ["0", "8785", "nan", "inf", '"24"'],
+    ),
+    "identity.authority_overlap_hours": (
+        ["1", "8784", "0.001"],
+        ["0", "8785", "nan", "inf", '"24"'],
+    ),
     "vault.root": (['"keychain"', '"file"'], ['"File"', '"none"', '""', "1"]),
     "approvals.lifetime_seconds": (["5", "604800"], ["4", "604801", "0", "5.0", '"600"']),
     "risk.container_floor": (["0", "0.6", '"0.3"', "0.0001"], ["-0.1", "1.1", "nan", "inf", "[]"]),

@@ -289,6 +289,16 @@ class Devices(device_pb2_grpc.DeviceServiceServicer):
         device = device_pb2.Device(device_id=request.device_id, groups=request.groups)
         return device_pb2.SetDeviceGroupsResponse(device=device)
 
+    def RevokeCertificate(
+        self, request: device_pb2.RevokeCertificateRequest, context: Context
+    ) -> device_pb2.RevokeCertificateResponse:
+        raise NotImplementedError
+
+    def RotateAuthority(
+        self, request: device_pb2.RotateAuthorityRequest, context: Context
+    ) -> device_pb2.RotateAuthorityResponse:
+        raise NotImplementedError
+
     def RenewCertificate(
         self, request: Any, context: Context
     ) -> device_pb2.RenewCertificateResponse:

@@ -1,0 +1,72 @@
+"""The authorities in force: one, or two while one takes over from the other.
+
+Between `begin` and `finish` the new one issues to devices, and the old one still vouches for the
+daemon, because that is the one every device knows; certificates of both are accepted, and every
+device that renews learns of both. What is stored, and in which order: `daemon.authority_files` and
+`daemon.rotation`. Read by the threads of gRPC's handshakes, so every state is one assignment.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from identity.authority import Authority
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One state of the authorities."""
+
+    current: Authority
+    # The one that takes over, and until when the current one is good.
+    successor: Authority | None = None
+    until_ms: int = 0
+
+    @property
+    def issuing(self) -> Authority:
+        """The one that certifies devices and agents."""
+        return self.successor or self.current
+
+    @property
+    def bundle(self) -> bytes:
+        """All that are accepted, as PEM certificates one after the other."""
+        successor = b"" if self.successor is None else self.successor.cert_pem
+        return self.current.cert_pem + successor
+
+    def accepts(self, issuer: str, now_ms: int) -> bool:
+        """Whether certificates of the authority of this name are good."""
+        if self.successor is None:
+            return issuer == self.current.name
+        # By the clock: that the end of the old one could not be recorded does not prolong it.
+        in_time = now_ms < self.until_ms and issuer == self.current.name
+        return in_time or issuer == self.successor.name
+
+
+class Authorities:
+    """See the module."""
+
+    def __init__(self, state: InForce, now_ms: Callable[[], int]) -> None:
+        self._state = state
+        self._now_ms = now_ms
+
+    @property
+    def state(self) -> InForce:
+        """What is in force now."""
+        return self._state
+
+    @property
+    def issuing(self) -> Authority:
+        """The one that certifies devices and agents."""
+        return self._state.issuing
+
+    @property
+    def bundle(self) -> bytes:
+        """What devices are told to trust."""
+        return self._state.bundle
+
+    def accepts(self, issuer: str) -> bool:
+        """Whether certificates of the authority of this name are good now."""
+        return self._state.accepts(issuer, self._now_ms())
+
+    def replace(self, state: InForce) -> None:
+        """Puts another state in force; it is stored already."""
+        self._state = state

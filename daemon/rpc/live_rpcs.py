@@ -1,0 +1,70 @@
+"""The RPCs being served, and when each has to end whatever its client and the service want.
+
+A stream may outlive the moment it was let in by days. Trusted so that it does not outlive the right
+to be there: it is cut when its device or certificate is revoked, and when its certificate has ended
+and the same key has no later one (docs/adr/0011). Raises nothing; the gate gives the fault.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from daemon.errors import Unauthenticated
+from daemon.principal import Principal
+
+# How long a stream can go on after its certificate has ended.
+SWEEP_SECONDS = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class LiveRpc:
+    """One RPC being served."""
+
+    principal: Principal
+    scope: anyio.CancelScope
+    good_until_ms: int
+    fault: Unauthenticated | None = None
+
+    def cut(self, fault: Unauthenticated) -> None:
+        """Ends it; the first reason stays."""
+        if self.fault is None:
+            self.fault = fault
+            self.scope.cancel()
+
+
+class LiveRpcs:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._rpcs: set[LiveRpc] = set()
+
+    def hold(self, principal: Principal, scope: anyio.CancelScope) -> LiveRpc:
+        """Begins to hold an RPC."""
+        rpc = LiveRpc(principal, scope, principal.not_after_ms)
+        self._rpcs.add(rpc)
+        return rpc
+
+    def release(self, rpc: LiveRpc) -> None:
+        """It ended."""
+        self._rpcs.discard(rpc)
+
+    def cut(self, which: Callable[[Principal], bool], fault: Unauthenticated) -> int:
+        """Ends all RPCs of these principals now; how many there were."""
+        found = [rpc for rpc in self._rpcs if which(rpc.principal)]
+        for rpc in found:
+            rpc.cut(fault)
+        return len(found)
+
+    def sweep(
+        self, now_ms: int, good_until_ms: Callable[[Principal], int], *, every: bool = False
+    ) -> None:
+        """Asks again about the RPCs whose time is over (or `every` one), and cuts those that end.
+
+        `good_until_ms` raises `Unauthenticated` for a principal that may not be here any more.
+        """
+        for rpc in [rpc for rpc in self._rpcs if every or rpc.good_until_ms < now_ms]:
+            try:
+                rpc.good_until_ms = good_until_ms(rpc.principal)
+            except Unauthenticated as fault:
+                rpc.cut(fault)
