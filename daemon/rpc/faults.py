@@ -5,6 +5,7 @@ metadata "fix" says what to do. What is not a `Fault` is a defect of ours: it is
 leaves as INTERNAL with nothing of its text, which might hold a secret.
 """
 
+import math
 from typing import Any, Never
 
 import grpc
@@ -12,6 +13,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from daemon import errors
+from daemon.rates import TooOften
 
 DOMAIN = "stockade"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -46,8 +48,14 @@ def status_of(fault: errors.Fault) -> status_pb2.Status:
         info.metadata["fix"] = fault.fix
     detail = any_pb2.Any()
     detail.Pack(info)
+    details = [detail]
+    if isinstance(fault, TooOften):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(math.ceil(fault.retry_seconds * 1000))
+        details.append(any_pb2.Any())
+        details[-1].Pack(retry)
     number: int = status_code(fault).value[0]
-    return status_pb2.Status(code=number, message=fault.message, details=[detail])
+    return status_pb2.Status(code=number, message=fault.message, details=details)
 
 
 async def abort(context: "Context", fault: errors.Fault) -> Never:

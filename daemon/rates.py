@@ -1,0 +1,82 @@
+"""How often a principal may ask: a token bucket each for its calls and for everything else.
+
+Pure but for the clock that is passed in. A bucket holds `burst` tokens at most and gains
+`per_second`; a request takes one or is refused with the time until there is one (`TooOften`).
+Buckets that are full again say nothing and are forgotten: memory is bounded by who asked lately.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from daemon.errors import Exhausted
+
+
+class Kind(Enum):
+    """What is counted apart."""
+
+    CALL = "calls"
+    ADMINISTRATION = "administration"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many a second on the long run, so many at once."""
+
+    per_second: float
+    burst: int
+
+
+class TooOften(Exhausted):
+    """A principal asked more often than it may; `retry_seconds` says when to come back."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, kind: Kind, rate: Rate, retry_seconds: float) -> None:
+        super().__init__(
+            f"more {kind.value} than {rate.per_second:g} a second (and {rate.burst} at once)",
+            fix=f"wait {retry_seconds:.3f} s; the limits are under [rates] in config.toml",
+        )
+        self.retry_seconds = retry_seconds
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+class Rates:
+    """The buckets of all principals."""
+
+    # Beyond so many, those that are full again are dropped.
+    _TIDY_AT = 4096
+
+    def __init__(self, rates: dict[Kind, Rate], seconds: Callable[[], float]) -> None:
+        self._rates = rates
+        self._seconds = seconds
+        self._buckets: dict[tuple[str, Kind], _Bucket] = {}
+
+    def take(self, principal: str, kind: Kind) -> None:
+        """One request of a principal; raises `TooOften`."""
+        rate, now = self._rates[kind], self._seconds()
+        bucket = self._buckets.get((principal, kind))
+        if bucket is None:
+            self._tidy(now)
+            bucket = self._buckets[principal, kind] = _Bucket(rate.burst, now)
+        gained = max(0.0, now - bucket.filled_at) * rate.per_second
+        bucket.tokens = min(rate.burst, bucket.tokens + gained)
+        bucket.filled_at = now
+        if bucket.tokens < 1:
+            raise TooOften(kind, rate, (1 - bucket.tokens) / rate.per_second)
+        bucket.tokens -= 1
+
+    def _tidy(self, now: float) -> None:
+        if len(self._buckets) < self._TIDY_AT:
+            return
+        self._buckets = {
+            key: bucket
+            for key, bucket in self._buckets.items()
+            if bucket.tokens + (now - bucket.filled_at) * self._rates[key[1]].per_second
+            < self._rates[key[1]].burst
+        }
