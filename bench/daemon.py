@@ -55,7 +55,11 @@ class RunningDaemon:
         self.root = make_directory()
         self.home = Home.under(self.root)
         self._process: subprocess.Popen[bytes] | None = None
-        self._init()
+        try:
+            self._init()
+        except BaseException:
+            self.remove()
+            raise
 
     @property
     def pid(self) -> int:
