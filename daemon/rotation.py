@@ -52,7 +52,7 @@ class Rotation:
             successor = Authority.create(current.trust_domain, now)
             await anyio.to_thread.run_sync(self._files.add_successor, successor)
             until_ms = self._base.clock.now_ms() + int(self._overlap.total_seconds() * 1000)
-            new = Standing(current.spki_sha256, successor.spki_sha256, until_ms)
+            new = Standing(str(current.spki_sha256), str(successor.spki_sha256), until_ms)
 
             def operation(tx: Tx) -> Entry:
                 _swap(tx, stored, new)
@@ -75,7 +75,7 @@ class Rotation:
             state = self._authorities.state
             if state.successor is None or self._base.clock.now_ms() < state.until_ms:
                 return
-            old, new = state.current.spki_sha256, state.successor.spki_sha256
+            old, new = str(state.current.spki_sha256), str(state.successor.spki_sha256)
 
             def operation(tx: Tx) -> None:
                 _swap(tx, Standing(old, new, state.until_ms), Standing(new))

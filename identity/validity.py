@@ -45,4 +45,5 @@ def leaf_validity(now: datetime, lifetime: timedelta, within: Validity) -> Valid
             "set a shorter lifetime; certificates are renewed in time",
         )
     second = in_utc(now).replace(microsecond=0)
-    return Validity(max(second - SKEW, within.not_before), min(second + lifetime, within.not_after))
+    end = (second + lifetime).replace(microsecond=0)
+    return Validity(max(second - SKEW, within.not_before), min(end, within.not_after))

@@ -7,6 +7,7 @@ Raises `StockadeError` and nothing else. Thread-safe, as gRPC channels are.
 
 import json
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -23,10 +24,13 @@ from stockade.credentials import (
     now,
     save_certificate,
 )
-from stockade.endpoint import load_endpoint
+from stockade.endpoint import load_endpoint, read_endpoint
 from stockade.errors import BadRequest, CredentialsError, DaemonUnreachable, StockadeError
 from stockade.home import Home
+from stockade.renewal import keep_renewed
 from stockade.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
     approval_pb2,
     approval_pb2_grpc,
     call_pb2,
@@ -61,7 +65,9 @@ class Client:
     def __init__(self, connection: Connection, credentials: Credentials) -> None:
         self.credentials = credentials
         self._connection = connection
+        self._closed = threading.Event()
         channel = connection.channel
+        self._agents = agent_pb2_grpc.AgentServiceStub(channel)
         self._approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
         self._daemon = daemon_pb2_grpc.DaemonServiceStub(channel)
         self._devices = device_pb2_grpc.DeviceServiceStub(channel)
@@ -72,7 +78,10 @@ class Client:
 
     @classmethod
     def open(cls, home: Home | None = None) -> Self:
-        """Connects as the device of `home`; renews its certificate when half its life is over."""
+        """Connects as the device of `home`.
+
+        Its certificate is renewed when half its life is over: now, or while the client is open.
+        """
         home = home or Home.locate()
         credentials = load_credentials(home.client)
         moment = now()
@@ -81,11 +90,22 @@ class Client:
         client = cls(Connection(_address(home, credentials), credentials), credentials)
         if credentials.renewal_due(moment):
             client._renew_quietly(home, moment)
+        keep_renewed(client, home, client._closed)
         return client
 
     def close(self) -> None:
         """Ends the connection; a call under way that is not detached is cancelled."""
+        self._closed.set()
         self._connection.close()
+
+    def use(self, credentials: Credentials) -> None:
+        """Other credentials of this device, for requests from now on. Streams go on."""
+        self._connection.use(credentials)
+        self.credentials = credentials
+
+    def tidy(self) -> None:
+        """Closes connections that were left behind by renewals and have no more streams."""
+        self._connection.tidy()
 
     def __enter__(self) -> Self:
         return self
@@ -224,6 +244,16 @@ class Client:
         request = device_pb2.RevokeDeviceRequest(device_id=device_id)
         return self._connection.ask(self._devices.RevokeDevice, request)
 
+    def revoke_certificate(self, serial: str) -> device_pb2.RevokeCertificateResponse:
+        """Ends one certificate of a device; its others stay good."""
+        request = device_pb2.RevokeCertificateRequest(serial=serial)
+        return self._connection.ask(self._devices.RevokeCertificate, request)
+
+    def rotate_authority(self) -> device_pb2.RotateAuthorityResponse:
+        """Replaces the authority that issues certificates, with a period in which both are good."""
+        request = device_pb2.RotateAuthorityRequest()
+        return self._connection.ask(self._devices.RotateAuthority, request)
+
     def set_device_groups(
         self, device_id: str, groups: Sequence[str]
     ) -> device_pb2.SetDeviceGroupsResponse:
@@ -232,7 +262,7 @@ class Client:
         return self._connection.ask(self._devices.SetDeviceGroups, request)
 
     def renew_certificate(self, home: Home) -> Credentials:
-        """A new certificate for this device's key, stored in `home`; used from the next `open`."""
+        """A new certificate for this device's key, stored in `home` and used from now on."""
         request = device_pb2.RenewCertificateRequest(
             certificate_request=certificate_request(self.credentials.key)
         )
@@ -241,7 +271,29 @@ class Client:
         )
         renewed = self.credentials.renewed(answer.certificate, answer.authority)
         save_certificate(home.client, renewed)
+        self.use(renewed)
         return renewed
+
+    # Agents
+
+    def enroll_agent(
+        self, name: str, manifest: bytes, request: bytes
+    ) -> agent_pb2.EnrollAgentResponse:
+        """Makes an agent of this device; `stockade.agents.enroll` makes and stores its key, too."""
+        message = agent_pb2.EnrollAgentRequest(
+            name=name, manifest=manifest, certificate_request=request
+        )
+        return self._connection.ask(self._agents.EnrollAgent, message)
+
+    def list_agents(self) -> list[agent_pb2.Agent]:
+        """The agents of this device, or all that this principal may see; revoked ones too."""
+        request = agent_pb2.ListAgentsRequest()
+        return list(self._connection.ask(self._agents.ListAgents, request).agents)
+
+    def revoke_agent(self, agent_id: str) -> agent_pb2.RevokeAgentResponse:
+        """Ends an agent for good."""
+        request = agent_pb2.RevokeAgentRequest(agent_id=agent_id)
+        return self._connection.ask(self._agents.RevokeAgent, request)
 
     # Policy and secrets
 
@@ -332,6 +384,11 @@ class Client:
 
 
 def _address(home: Home, credentials: Credentials) -> str:
+    if credentials.endpoint is not None:
+        # A daemon of this machine may listen elsewhere since; what it wrote down is newer.
+        found = read_endpoint(credentials.endpoint)
+        if found is not None:
+            return found.address
     if credentials.address is not None:
         return credentials.address
     endpoint = load_endpoint(home)
@@ -354,11 +411,17 @@ def _encode(arguments: Mapping[str, Any]) -> bytes:
 
 
 def _expired(credentials: Credentials) -> CredentialsError:
+    if credentials.agent_id is not None:
+        return CredentialsError(
+            "this agent's certificate has run out",
+            reason="CERTIFICATE_EXPIRED",
+            fix="enroll it again from its device: `stockade agents enroll`",
+        )
     here = credentials.address is None
     return CredentialsError(
         "this device's certificate has run out",
         reason="CERTIFICATE_EXPIRED",
-        fix="run `stockade up` to have it issued again"
+        fix="`stockade up` issues it again; if the daemon runs, `stockade down` first"
         if here
         else "ask for a new invitation and run `stockade pair CODE`",
     )

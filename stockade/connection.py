@@ -6,12 +6,13 @@ whatever address. No proxy is asked, no other authority is trusted, nothing is s
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar, cast
 
 import grpc
 
 from stockade.credentials import Credentials
 from stockade.status import from_rpc_error
+from stockade.switch import Switch
 
 SERVER_NAME = "daemon.stockade"
 UNARY_SECONDS = 30.0
@@ -67,19 +68,24 @@ class Stream(Generic[Response]):
 
 
 class Connection:
-    """A channel. Opening it dials nobody yet; the first request does."""
+    """The way to a daemon. Opening it dials nobody yet; the first request does."""
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         self.target = address
-        self.channel = secure_channel(
-            address,
-            grpc.ssl_channel_credentials(
-                root_certificates=credentials.authority,
-                private_key=credentials.key_bytes,
-                certificate_chain=credentials.certificate,
-            ),
-            SERVER_NAME,
-        )
+        self._switch = Switch(_device_channel(address, credentials))
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """What stubs are made of; it starts every RPC with the newest credentials."""
+        return cast("grpc.Channel", self._switch)
+
+    def use(self, credentials: Credentials) -> None:
+        """New requests go out with these; those under way are not touched."""
+        self._switch.use(_device_channel(self.target, credentials))
+
+    def tidy(self) -> None:
+        """Closes what credentials of before left open, and nobody uses any more."""
+        self._switch.close_idle()
 
     def ask(
         self,
@@ -101,8 +107,20 @@ class Connection:
         return Stream(method(request), self.target)
 
     def close(self) -> None:
-        """Ends the channel and every stream on it."""
-        self.channel.close()
+        """Ends every stream and lets go of the daemon."""
+        self._switch.close()
+
+
+def _device_channel(address: str, credentials: Credentials) -> grpc.Channel:
+    return secure_channel(
+        address,
+        grpc.ssl_channel_credentials(
+            root_certificates=credentials.authority,
+            private_key=credentials.key_bytes,
+            certificate_chain=credentials.certificate,
+        ),
+        SERVER_NAME,
+    )
 
 
 def secure_channel(

@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ CERTIFICATE = "certificate.pem"
 AUTHORITY = "authority.pem"
 PROFILE = "device.json"
 
+# The daemon dates a certificate back by so much, for clocks that are slow.
+BACKDATED = timedelta(minutes=2)
+
 _MAX_FILE = 64 * 1024
 _PAIR_FIRST = "run `stockade up` for a daemon on this machine, or `stockade pair CODE` for another"
 
@@ -40,7 +43,12 @@ class Credentials:
     address: str | None
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     certificate: bytes = field(repr=False)
+    # One certificate or more: all the authorities to trust.
     authority: bytes = field(repr=False)
+    # For an agent: its id, when `device_id` and `name` are its device's id and its own name.
+    agent_id: str | None = None
+    # Where the daemon of this machine that enrolled it writes down where it listens.
+    endpoint: Path | None = None
 
     @property
     def key_bytes(self) -> bytes:
@@ -56,10 +64,15 @@ class Credentials:
         """The daemon would not accept the certificate any more."""
         return now >= self.lifetime()[1]
 
+    def renewal_time(self) -> datetime:
+        """When half of the certificate's life is over."""
+        start, end = self.lifetime()
+        issued = min(start + BACKDATED, end)
+        return issued + (end - issued) / 2
+
     def renewal_due(self, now: datetime) -> bool:
         """More than half of the certificate's life is over."""
-        start, end = self.lifetime()
-        return now > start + (end - start) / 2
+        return now > self.renewal_time()
 
     def renewed(self, certificate: bytes, authority: bytes) -> "Credentials":
         """The same device with a new certificate, which must be for the same key."""
@@ -93,14 +106,12 @@ def checked(credentials: Credentials) -> Credentials:
             "the certificate is not for this device's key", reason="CERTIFICATE_MISMATCH",
             fix=_PAIR_FIRST,
         )  # fmt: skip
-    try:
-        certificate.verify_directly_issued_by(_parse_certificate(credentials.authority))
-    except (ValueError, TypeError, InvalidSignature):
+    if not any(_issued(certificate, one) for one in _parse_certificates(credentials.authority)):
         raise CredentialsError(
             "the certificate was not issued by the authority that came with it",
             reason="CERTIFICATE_MISMATCH",
             fix=_PAIR_FIRST,
-        ) from None
+        )
     return credentials
 
 
@@ -119,6 +130,8 @@ def load_credentials(folder: Path) -> Credentials:
             key=load_key(folder / KEY),
             certificate=_read(folder / CERTIFICATE),
             authority=_read(folder / AUTHORITY),
+            agent_id=profile.get("agent_id"),
+            endpoint=Path(profile["endpoint"]) if profile.get("endpoint") else None,
         )
     )
 
@@ -160,6 +173,10 @@ def save_credentials(folder: Path, credentials: Credentials) -> None:
         "name": credentials.name,
         "address": credentials.address,
     }
+    if credentials.agent_id is not None:
+        profile["agent_id"] = credentials.agent_id
+    if credentials.endpoint is not None:
+        profile["endpoint"] = str(credentials.endpoint)
     try:
         make_private_folder(folder)
         write_whole(folder / KEY, credentials.key_bytes)
@@ -191,9 +208,21 @@ def _encode_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _parse_certificate(data: bytes) -> x509.Certificate:
+def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
-        return x509.load_pem_x509_certificate(data)
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _parse_certificate(data: bytes) -> x509.Certificate:
+    return _parse_certificates(data)[0]
+
+
+def _parse_certificates(data: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data)
     except ValueError:
         raise CredentialsError(
             "what should be a certificate is none", reason="CERTIFICATE_INVALID", fix=_PAIR_FIRST
@@ -210,6 +239,7 @@ def _load_profile(path: Path) -> dict[str, Any]:
         not isinstance(profile, dict)
         or not all(isinstance(profile.get(key), str) for key in texts)
         or not isinstance(profile.get("address", 0), str | None)
+        or not all(isinstance(profile.get(key), str | None) for key in ("agent_id", "endpoint"))
     ):
         raise CredentialsError(
             f"{path} is not a device profile", reason="PROFILE_INVALID", fix=_PAIR_FIRST

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from stockade.home import Home
 
@@ -24,8 +25,13 @@ class Endpoint:
 
 def load_endpoint(home: Home) -> Endpoint | None:
     """What the home's endpoint file says, if it says it in the form a daemon does."""
+    return read_endpoint(home.endpoint)
+
+
+def read_endpoint(path: Path) -> Endpoint | None:
+    """The same of any daemon's endpoint file."""
     try:
-        with home.endpoint.open("rb") as file:
+        with path.open("rb") as file:
             fields = json.loads(file.read(_MAX_FILE))
         pid, address = fields["pid"], fields["address"]
     except (OSError, ValueError, KeyError, TypeError):

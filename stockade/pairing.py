@@ -19,7 +19,9 @@ from stockade.credentials import (
     Credentials,
     certificate_request,
     checked,
+    load_credentials,
     make_key,
+    now,
     public_key_info,
     save_credentials,
 )
@@ -41,7 +43,7 @@ def pair(
     `waiting` is called with the words to compare, once the daemon waits for a person's yes; the
     call returns when that came. `name` is how this device calls itself, if not as it was invited.
     """
-    if (folder / PROFILE).exists():
+    if _occupied(folder):
         raise PairingFailed(
             f"{folder} already holds a paired device",
             reason="ALREADY_PAIRED",
@@ -58,6 +60,17 @@ def pair(
     credentials = _accept(paired, key, name)
     save_credentials(folder, credentials)
     return credentials
+
+
+def _occupied(folder: Path) -> bool:
+    """A device is paired here. One whose certificate has ended can only pair again."""
+    if not (folder / PROFILE).exists():
+        return False
+    try:
+        found = load_credentials(folder)
+    except CredentialsError:
+        return True  # whatever it is, a person has to look at it
+    return found.address is None or not found.expired(now())
 
 
 def listener_certificate(code: PairingCode) -> bytes:

@@ -7,7 +7,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples, group
-from stockade.cli.terminal import ask, note, say, table, when
+from stockade.cli.terminal import UsageError, ask, note, say, table, when
 from stockade.errors import BadRequest, NotFound, PairingFailed
 
 if TYPE_CHECKING:
@@ -95,12 +95,52 @@ def confirm(
         say("refused" if reject else "confirmed")
 
 
-@app.command(epilog=examples("stockade devices revoke phone"))
-def revoke(device: Which, yes: Yes = False, json_: Json = False) -> int:
-    """End a device for good: its streams are cut and its certificates never accepted again."""
+@app.command(epilog=examples("stockade devices show phone --json"))
+def show(device: Which, json_: Json = False) -> None:
+    """Show a device and its certificates."""
     from stockade.client import Client
 
     with Client.open() as client:
+        found = _find(client, device)
+    if json_:
+        machine.emit(found)
+        return
+    say(f"{found.name} ({found.device_id}), {found.status}, in {', '.join(found.groups) or '-'}")
+    table(
+        ("certificate", "from", "until", "revoked"),
+        (
+            (one.serial, when(one.not_before), when(one.not_after),
+             when(one.revoked) if one.HasField("revoked") else "-")
+            for one in found.certificates
+        ),
+        empty="it has no certificate that is good",
+    )  # fmt: skip
+
+
+@app.command(
+    epilog=examples(
+        "stockade devices revoke phone",
+        "stockade devices revoke --certificate 5c3f0a...   # serial: `stockade devices show phone`",
+    )
+)
+def revoke(
+    device: Annotated[
+        str, typer.Argument(metavar="[DEVICE]", help="A device's name, id, or its beginning.")
+    ] = "",
+    certificate: Annotated[
+        str, typer.Option("--certificate", metavar="SERIAL", help="Only this certificate of it.")
+    ] = "",
+    yes: Yes = False,
+    json_: Json = False,
+) -> int:
+    """End a device, or one certificate, for good: what was opened with it is cut."""
+    from stockade.client import Client
+
+    if bool(device) == bool(certificate):
+        raise UsageError("name a device or --certificate SERIAL, one of them")
+    with Client.open() as client:
+        if certificate:
+            return _revoke_certificate(client, certificate, json_)
         found = _find(client, device)
         question = f"Revoke {found.name} ({found.device_id})?"
         if not yes and sys.stdin.isatty() and not ask(question):
@@ -111,6 +151,43 @@ def revoke(device: Which, yes: Yes = False, json_: Json = False) -> int:
         machine.emit({"device_id": found.device_id, **machine.plain(answer)})
     else:
         say(f"revoked {found.name} ({found.device_id})")
+    return 0
+
+
+@app.command(epilog=examples("stockade devices renew"))
+def renew(json_: Json = False) -> None:
+    """Renew the certificate of this device now. It does so by itself when half its life is over."""
+    from stockade.client import Client
+    from stockade.home import Home
+
+    home = Home.locate()
+    with Client.open(home) as client:
+        end = client.renew_certificate(home).lifetime()[1]
+    if json_:
+        machine.emit({"not_after": end.isoformat()})
+    else:
+        say(f"this device's certificate is good until {end:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command("rotate-authority", epilog=examples("stockade devices rotate-authority"))
+def rotate_authority(yes: Yes = False, json_: Json = False) -> int:
+    """Replace the authority that issues all certificates; for a while both are accepted.
+
+    Devices learn of the new one when they renew; one that does not, in that time, pairs again.
+    """
+    from stockade.client import Client
+
+    with Client.open() as client:
+        if not yes and sys.stdin.isatty() and not ask("Replace the authority?"):
+            note("nothing was done")
+            return 1
+        answer = client.rotate_authority()
+    if json_:
+        machine.emit(answer)
+        return 0
+    say(f"the authority {answer.new[:16]} issues from now on")
+    say(f"certificates of {answer.old[:16]} are accepted until {when(answer.until)}")
+    note("devices learn of it when they renew: by themselves, or `stockade devices renew` there")
     return 0
 
 
@@ -129,6 +206,15 @@ def groups(
         machine.emit(answer)
     else:
         say(f"{answer.device.name} is in {', '.join(answer.device.groups) or 'no group'}")
+
+
+def _revoke_certificate(client: "Client", serial: str, as_json: bool) -> int:
+    answer = client.revoke_certificate(serial.lower())
+    if as_json:
+        machine.emit({"serial": serial, **machine.plain(answer)})
+    else:
+        say(f"revoked the certificate {serial}")
+    return 0
 
 
 def _show_json(events: "Stream[device_pb2.InviteDeviceEvent]") -> int:

@@ -58,6 +58,7 @@ def up(
     home = Home.locate()
     program = _program()
     if is_served(home):
+        _refuse_ended(home)
         return _say_serving(home, _endpoint(home), "already serves", json_)
     _refuse_foreign(home)
     _prepare(home, program, vault_root)
@@ -103,6 +104,22 @@ def _refuse_foreign(home: Home) -> None:
             f"this home is paired with the daemon at {address}",
             reason="PAIRED_ELSEWHERE",
             fix="set STOCKADE_HOME to another directory for a daemon of your own",
+        )
+
+
+def _refuse_ended(home: Home) -> None:
+    """A certificate that has ended is issued again by `init`, which needs the daemon's lock."""
+    from stockade.credentials import load_credentials, now
+
+    try:
+        ended = load_credentials(home.client).expired(now())
+    except CredentialsError:
+        return
+    if ended:
+        raise CredentialsError(
+            "the daemon serves, but this device's certificate has run out",
+            reason="CERTIFICATE_EXPIRED",
+            fix="`stockade down`, then `stockade up`: the start issues it again",
         )
 
 
@@ -152,7 +169,12 @@ def _is_prepared(home: Home) -> bool:
     if not home.config_file.exists() or not home.data.is_dir():
         return False
     try:
-        return not load_credentials(home.client).expired(now())
+        credentials = load_credentials(home.client)
+        # After a rotation this device may know only an authority that is not accepted any more.
+        current = (home.data / "authority.pem").read_bytes().strip()
+        return current in credentials.authority and not credentials.expired(now())
+    except OSError:
+        return False
     except CredentialsError as error:
         if error.reason in ("KEY_READABLE", "KEY_FOREIGN"):
             raise
