@@ -18,7 +18,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from daemon.config import Config, load_config
-from daemon.devices import Devices, read_devices
+from daemon.devices import Devices
 from daemon.endpoint import announced
 from daemon.errors import ConfigError, StartError
 from daemon.estate import Estate
@@ -26,6 +26,7 @@ from daemon.foundation import Foundation, foundation
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
 from daemon.policies import Policies, PolicyInvalid
+from daemon.registrar import load_registry
 from daemon.server import Parts, Served, serving
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
@@ -74,7 +75,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
 async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     estate, config = base.estate, base.config
     devices = Devices(estate.trust_domain, base.clock, base.authorities.accepts)
-    devices.replace(await base.reader.read(read_devices))
+    await load_registry(devices, base.reader, base.clock)
     worlds = Worlds(config, devices)
     vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)
     snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)

@@ -52,6 +52,16 @@ class Identity(_Section):
         allow_inf_nan=False,
         description="Lifetime of a device's certificate; the client renews it half-way.",
     )
+    agent_certificate_hours: float = Field(
+        default=8,
+        ge=MIN_HOURS,
+        le=24 * 366,
+        allow_inf_nan=False,
+        description=(
+            "Lifetime of an agent's certificate; the client renews it half-way. An agent that is"
+            " away for longer is enrolled again by its device."
+        ),
+    )
     server_certificate_hours: float = Field(
         default=24 * 7,
         ge=MIN_HOURS,

@@ -8,10 +8,11 @@ copy that `load` takes and every change renews, so that no RPC waits for a query
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from daemon.agents import Agents, KnownAgent
 from daemon.clock import Clock
 from daemon.errors import Unauthenticated
 from daemon.principal import Principal
@@ -23,7 +24,7 @@ from identity.authority import IssuedCertificate
 from identity.errors import IdentityError
 from identity.names import TrustDomain
 from identity.peer import Peer, parse_peer
-from policy.entities import DeviceEntity
+from policy.entities import AgentEntity, DeviceEntity
 
 OWNERS = "owners"
 # Peers whose certificates need not be parsed again: connections, not devices, bound it.
@@ -79,6 +80,7 @@ class Devices:
         self._clock = clock
         # Whether certificates of the authority of this name are good now.
         self._accepts = accepts
+        self.agents = Agents()
         self._known: dict[str, Known] = {}
         self._serials: dict[str, str] = {}
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()
@@ -108,9 +110,9 @@ class Devices:
         """The device of that id."""
         return self._known.get(device_id)
 
-    def entities(self) -> tuple[DeviceEntity, ...]:
-        """The active devices, for policy: a revoked one does not exist there."""
-        return tuple(map(device_entity, self.active))
+    def entities(self) -> tuple[DeviceEntity | AgentEntity, ...]:
+        """The active devices and agents, for policy: a revoked one does not exist there."""
+        return (*map(device_entity, self.active), *self.agents.entities())
 
     def is_last_owner(self, device_id: str) -> bool:
         """Whether nobody could administer this daemon without that device."""
@@ -124,6 +126,9 @@ class Devices:
             raise certificate_expired()
         if not self._accepts(peer.issuer):
             raise _authority_retired()
+        if peer.name.kind == "agent":
+            agent = self.agents.of_certificate(str(peer.name.id), str(peer.serial))
+            return self._agent(agent, peer, pem, origin)
         device_id = self._serials.get(str(peer.serial))
         if device_id is None or device_id != str(peer.name.id):
             raise self._unknown(str(peer.name.id), str(peer.serial))
@@ -143,6 +148,27 @@ class Devices:
         except Unauthenticated:
             return None  # its certificate has ended: it can neither call nor approve
 
+    def of_call(self, name: str, device_id: str, origin: str) -> Principal | None:
+        """The principal of a stored call, by the name and device that were stored."""
+        kind, _, own = name.partition("/")
+        if kind != "agent":
+            return self.as_principal(device_id, origin)
+        agent = self.agents.get(own)
+        if agent is None or not agent.active or not agent.certificates:
+            return None
+        latest = max(agent.certificates, key=lambda certificate: certificate.not_after)
+        try:
+            return self._agent(agent, self._peer(latest.pem), latest.pem, origin)
+        except Unauthenticated:
+            return None
+
+    def _agent(self, agent: KnownAgent, peer: Peer, pem: bytes, origin: str) -> Principal:
+        device = self._known.get(str(agent.row.device_id))
+        if device is None or not device.active:
+            raise device_revoked()
+        own = _principal(device, peer, pem, origin)
+        return replace(own, groups=frozenset(), agent=agent.identity)
+
     def good_until_ms(self, principal: Principal) -> int:
         """How long what this principal has begun may go on; raises `Unauthenticated`: no longer.
 
@@ -151,11 +177,14 @@ class Devices:
         device, now = self._known.get(principal.device_id), self._clock.now_ms()
         if device is None or not device.active or device.revoked(principal.serial):
             raise self._unknown(principal.device_id, principal.serial)
-        if now <= principal.not_after_ms and self._accepts(principal.issuer):
+        own = device.certificates
+        if principal.agent is not None:
+            own = self.agents.certificates_of(principal.agent.agent_id)
+        elif now <= principal.not_after_ms and self._accepts(principal.issuer):
             return principal.not_after_ms
         good = [
             one.not_after
-            for one in device.certificates
+            for one in own
             if one.revoked_ms is None
             and one.spki.hex() == principal.key
             and now <= one.not_after
@@ -166,8 +195,9 @@ class Devices:
         raise certificate_expired() if self._accepts(principal.issuer) else _authority_retired()
 
     def holder(self, serial: str) -> str | None:
-        """The active device that a good certificate belongs to."""
-        return self._serials.get(serial)
+        """The active device that a good certificate, its own or an agent's, belongs to."""
+        agent = self.agents.holder(serial)
+        return self._serials.get(serial) if agent is None else str(agent.row.device_id)
 
     def _unknown(self, device_id: str, serial: str) -> Unauthenticated:
         device = self._known.get(device_id)

@@ -34,20 +34,23 @@ class Permission:
         resource: EntityUid = DAEMON,
         entities: tuple[Entity, ...] = (),
     ) -> Decision:
-        """Policy's answer to an administrative question."""
+        """Policy's answer to an administrative question; an agent's device is asked about too."""
         world = self._worlds.current
         context = administrative_context(self._clock.now(), principal.origin)
-        uid = world.principal_uid(principal)
-        return world.pdp.decide(Question(uid, action, resource, context, entities))
+        for subject in world.subjects(principal):
+            decision = world.pdp.decide(Question(subject, action, resource, context, entities))
+            if not decision.allowed:
+                break
+        return decision
 
-    def require(self, principal: Principal, action: str) -> None:
+    def require(self, principal: Principal, action: str, resource: EntityUid = DAEMON) -> None:
         """Policy's yes to an administrative act; raises `Refused`."""
-        decision = self.ask(principal, action)
+        decision = self.ask(principal, action, resource)
         if decision.allowed:
             return
         because = f" (policy {decision.reasons[0].id})" if decision.reasons else ""
         raise Refused(
-            f"policy does not let {principal.device_name} do {action}{because}",
+            f"policy does not let {principal.shown} do {action}{because}",
             code="NOT_PERMITTED",
             fix="an owner can change the device's groups (`stockade devices groups`) or the policy",
         )

@@ -73,7 +73,7 @@ class Recovery:
         tool = world.registry.get(row.tool)
         try:
             statement = parse_statement(approval.statement)
-            principal = self.devices.as_principal(str(row.device_id), row.origin)
+            principal = self.devices.of_call(row.principal, str(row.device_id), row.origin)
             parsed = parse_arguments(row.arguments)
         except (StatementError, Unauthenticated, ToolError) as error:
             _log.warning("call.not_taken_up", call=row.call_id, reason=type(error).__name__)

@@ -11,10 +11,12 @@ from datetime import timedelta
 
 import anyio
 
+from daemon.agents import read_agents
 from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_devices
+from daemon.enrolment import end_all
 from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.store import certificates, devices
 from daemon.store.commit import Tx
@@ -71,7 +73,7 @@ class Registrar:
                     tx, device_id, name, groups, issued, self._clock.now_ms(), invited_by
                 )
             )
-            await self._reload()
+            await self.reload()
             await self._worlds.refresh_devices()
         known = self._devices.get(str(device_id))
         assert known is not None  # noqa: S101 - it was just stored
@@ -94,7 +96,7 @@ class Registrar:
 
         async with self._worlds.changing():
             await self._writer.write(operation)
-            await self._reload()
+            await self.reload()
         return issued
 
     async def revoke(self, device_id: str, principal: str) -> Entry:
@@ -108,6 +110,7 @@ class Registrar:
                 now = self._clock.now_ms()
                 if not devices.revoke(tx.connection, DeviceId(device_id), now_ms=now):
                     raise _unknown(device_id)
+                end_all(tx, device_id, now, principal)
                 certificates.revoke_device(tx.connection, DeviceId(device_id), now_ms=now)
                 body = {"principal": principal, "device": device_id}
                 return tx.receipt("device.revoked", body, principal=principal)
@@ -115,7 +118,7 @@ class Registrar:
             entry = await self._writer.write(operation)
             # Shielded: a device that revokes itself cuts this very RPC.
             with anyio.CancelScope(shield=True):
-                await self._reload()
+                await self.reload()
                 self._cut(device_id)
                 await self._worlds.refresh_devices()
         return entry
@@ -145,7 +148,7 @@ class Registrar:
             entry = await self._writer.write(operation)
             # Shielded: a certificate may be used to revoke itself, which cuts this very RPC.
             with anyio.CancelScope(shield=True):
-                await self._reload()
+                await self.reload()
                 self._cut_certificate(serial)
         return entry
 
@@ -166,7 +169,7 @@ class Registrar:
                 return tx.receipt("device.groups", body, principal=principal)
 
             entry = await self._writer.write(operation)
-            await self._reload()
+            await self.reload()
             await self._worlds.refresh_devices()
         known = self._devices.get(device_id)
         assert known is not None  # noqa: S101 - it was just found
@@ -193,8 +196,16 @@ class Registrar:
         if known is None or not known.active:
             raise _unknown(device_id)
 
-    async def _reload(self) -> None:
-        self._devices.replace(await self._reader.read(read_devices))
+    async def reload(self) -> None:
+        """Takes over devices and agents as the database has them; for callers that change it."""
+        await load_registry(self._devices, self._reader, self._clock)
+
+
+async def load_registry(devices: Devices, reader: Reader, clock: Clock) -> None:
+    """Makes memory what the database says."""
+    devices.replace(await reader.read(read_devices))
+    now = clock.now_ms()
+    devices.agents.replace(await reader.read(lambda connection: read_agents(connection, now)))
 
 
 def record_device(

@@ -23,15 +23,18 @@ from daemon.calls.engine import Calls
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.devices import Devices, certificate_revoked, device_revoked
+from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.errors import StartError
 from daemon.foundation import Foundation
 from daemon.pairing import Pairing
 from daemon.permission import Permission
 from daemon.policies import Policies
+from daemon.principal import Principal
 from daemon.recovery import Recovery
 from daemon.registrar import Registrar
 from daemon.rotation import Rotation
+from daemon.rpc.agents import AgentService
 from daemon.rpc.approvals import ApprovalService
 from daemon.rpc.devices import DeviceService
 from daemon.rpc.gate import Gate
@@ -47,6 +50,8 @@ from daemon.toolbox import Toolbox
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
 from stockade.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
     approval_pb2,
     approval_pb2_grpc,
     daemon_pb2,
@@ -70,6 +75,7 @@ MAX_APPROVERS_TOLD = 32
 
 SERVICES = (
     tool_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
+    agent_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
     approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
     secret_pb2.DESCRIPTOR.services_by_name["SecretService"].full_name,
@@ -148,6 +154,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await rotation.retire_if_due()
         address = _bind(server, base)
         registrar = _registrar(parts, calls, live_rpcs)
+        enrolment = _enrolment(parts, registrar, calls, live_rpcs)
         pairing = _pairing(parts, registrar, errands, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
         answers = Answers(
@@ -170,6 +177,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             book,
             permission,
             rotation,
+            enrolment,
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
@@ -206,6 +214,7 @@ def _add_services(
     book: Book,
     permission: Permission,
     rotation: Rotation,
+    enrolment: Enrolment,
 ) -> None:
     base = parts.base
     tools = ToolService(
@@ -226,7 +235,11 @@ def _add_services(
     )
     secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
-        DeviceService(parts.devices, registrar, pairing, base.authorities, rotation), server
+        DeviceService(parts.devices, registrar, pairing, base.authorities, rotation, enrolment),
+        server,
+    )
+    agent_pb2_grpc.add_AgentServiceServicer_to_server(
+        AgentService(parts.devices, enrolment, permission, base.authorities), server
     )
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(book, base.writer), server)
 
@@ -264,6 +277,28 @@ def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     )
 
 
+def _enrolment(parts: Parts, registrar: Registrar, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
+    base, agents = parts.base, parts.devices.agents
+
+    def cut(agent_id: str, reason: str) -> None:
+        def its(principal: Principal) -> bool:
+            return principal.agent is not None and principal.agent.agent_id == agent_id
+
+        calls.cancel_all(its, reason)
+        live_rpcs.cut(its, agents.unknown(agent_id))
+
+    return Enrolment(
+        issue=lambda *asked: base.authorities.issuing.issue_agent(*asked),
+        agents=agents,
+        worlds=parts.worlds,
+        writer=base.writer,
+        reload=registrar.reload,
+        now=base.clock.now,
+        lifetime=timedelta(hours=base.config.identity.agent_certificate_hours),
+        cut=cut,
+    )
+
+
 def _pairing(parts: Parts, registrar: Registrar, errands: Errands, address: str) -> Pairing:
     config = parts.base.config.server
     host = address.rpartition(":")[0]
@@ -295,7 +330,7 @@ def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
     for device in parts.devices.active[:MAX_APPROVERS_TOLD]:
         device_id = str(device.row.device_id)
         principal = parts.devices.as_principal(device_id, "")
-        if principal is None or live.candidate is None or device_id == live.principal.device_id:
+        if principal is None or live.candidate is None or str(principal) == str(live.principal):
             continue
         world, now = parts.worlds.current, parts.base.clock.now()
         if may_approve(world, live.candidate, live.verdict, now, principal).allowed:

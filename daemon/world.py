@@ -15,6 +15,7 @@ from daemon.tools.registry import Registry, Tool
 from policy.arguments import Translation, translate
 from policy.bundle import Bundle
 from policy.entities import (
+    AgentEntity,
     DeviceEntity,
     Entity,
     EntityStore,
@@ -59,6 +60,14 @@ class World:
         kind = "Device" if principal.name.kind == "device" else "Agent"
         return EntityUid(kind, str(principal.name.id))
 
+    @staticmethod
+    def subjects(principal: Principal) -> tuple[EntityUid, ...]:
+        """All who must be permitted what this principal asks: an agent, and its device too."""
+        own = World.principal_uid(principal)
+        if own.type == "Device":
+            return (own,)
+        return (own, EntityUid("Device", principal.device_id))
+
 
 def secret_uid(reference: str) -> EntityUid:
     """The Cedar entity of a secret reference, "secret://scope/name"."""
@@ -91,13 +100,13 @@ def schema_text(registry: Registry) -> str:
 def build(
     files: Mapping[str, str],
     registry: Registry,
-    devices: Iterable[DeviceEntity],
+    principals: Iterable[DeviceEntity | AgentEntity],
     config: Config,
     unavailable: Mapping[Tier, Unavailable],
 ) -> World:
     """A world from its parts; raises `PolicyError` with everything that is wrong."""
     bundle = Bundle.build(files, schema_text(registry))
-    entities = EntityStore.build(_entities(registry, devices, config), bundle.schema)
+    entities = EntityStore.build(_entities(registry, principals, config), bundle.schema)
     return World(
         bundle=bundle,
         pdp=PDP(bundle, entities),
@@ -110,9 +119,9 @@ def build(
 
 
 def _entities(
-    registry: Registry, devices: Iterable[DeviceEntity], config: Config
+    registry: Registry, principals: Iterable[DeviceEntity | AgentEntity], config: Config
 ) -> Iterable[Entity]:
-    yield from devices
+    yield from principals
     references: set[str] = set()
     for tool in registry.tools:
         references |= {secret.reference for secret in tool.manifest.secrets}

@@ -88,6 +88,12 @@ class Answers:
 
     async def give(self, answer: Answer) -> Entry:
         """Records an answer; the receipt of it."""
+        if answer.principal.name.kind != "device":
+            raise Refused(
+                "an agent answers for no call",
+                code="AGENT_CANNOT_APPROVE",
+                fix="a person has to answer, on a paired device",
+            )
         if len(answer.reason) > MAX_REASON_CHARACTERS:
             raise BadRequest(
                 f"a reason has at most {MAX_REASON_CHARACTERS} characters",
@@ -122,7 +128,8 @@ class Answers:
 
     @staticmethod
     def _check_signature(answer: Answer, row: ApprovalRow, live: LiveCall) -> None:
-        if answer.principal.device_id == live.principal.device_id:
+        # A device may answer for its agent, if policy lets it: the agent asked, not the device.
+        if str(answer.principal) == str(live.principal):
             raise Refused(
                 "the requester cannot answer for its own call",
                 code="SELF_APPROVAL",

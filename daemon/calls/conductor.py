@@ -41,6 +41,9 @@ CANCELLED: Mapping[str, str] = {
     "CALLER_GONE": "the caller went away",
     "CANCELLED_BY_REQUEST": "it was cancelled by request",
     "DEVICE_REVOKED": "the caller's device was revoked",
+    "AGENT_REVOKED": "the agent was revoked",
+    "AGENT_REPLACED": "the agent was enrolled with another manifest: it is another agent now",
+    "AGENT_ENROLLED_AGAIN": "the agent was enrolled again, with a new certificate",
     "DAEMON_STOPPED": "the daemon was stopped",
     "DAEMON_RESTARTED": "the daemon was restarted, and nobody was attached to the call",
 }

@@ -13,11 +13,12 @@ from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Any
 
+from daemon.agent_manifest import Declared
 from daemon.principal import Principal
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
-from daemon.world import World, secret_uid
+from daemon.world import World, secret_uid, tool_entity
 from policy.arguments import to_context
 from policy.contexts import (
     CallFacts,
@@ -57,6 +58,7 @@ class Asked:
     """One question and its answer, as the receipt has it."""
 
     action: str
+    principal: str
     resource: str
     allowed: bool
     code: str
@@ -66,6 +68,7 @@ class Asked:
         """For a receipt."""
         return {
             "action": self.action,
+            "principal": self.principal,
             "resource": self.resource,
             "allowed": self.allowed,
             "code": self.code,
@@ -129,12 +132,23 @@ class _Hearing:
         return EntityUid("Tool", self.candidate.tool.name)
 
     def ask(self, action: str, resource: EntityUid, context: Context) -> Decision:
-        principal = self.world.principal_uid(self.candidate.principal)
-        decision = self.world.pdp.decide(Question(principal, action, resource, context))
-        self.asked.append(
-            Asked(action, str(resource), decision.allowed, decision.code.value, decision.reasons)
-        )
-        return decision
+        """Policy's answer; for an agent both its own and its device's, the first no if any."""
+        reasons: tuple[PolicyRef, ...] = ()
+        for subject in self.world.subjects(self.candidate.principal):
+            decision = self.world.pdp.decide(Question(subject, action, resource, context))
+            code, allowed = decision.code.value, decision.allowed
+            self.asked.append(
+                Asked(action, str(subject), str(resource), allowed, code, decision.reasons)
+            )
+            if not allowed:
+                return decision
+            reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
+        return replace(decision, reasons=reasons)
+
+    def about(self, what: str) -> str:
+        """What the last question was about, saying so if it was the agent's device's."""
+        own = str(self.world.principal_uid(self.candidate.principal))
+        return what if self.asked[-1].principal == own else f"{what} to the agent's device"
 
 
 class _DeniedError(Exception):
@@ -235,8 +249,9 @@ def _facts(
 def _examine(hearing: _Hearing, floor: Tier) -> Tier:
     """May it be called at all; in which tier; with its secrets."""
     world, tool = hearing.world, hearing.tool
+    _require_declared(hearing.candidate)
     context = call_context(hearing.facts)
-    _require(hearing.ask("call", tool, context), "this call")
+    _require(hearing.ask("call", tool, context), hearing.about("this call"))
     tier = choose_tier(floor, lambda action: hearing.ask(action, tool, context)).tier
     if (missing := world.unavailable.get(tier)) is not None:
         message = f"the call needs the {tier.label} tier: {missing.reason}"
@@ -244,8 +259,29 @@ def _examine(hearing: _Hearing, floor: Tier) -> Tier:
     hearing.facts = replace(hearing.facts, tier=tier)
     for name in hearing.candidate.secrets:
         context = secret_context(hearing.facts, tool)
-        _require(hearing.ask("use_secret", secret_uid(name), context), f"the use of {name}")
+        decision = hearing.ask("use_secret", secret_uid(name), context)
+        _require(decision, hearing.about(f"the use of {name}"))
     return tier
+
+
+def _require_declared(candidate: Candidate) -> None:
+    """An agent gets no tool and no secret that its manifest does not name, whatever policy says."""
+    principal, tool = candidate.principal, candidate.tool
+    if principal.name.kind == "device":
+        return
+    declared = principal.agent.declared if principal.agent else Declared()
+    toolsets = frozenset(toolset.id for toolset in tool_entity(tool).parents)
+    if not declared.covers_tool(tool.name, toolsets):
+        raise _undeclared("UNDECLARED_TOOL", f"the tool {tool.name}")
+    for name in candidate.secrets:
+        if name not in declared.secrets:
+            raise _undeclared("UNDECLARED_SECRET", name)
+
+
+def _undeclared(code: str, what: str) -> _DeniedError:
+    message = f"the agent's manifest does not declare {what}"
+    fix = "add it to the manifest's [capabilities] and enroll the agent again"
+    return _DeniedError(Verdict(Ruling.DENY, code, message, fix))
 
 
 def _conclude(

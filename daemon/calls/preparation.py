@@ -63,7 +63,7 @@ def statement_for(live: LiveCall, now_ms: int, lifetime_ms: int) -> Statement:
     return Statement(
         approval_id=str(uuid7()),
         call_id=live.call_id,
-        requester_name=live.principal.device_name,
+        requester_name=live.principal.shown,
         call=exact,
         risk_milli=live.verdict.risk_milli,
         asked_because=tuple(

@@ -63,6 +63,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     received = {
         "principal": str(live.principal),
         "device": live.principal.device_id,
+        **_agent(live),
         "certificate_serial": live.principal.serial,
         "origin": live.principal.origin,
         "tool": live.tool,
@@ -74,6 +75,12 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     if live.statement is not None:
         _ask(tx, live)
     return _receipt(tx, live, f"call.{state}", verdict_body(verdict))
+
+
+def _agent(live: LiveCall) -> dict[str, str]:
+    """Which agent asked, exactly, if one did."""
+    agent = live.principal.agent
+    return {"agent": agent.agent_id, "manifest_digest": agent.manifest_digest} if agent else {}
 
 
 def _ask(tx: Tx, live: LiveCall) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from daemon.agents import KnownAgent
 from daemon.calls.live import timestamp
 from daemon.devices import Known
 from daemon.errors import BadRequest
@@ -13,7 +14,7 @@ from daemon.store.ids import CallId
 from daemon.tools.registry import Tool
 from daemon.world import PROVENANCE
 from stockade.canonical import canonical
-from stockade.v1 import approval_pb2, call_pb2, device_pb2, tool_pb2
+from stockade.v1 import agent_pb2, approval_pb2, call_pb2, device_pb2, tool_pb2
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -116,6 +117,30 @@ def device_to_proto(device: Known) -> device_pb2.Device:
         created=timestamp(device.row.created_ms),
         certificate_expires=timestamp(device.expires_ms),
         certificates=[_certificate(row) for row in device.certificates],
+    )
+
+
+def agent_to_proto(agent: KnownAgent, device_name: str) -> agent_pb2.Agent:
+    """An agent as others see it."""
+    row, declared = agent.row, agent.identity.declared
+    return agent_pb2.Agent(
+        agent_id=row.agent_id,
+        name=row.name,
+        device_id=row.device_id,
+        device_name=device_name,
+        manifest_digest=row.manifest_digest,
+        version=agent.version,
+        summary=agent.summary,
+        capabilities=agent_pb2.AgentCapabilities(
+            toolsets=sorted(declared.toolsets),
+            tools=sorted(declared.tools),
+            secrets=sorted(declared.secrets),
+            hosts=sorted(declared.hosts),
+        ),
+        status=row.status.value,
+        created=timestamp(row.created_ms),
+        revoked=None if row.revoked_ms is None else timestamp(row.revoked_ms),
+        certificate_expires=timestamp(agent.expires_ms) if agent.expires_ms else None,
     )
 
 

@@ -7,12 +7,13 @@ from daemon.authorities import Authorities
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
+from daemon.enrolment import Enrolment
 from daemon.errors import BadRequest, Unauthenticated
 from daemon.pairing import Invitation, Pairing
 from daemon.principal import current_principal
 from daemon.registrar import Registrar, check_device_name, check_groups
 from daemon.rotation import Rotation
-from daemon.rpc.convert import device_to_proto
+from daemon.rpc.convert import agent_to_proto, device_to_proto
 from daemon.rpc.faults import Context
 from stockade.v1 import device_pb2, device_pb2_grpc
 
@@ -30,12 +31,14 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         pairing: Pairing,
         authorities: Authorities,
         rotation: Rotation,
+        enrolment: Enrolment,
     ) -> None:
         self._devices = devices
         self._registrar = registrar
         self._pairing = pairing
         self._authorities = authorities
         self._rotation = rotation
+        self._enrolment = enrolment
 
     async def WhoAmI(
         self, request: device_pb2.WhoAmIRequest, context: Context
@@ -46,7 +49,12 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
             raise Unauthenticated(
                 "this device is not known", code="CERT_UNKNOWN", fix="pair it again"
             )
-        return device_pb2.WhoAmIResponse(device=device_to_proto(known), principal=str(principal))
+        agent = self._devices.agents.get(principal.agent.agent_id) if principal.agent else None
+        return device_pb2.WhoAmIResponse(
+            device=device_to_proto(known),
+            principal=str(principal),
+            agent=agent_to_proto(agent, principal.device_name) if agent else None,
+        )
 
     async def ListDevices(
         self, request: device_pb2.ListDevicesRequest, context: Context
@@ -131,9 +139,11 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         self, request: device_pb2.RenewCertificateRequest, context: Context
     ) -> device_pb2.RenewCertificateResponse:
         principal = current_principal()
-        issued = await self._registrar.renew(
-            request.certificate_request, principal.device_id, str(principal)
-        )
+        asked, who = request.certificate_request, str(principal)
+        if principal.agent is not None:
+            issued = await self._enrolment.renew(asked, principal.agent.agent_id, who)
+        else:
+            issued = await self._registrar.renew(asked, principal.device_id, who)
         return device_pb2.RenewCertificateResponse(
             certificate=issued.pem, authority=self._authorities.bundle
         )

@@ -142,7 +142,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         self, request: tool_pb2.ListCallsRequest, context: Context
     ) -> tool_pb2.ListCallsResponse:
         principal = current_principal()
-        sees_all = self._permission.ask(principal, "list_calls").allowed
+        own = not self._permission.ask(principal, "list_calls").allowed
         wanted = set(request.states)
         states = [state for state, number in STATES.items() if number in wanted]
         limit = page_size(request.page_size, DEFAULT_PAGE)
@@ -150,7 +150,9 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         rows = await self._reader.read(
             lambda connection: stored_calls.page(
                 connection,
-                principal=None if sees_all else str(principal),
+                # A device sees the calls of its agents among its own.
+                principal=str(principal) if own and principal.agent else None,
+                device=principal.device_id if own and not principal.agent else None,
                 states=states if wanted else None,
                 before=before,
                 limit=limit,
@@ -177,7 +179,9 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
 
     def _may(self, principal: Principal, action: str, found: LiveCall | CallRow) -> bool:
         device = found.principal.device_id if isinstance(found, LiveCall) else str(found.device_id)
-        call = CallEntity(str(found.call_id), device, found.tool)
+        kind, _, name = str(found.principal).partition("/")
+        agent = name if kind == "agent" else None
+        call = CallEntity(str(found.call_id), device, found.tool, agent)
         known = self._devices.get(device)
         if isinstance(found, LiveCall) and found.candidate is not None and known is not None:
             # Whatever becomes of its tool and device: it is the call it was when it was judged.

@@ -36,7 +36,7 @@ OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint
 # What the default policy lets a device of these groups do, of what the gate asks for.
 MAY = {
     "": GREET,
-    "callers": GREET,
+    "callers": GREET | {"enroll_agent"},
     "approvers": GREET | REVIEW,
     "auditors": GREET | REVIEW | READ,
     "operators": GREET | REVIEW | READ | OPERATE,

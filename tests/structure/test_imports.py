@@ -48,6 +48,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": (
         "daemon/store/",
         # These name the type of the connection they pass on, see the test below.
+        "daemon/agents.py",
         "daemon/devices.py",
         "daemon/policies.py",
         "daemon/rpc/approvals.py",
