@@ -1,6 +1,7 @@
 """Fixtures that several folders share."""
 
 import signal
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,13 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def workspace() -> Path:
+def workspace() -> Iterator[Path]:
     """A directory with a file in it, that tools may be given and may write to."""
     path = make_directory("stockade-workspace-")
     path.chmod(0o777)
     (path / "hello.txt").write_text("hello\n")
-    return path
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def config_with(workspace: Path) -> str:
