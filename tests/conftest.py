@@ -1,7 +1,7 @@
 """Fixtures that several folders share."""
 
-import signal
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
