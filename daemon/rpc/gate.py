@@ -18,7 +18,7 @@ import structlog
 
 from daemon.errands import Errands
 from daemon.errors import Fault, NotServed, Refused, Unauthenticated, Unavailable
-from daemon.principal import Principal, set_current_principal
+from daemon.principal import Principal, current_principal, set_current_principal
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpcs
@@ -90,10 +90,10 @@ class Gate(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(cast("Inner", handler.stream_stream)))
+            inner = self._guard(method, rule, self._streaming(method, rule, handler.stream_stream))
             return grpc.stream_stream_rpc_method_handler(inner, **codec)
         if handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(cast("Inner", handler.unary_stream)))
+            inner = self._guard(method, rule, self._streaming(method, rule, handler.unary_stream))
             return grpc.unary_stream_rpc_method_handler(inner, **codec)
         inner = self._guard(method, rule, self._whole(cast("Inner", handler.unary_unary)))
         return grpc.unary_unary_rpc_method_handler(inner, **codec)
@@ -106,14 +106,16 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return drive
 
-    @staticmethod
-    def _streaming(inner: Inner) -> Inner:
+    def _streaming(self, method: str, rule: Rule | None, handler: object) -> Inner:
         """A streaming method as a coroutine: one task owns it from first to last message."""
+        inner = cast("Inner", handler)
 
         async def drive(request: Any, context: Context) -> None:
             messages = cast("AsyncIterator[Any]", inner(request, context))
             async with aclosing(messages) as stream:  # type: ignore[type-var]
                 async for message in stream:
+                    # Groups and policies change while it is open: who may no longer, hears no more.
+                    self._authorize(current_principal(), method, rule)
                     await context.write(message)
 
         return drive
