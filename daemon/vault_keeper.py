@@ -21,13 +21,14 @@ from daemon.store.secrets import SecretRow
 from daemon.store.writer import Writer
 from ledger.chain import Entry
 from vault.envelope import SecretVersion, open_sealed, parse_sealed, seal
-from vault.errors import VaultError
+from vault.errors import Code, VaultError
 from vault.reference import SecretReference, parse_reference
 from vault.root import RootKey, RootSource
 from vault.secret import Secret
 
 # A keychain may ask its owner to unlock it; a daemon must not wait for that for ever.
 ROOT_DEADLINE_SECONDS = 20
+_NOT_PRIVATE = (Code.ROOT_EXPOSED, Code.ROOT_WRONG_OWNER, Code.ROOT_NOT_REGULAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,11 @@ class VaultKeeper:
         self.state = VaultState(source.describe(), False, "the root key has not been read yet")
 
     async def unlock(self) -> VaultState:
-        """Tries to get the root key; the state says how that went."""
+        """Tries to get the root key; the state says how that went.
+
+        Raises `VaultError` for a root that others could have read or planted: a person has to see to
+        that before anything is served.
+        """
         described = self._source.describe()
         try:
             with anyio.fail_after(ROOT_DEADLINE_SECONDS):
@@ -60,6 +65,8 @@ class VaultKeeper:
                     self._source.load, abandon_on_cancel=True
                 )
         except VaultError as error:
+            if error.code in _NOT_PRIVATE:
+                raise
             self.state = VaultState(described, False, error.message, error.fix)
         except TimeoutError:
             reason = f"the keychain did not answer in {ROOT_DEADLINE_SECONDS} s"

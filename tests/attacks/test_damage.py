@@ -23,17 +23,6 @@ def test_a_private_key_that_others_could_read(
     assert path.stat().st_mode & 0o777 == mode
 
 
-def test_the_vaults_root_key_that_others_could_read(initialised: RunningDaemon) -> None:
-    """Without its root key the vault is shut; the daemon says so and serves the rest."""
-    for path in initialised.home.data.glob("*root*"):
-        path.chmod(0o644)
-    initialised.start()
-    with initialised.client() as client:
-        vault = client.status().vault
-    assert not vault.available
-    assert "chmod 600" in vault.fix
-
-
 def link(path: Path) -> None:
     """Puts a link to the file in its place."""
     moved = path.with_name(path.name + ".moved")
