@@ -135,4 +135,8 @@ def agent_entity(agent: KnownAgent) -> AgentEntity:
 
 def agent_revoked() -> Unauthenticated:
     """The fault of an agent that was revoked."""
-    return Unauthenticated("this agent was revoked", code="AGENT_REVOKED", fix=_ENROLL)
+    return Unauthenticated(
+        "this agent was revoked",
+        code="AGENT_REVOKED",
+        fix="its device can enroll it with a changed manifest: `stockade agents enroll`",
+    )

@@ -52,7 +52,9 @@ class Permission:
         raise Refused(
             f"policy does not let {principal.shown} do {action}{because}",
             code="NOT_PERMITTED",
-            fix="an owner can change the device's groups (`stockade devices groups`) or the policy",
+            fix="ask on the agent's device: what only a person may do, no agent may"
+            if principal.agent
+            else "an owner can change the device's groups (`stockade devices groups`) or the policy",
         )
 
     def may_with_call(

@@ -93,6 +93,11 @@ class Client:
         keep_renewed(client, home, client._closed)
         return client
 
+    @property
+    def address(self) -> str:
+        """Where the daemon listens, "host:port"."""
+        return self._connection.target
+
     def close(self) -> None:
         """Ends the connection; a call under way that is not detached is cancelled."""
         self._closed.set()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from stockade.cli import (
+    agents,
     approvals,
     call,
     calls,
@@ -47,7 +48,7 @@ app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("call", epilog=call.EXAMPLES)(call.call)
 app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
-for group in (tools, calls, approvals, policy, secrets, devices, ledger):
+for group in (tools, calls, approvals, policy, secrets, devices, agents, ledger):
     app.add_typer(group.app)
 
 

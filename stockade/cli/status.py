@@ -26,7 +26,7 @@ def status(json_: Json = False) -> None:
 
 
 def whoami(json_: Json = False) -> None:
-    """Show who the daemon takes this device for."""
+    """Show who the daemon takes this device, or agent, for."""
     from stockade.client import Client
 
     with Client.open() as client:
@@ -35,6 +35,13 @@ def whoami(json_: Json = False) -> None:
         machine.emit(answer)
         return
     device = answer.device
+    if answer.HasField("agent"):
+        agent = answer.agent
+        say(f"{agent.name} ({answer.principal})")
+        say(f"{'agent of':<13}{device.name} ({device.device_id})")
+        say(f"{'manifest':<13}{agent.version}, sha256 {agent.manifest_digest}")
+        say(f"{'certificate':<13}good until {when(agent.certificate_expires)}")
+        return
     say(f"{device.name} ({answer.principal})")
     say(f"{'groups':<13}{', '.join(device.groups) or 'none'}")
     say(f"{'certificate':<13}good until {when(device.certificate_expires)}")
