@@ -13,6 +13,9 @@ from policy.values import EntityUid
 
 MAX_FIELD = 200
 
+_FOR_A_PERSON = "do it on the agent's device: what only a person may do, no agent may"
+_FOR_AN_OWNER = "an owner can change the device's groups (`stockade devices groups`) or the policy"
+
 
 class Permission:
     """Answers the gate, and the services that ask for themselves."""
@@ -52,9 +55,7 @@ class Permission:
         raise Refused(
             f"policy does not let {principal.shown} do {action}{because}",
             code="NOT_PERMITTED",
-            fix="ask on the agent's device: what only a person may do, no agent may"
-            if principal.agent
-            else "an owner can change the device's groups (`stockade devices groups`) or the policy",
+            fix=_FOR_A_PERSON if principal.agent else _FOR_AN_OWNER,
         )
 
     def may_with_call(

@@ -1,23 +1,25 @@
 """A world to judge calls in: real manifests, real Cedar, no daemon."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from daemon.agent_manifest import Declared
 from daemon.calls.judge import Candidate, Verdict, judge
 from daemon.config import Config
-from daemon.principal import Principal
+from daemon.principal import Agent, Principal
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.folder import load_folder
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import BUILTIN_TOOLS, Registry, Tool
 from daemon.world import Unavailable, World, build
-from identity.names import DeviceId, PrincipalName
+from identity.names import AgentName, DeviceId, PrincipalName
 from policy.defaults import load_default_files
-from policy.entities import DeviceEntity
+from policy.entities import AgentEntity, DeviceEntity
 from policy.risk import Tier
 from tests.daemon.tools.support import uploaded
 
@@ -100,6 +102,24 @@ def device(letter: str, *groups: str) -> Principal:
     )
 
 
+def agent_of(
+    answers: Principal,
+    *,
+    tools: Sequence[str] = (),
+    toolsets: Sequence[str] = ("builtin", "local"),
+    secrets: Sequence[str] = (SECRET,),
+) -> Principal:
+    """An agent of a device, that declared this much."""
+    declared = Declared(frozenset(toolsets), frozenset(tools), frozenset(secrets))
+    agent_id = f"bot-0123456789ab-{answers.device_id[4:12]}"
+    return replace(
+        answers,
+        name=PrincipalName("agent", AgentName(agent_id)),
+        groups=frozenset(),
+        agent=Agent(agent_id, "bot", "ab" * 32, declared),
+    )
+
+
 OWNER = device("a", "owners")
 CALLER = device("b", "callers")
 APPROVER = device("c", "approvers")
@@ -113,13 +133,15 @@ def world(
     *,
     unavailable: Mapping[Tier, Unavailable] = ALL_TIERS,
     devices: Sequence[Principal] = ALL,
+    agents: Sequence[Principal] = (),
     config: Config | None = None,
 ) -> World:
     """The default policies and `files` (text, or whole files that stand instead of them)."""
     if isinstance(files, str):
         files = {**load_default_files(), "extra.cedar": files}
     entities = [DeviceEntity(d.device_id, d.device_name, tuple(sorted(d.groups))) for d in devices]
-    return build(files, registry(), entities, config or Config(), unavailable)
+    bots = [AgentEntity(str(a.name.id), "bot", a.device_id) for a in agents]
+    return build(files, registry(), [*entities, *bots], config or Config(), unavailable)
 
 
 def candidate(tool: str, principal: Principal = CALLER, arguments: bytes = b"{}") -> Candidate:
