@@ -55,8 +55,8 @@ class VaultKeeper:
     async def unlock(self) -> VaultState:
         """Tries to get the root key; the state says how that went.
 
-        Raises `VaultError` for a root that others could have read or planted: a person has to see to
-        that before anything is served.
+        Raises `VaultError` for a root that others could have read or planted: a person has to see
+        to that before anything is served.
         """
         described = self._source.describe()
         try:

@@ -1,4 +1,4 @@
-"""Private keys on disk: what others could have read or planted is not used, by any of the programs."""
+"""Private keys on disk: no program uses one that others could have read or planted."""
 
 import os
 import shlex
