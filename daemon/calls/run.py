@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import anyio
+import anyio.to_thread
 
 from daemon.calls.live import LiveCall
 from daemon.config import Workspace
@@ -16,6 +17,7 @@ from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
 from daemon.tools.invocation import build
 from daemon.tools.manifest import Manifest
+from daemon.tools.snapshot import check_copy
 from daemon.vault_keeper import VaultKeeper
 from sandbox.limits import Limits
 from sandbox.outcome import Outcome
@@ -89,6 +91,9 @@ class Run:
         """Everything that can be refused before the tool starts."""
         candidate = self._live.candidate
         assert candidate is not None  # noqa: S101 - a permitted call has one
+        # What was judged is what runs: its copy may have been written to since it was loaded.
+        tool = candidate.tool
+        await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
         self._secrets = await self._vault.open(candidate.secrets)
         self._spec = self._build_spec()
         named = [

@@ -52,18 +52,7 @@ class SnapshotStore:
     def verify(self, digest: ToolDigest) -> Path:
         """Read a copy again in full; give its path only if it still is what its name says."""
         target = self._path(digest)
-        if not os.path.lexists(target):
-            raise SnapshotError(
-                Reason.SNAPSHOT_MISSING,
-                f"there is no copy of tool {digest}",
-                "Reload the tools; the copy is made from the tool's folder.",
-            )
-        try:
-            found = tree_digest(read_files(target))
-        except FolderError as error:
-            raise _changed(digest, error.message) from None
-        if found != digest:
-            raise _changed(digest, "its files have another digest")
+        check_copy(target, digest)
         return target
 
     def _path(self, digest: ToolDigest) -> Path:
@@ -81,6 +70,22 @@ class SnapshotStore:
                 raise
             remove_tree(incoming)  # another load was first; verify() judges what it left
         sync_folder(self._root)
+
+
+def check_copy(path: Path, digest: ToolDigest) -> None:
+    """Read a tool's files in full; return only if they are what the digest says."""
+    if not os.path.lexists(path):
+        raise SnapshotError(
+            Reason.SNAPSHOT_MISSING,
+            f"there is no copy of tool {digest}",
+            "Reload the tools; the copy is made from the tool's folder.",
+        )
+    try:
+        found = tree_digest(read_files(path))
+    except FolderError as error:
+        raise _changed(digest, error.message) from None
+    if found != digest:
+        raise _changed(digest, "its files have another digest")
 
 
 def _failed(error: OSError) -> SnapshotError:

@@ -1,0 +1,39 @@
+"""The copy of a tool that runs mount, written to after the daemon loaded it."""
+
+from pathlib import Path
+
+import pytest
+
+from stockade.v1 import call_pb2
+from tests.promises.acting import ALONE, policy, python_tool, run
+from tests.running import RunningDaemon, finished, output
+
+
+@pytest.mark.parametrize("how", ["another content", "one file more", "gone"])
+def test_a_copy_that_was_changed_on_disk_does_not_run(
+    shared_daemon: RunningDaemon, how: str
+) -> None:
+    """What was judged and approved by its digest is what runs, or nothing does."""
+    name = f"copied_{how.split()[0]}"
+    with shared_daemon.client() as client, policy(client, ALONE):
+        tool = python_tool(client, name, f"print('as it was: {how}')\n")
+        assert output(run(client, name)).startswith(b"as it was")
+        _change(shared_daemon.home.data / "tools" / tool.digest, how)
+        events = run(client, name)
+    end = finished(events)
+    assert end.state == call_pb2.CALL_STATE_FAILED
+    assert end.reason == ("SNAPSHOT_MISSING" if how == "gone" else "SNAPSHOT_CHANGED")
+    assert end.fix
+    assert not any(event.HasField("started") or event.HasField("output") for event in events)
+
+
+def _change(copy: Path, how: str) -> None:
+    copy.chmod(0o755)
+    match how:
+        case "another content":
+            (copy / "main.py").chmod(0o644)
+            (copy / "main.py").write_text("print('planted')\n")
+        case "one file more":
+            (copy / "json.py").write_text("print('planted')\n")
+        case _:
+            copy.rename(copy.with_name("moved"))
