@@ -53,7 +53,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
     with data_directory_lock(home.lock):
         config = load_config(home.config_file)
         configure_log(config.log)
-        check_workspaces(config)
+        check_workspaces(config, home)
         async with foundation(Estate.open(home), config) as base, _daemon(base) as served:
             await _record(base, "daemon.started", {"address": served.address})
             # Modules, policies, tools: some 100,000 objects that stay. Looked through at every full
@@ -115,7 +115,7 @@ async def _first_world(
         await policies.record(world, "stockaded")
 
 
-def check_workspaces(config: Config) -> None:
+def check_workspaces(config: Config, home: Home) -> None:
     """A workspace that is not a directory is a mistake to hear of now, not at the first call."""
     for name, workspace in config.workspaces.items():
         path = Path(workspace.path)
@@ -124,6 +124,20 @@ def check_workspaces(config: Config) -> None:
                 f"workspaces.{name}.path: {path} is not a directory by its real path",
                 fix="make the directory, and give its path without links",
             )
+        for own in _own_places(home):
+            if own.is_relative_to(path) or (path.is_relative_to(own) and own.is_dir()):
+                # A tool there could read the keys, or leave policies and tools for the next start.
+                raise ConfigError(
+                    f"workspaces.{name}.path: {path} is, holds or lies in {own}, which is"
+                    " Stockade's own",
+                    fix="name a directory apart from Stockade's, or move those by STOCKADE_HOME",
+                )
+
+
+def _own_places(home: Home) -> list[Path]:
+    """Where Stockade keeps what no tool may touch, by their real paths."""
+    places = (home.config_file, home.policies, home.tools, home.client, home.data)
+    return [place.resolve() for place in places]
 
 
 async def _record(base: Foundation, kind: str, body: dict[str, object]) -> None:
