@@ -30,6 +30,9 @@ _CODES: tuple[tuple[type[errors.Fault], grpc.StatusCode], ...] = (
     (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 
+# A client takes 8 KiB of trailers: this much twice over, percent- and base64-encoded, still fits.
+MAX_MESSAGE_BYTES = 1200
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -41,11 +44,19 @@ def status_code(fault: errors.Fault) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
+def shown(message: str) -> str:
+    """A message of bounded length: one too long would be dropped with its reason code."""
+    encoded = message.encode("utf-8", "backslashreplace")
+    if len(encoded) <= MAX_MESSAGE_BYTES:
+        return encoded.decode()
+    return encoded[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore") + "..."
+
+
 def status_of(fault: errors.Fault) -> status_pb2.Status:
     """The whole status message of a fault."""
     info = error_details_pb2.ErrorInfo(reason=fault.code, domain=DOMAIN)
     if fault.fix:
-        info.metadata["fix"] = fault.fix
+        info.metadata["fix"] = shown(fault.fix)
     detail = any_pb2.Any()
     detail.Pack(info)
     details = [detail]
@@ -55,11 +66,11 @@ def status_of(fault: errors.Fault) -> status_pb2.Status:
         details.append(any_pb2.Any())
         details[-1].Pack(retry)
     number: int = status_code(fault).value[0]
-    return status_pb2.Status(code=number, message=fault.message, details=details)
+    return status_pb2.Status(code=number, message=shown(fault.message), details=details)
 
 
 async def abort(context: "Context", fault: errors.Fault) -> Never:
     """Ends the RPC with the fault."""
     details = status_of(fault).SerializeToString()
-    await context.abort(status_code(fault), fault.message, ((DETAILS_KEY, details),))
+    await context.abort(status_code(fault), shown(fault.message), ((DETAILS_KEY, details),))
     raise AssertionError("abort returned")
