@@ -22,7 +22,8 @@ forbid (principal in Group::"auditors", action == Action::"follow_ledger", resou
 @pytest.fixture
 def auditor(shared_daemon: RunningDaemon, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A device that may read the ledger, for now."""
-    with Client.open(shared_daemon.pair_device(f"a{request.node.name[-30:]}", "auditors")) as client:
+    home = shared_daemon.pair_device(f"a{request.node.name[-30:]}", "auditors")
+    with Client.open(home) as client:
         yield client
 
 
