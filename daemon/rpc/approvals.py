@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from itertools import accumulate
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,8 @@ from daemon.store.reader import Reader
 from stockade.v1 import approval_pb2, approval_pb2_grpc
 
 DEFAULT_PAGE = 100
+# Half of what a client takes: a few callers with large arguments must not hide every call.
+MAX_LISTED_BYTES = 8 * 1024 * 1024
 
 _Found = tuple[ApprovalRow, tuple[AnswerRow, ...]]
 
@@ -39,7 +42,8 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         query = approvals.latest if request.all else approvals.pending
 
         def read(connection: Connection) -> list[_Found]:
-            return [_with_answers(connection, row) for row in query(connection, limit=limit)]
+            rows = _fitting(query(connection, limit=limit))
+            return [_with_answers(connection, row) for row in rows]
 
         found = await self._reader.read(read)
         return approval_pb2.ListApprovalsResponse(approvals=[self._proto(one) for one in found])
@@ -92,6 +96,16 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     def _proto(self, found: _Found) -> approval_pb2.Approval:
         names = {str(d.row.device_id): d.row.name for d in self._devices.all}
         return approval_to_proto(*found, names)
+
+
+def _fitting(rows: Sequence[ApprovalRow]) -> list[ApprovalRow]:
+    """The first of them, at least one, that a client's largest message has room for."""
+    sizes = accumulate(len(row.statement) for row in rows)
+    return [
+        row
+        for number, (row, size) in enumerate(zip(rows, sizes, strict=True))
+        if number == 0 or size <= MAX_LISTED_BYTES
+    ]
 
 
 def _with_answers(connection: Connection, row: ApprovalRow) -> _Found:
