@@ -6,13 +6,16 @@ leaves `conduct`: what went wrong is in `live.fault`.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
 import structlog
 
 from daemon.calls import records
+from daemon.calls.judge import Ruling
 from daemon.calls.live import LiveCall
 from daemon.calls.run import Finished, Run
 from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_waiting
@@ -75,10 +78,15 @@ class Conductor:
     async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         """The whole life of a call; without an admission, from where it waits for approval."""
         try:
-            if admission is not None and not await self._admit(live, admission):
-                return
-            with live.scope:
-                await self._live(live)
+            if admission is not None:
+                async with self._at_once(live) as run:
+                    if not await self._admit(live, admission, run):
+                        return
+                    with live.scope:
+                        await self._live(live, run)
+            else:
+                with live.scope:
+                    await self._live(live, None)
             if not live.ended and live.cancel_reason:
                 await self._cancelled(live)
         except Fault as fault:
@@ -93,21 +101,65 @@ class Conductor:
             live.feed.close()
             live.done.set()
 
-    async def _live(self, live: LiveCall) -> None:
+    @asynccontextmanager
+    async def _at_once(self, live: LiveCall) -> AsyncIterator[Run | None]:
+        """A run that can start with its permit, with a place among the running; or None."""
+        if live.verdict.ruling is not Ruling.PERMIT or not self._has_place(live):
+            yield None
+            return
+        try:
+            yield await self._prepared(live)
+        finally:
+            self._slots.release_on_behalf_of(live.call_id)
+
+    def _has_place(self, live: LiveCall) -> bool:
+        """Takes a place among the running, if one is free; the caller gives it back."""
+        try:
+            self._slots.acquire_on_behalf_of_nowait(live.call_id)
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    async def _prepared(self, live: LiveCall) -> Run | None:
+        run = self._new_run(live)
+        try:
+            await run.prepare()
+        except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
+            _refusal(error)
+            return None  # the permit is recorded first; `_run` then meets the same refusal
+        return run
+
+    async def _live(self, live: LiveCall, run: Run | None) -> None:
+        if run is not None:
+            await self._execute(live, run)
+            return
         if live.state is State.PENDING_APPROVAL:
             await self._wait_for_approval(live)
         if live.state is State.PERMITTED:
-            async with self._slots:
+            async with self._place(live):
                 await self._run(live)
 
-    async def _admit(self, live: LiveCall, admission: records.Admission) -> bool:
-        """Records the call and its ruling; whether it is a new one."""
+    @asynccontextmanager
+    async def _place(self, live: LiveCall) -> AsyncIterator[None]:
+        """A place among the running: the one it has, or one that is waited for."""
+        if live.call_id in self._slots.statistics().borrowers:
+            yield
+            return
+        async with self._slots:
+            yield
+
+    async def _admit(self, live: LiveCall, admission: records.Admission, run: Run | None) -> bool:
+        """Records the call, its ruling and perhaps its start; whether it is a new one."""
+        if run is not None:
+            admission = replace(admission, started=_start_body(live, run))
         admitted = await self._write(lambda tx: records.admit(tx, admission))
         if isinstance(admitted, Existing):
             live.existing = admitted.row
             return False
         live.last_entry = admitted
         live.state = next_state(State.RECEIVED, records.EVENT_OF[live.verdict.ruling])
+        if run is not None:
+            live.state = next_state(live.state, Event.START)
         live.admitted.set()
         tell_received(live, admission.now_ms)
         if live.state in ENDS:
@@ -147,19 +199,25 @@ class Conductor:
         self._end(live, Ending(Event.EXPIRE, "NOBODY_ANSWERED", "nobody answered in time"), entry)
         return True
 
-    async def _run(self, live: LiveCall) -> None:
+    def _new_run(self, live: LiveCall) -> Run:
         tier = live.verdict.tier
         assert tier is not None  # noqa: S101 - it was permitted in one
-        run = Run(
+        return Run(
             live, self._sandboxes[tier], self._vault, self._config.workspaces, self._clock.now_ms
         )
+
+    async def _run(self, live: LiveCall) -> None:
+        run = self._new_run(live)
         try:
             await run.prepare()
         except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
             await self._fail(live, error)
             return
-        await self._start(live, {"tier": tier.label, "secrets": run.secret_versions})
-        tell_started(live, tier.label, self._clock.now_ms())
+        await self._start(live, _start_body(live, run))
+        await self._execute(live, run)
+
+    async def _execute(self, live: LiveCall, run: Run) -> None:
+        tell_started(live, _tier(live), self._clock.now_ms())
         try:
             finished = await run.execute()
         except SandboxError as error:
@@ -170,7 +228,7 @@ class Conductor:
     async def _start(self, live: LiveCall, body: Mapping[str, object]) -> None:
         now = self._clock.now_ms()
         entry = await self._write(
-            lambda tx: records.move(tx, live, Event.START, "STARTED", now, body)
+            lambda tx: records.move(tx, live, Event.START, records.STARTED, now, body)
         )
         if entry is None:
             raise _moved(live)
@@ -240,6 +298,14 @@ def ending_of_verdict(live: LiveCall) -> Ending:
     verdict = live.verdict
     event = Event.REJECT if live.state is State.REJECTED else Event.DENY
     return Ending(event, verdict.code, verdict.message, fix=verdict.fix)
+
+
+def _tier(live: LiveCall) -> str:
+    return live.verdict.tier.label if live.verdict.tier else ""
+
+
+def _start_body(live: LiveCall, run: Run) -> dict[str, object]:
+    return {"tier": _tier(live), "secrets": run.secret_versions}
 
 
 def _moved(live: LiveCall) -> Conflict:

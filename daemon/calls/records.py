@@ -21,6 +21,8 @@ from daemon.store.commit import Tx
 from daemon.store.ids import ApprovalId, CallId, DeviceId, PolicyDigest
 from ledger.chain import Entry
 
+STARTED = "STARTED"
+
 EVENT_OF: Mapping[Ruling, Event] = {
     Ruling.PERMIT: Event.PERMIT,
     Ruling.ASK: Event.ASK,
@@ -35,12 +37,16 @@ class Admission:
     live: LiveCall
     tool_digest: str
     now_ms: int
+    # What the receipt of the start says, for a permitted call that starts at once: arrival, permit
+    # and start are then durable together, and still before anything is spawned.
+    started: Mapping[str, Any] | None = None
 
 
 def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     """Records arrival and ruling; or finds the call that has this id."""
     live, verdict = admission.live, admission.live.verdict
     state = next_state(State.RECEIVED, EVENT_OF[verdict.ruling])
+    starts = admission.started is not None
     row = CallRow(
         call_id=CallId(live.call_id),
         principal=str(live.principal),
@@ -50,8 +56,8 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         digest=verdict.exact.digest() if verdict.exact else "",
         arguments=live.arguments,
         workspace=live.candidate.workspace if live.candidate else "",
-        state=state,
-        reason=verdict.code,
+        state=next_state(state, Event.START) if starts else state,
+        reason=STARTED if starts else verdict.code,
         detach=live.detach,
         origin=live.principal.origin,
         created_ms=admission.now_ms,
@@ -74,7 +80,11 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     _receipt(tx, live, "call.received", received)
     if live.statement is not None:
         _ask(tx, live)
-    return _receipt(tx, live, f"call.{state}", verdict_body(verdict))
+    entry = _receipt(tx, live, f"call.{state}", verdict_body(verdict))
+    if admission.started is not None:
+        body = {"reason": STARTED, **admission.started}
+        entry = _receipt(tx, live, f"call.{State.RUNNING}", body)
+    return entry
 
 
 def _agent(live: LiveCall) -> dict[str, str]:
