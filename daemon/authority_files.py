@@ -91,8 +91,9 @@ class Files:
         _sync(self.data)
 
     def remove_successor(self) -> None:
-        """Removes one that is not in force."""
-        for path in self.successor:
+        """Removes one that is not in force, or what was written of it."""
+        key, certificate = self.successor
+        for path in (key, certificate, _temporary(certificate)):
             path.unlink(missing_ok=True)
 
     def _expected(self, paths: tuple[Path, Path], fingerprint: str) -> Authority:
@@ -104,12 +105,16 @@ class Files:
 
 def write_public(path: Path, data: bytes) -> None:
     """Replaces a file whole."""
-    temporary = path.with_name(path.name + ".new")
+    temporary = _temporary(path)
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def unreadable(path: Path | str, why: str | None) -> StartError:
