@@ -142,6 +142,9 @@ class RunningDaemon:
         work.mkdir(mode=0o755)
         self.home.config_file.write_text(
             '[server]\nlisten = "127.0.0.1:0"\ndrain_seconds = 1\n[vault]\nroot = "file"\n'
+            # One device stands for many here.
+            "[rates]\ncalls_per_second = 100000\ncalls_burst = 100000\n"
+            "administration_per_second = 100000\nadministration_burst = 100000\n"
             f'[workspaces.{WORKSPACE}]\npath = "{work.resolve()}"\naccess = "read"\n'
         )
         key = make_key()

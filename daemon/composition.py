@@ -7,6 +7,7 @@ starting leaves as a `Fault` (or a leaf's error) that says what to do.
 
 import gc
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,10 +41,13 @@ from stockade.home import Home
 
 _log = structlog.get_logger("stockade")
 
+MAX_DESCRIPTORS = 65_536
+
 
 async def serve(home: Home, ready_fd: int | None) -> None:
     """Runs the daemon until SIGTERM or SIGINT."""
     os.umask(0o077)
+    _raise_descriptor_limit()
     if not home.data.is_dir():
         raise StartError(
             f"{home.data} has not been initialised",
@@ -69,6 +73,16 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             await served.stop()
             await _record(base, "daemon.stopped", {})
     _log.info("daemon.stopped")
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as we may have: each connection and each run takes some.
+
+    A run's own limit is set apart; what the daemon has is not what a tool gets.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @asynccontextmanager

@@ -151,11 +151,40 @@ class Calls(_Section):
         le=1_000_000,
         description="Calls that have not ended, waiting ones included.",
     )
+    max_open_mib: int = Field(
+        default=256,
+        ge=1,
+        le=65536,
+        description="Arguments of all calls that have not ended, in memory.",
+    )
     retain_output_kib: int = Field(
         default=1024,
         ge=16,
         le=65536,
         description="Output of one call kept in memory for watchers that join or lag.",
+    )
+
+
+class Rates(_Section):
+    """How often one principal may ask; a second, and at once."""
+
+    calls_per_second: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Calls of one principal a second, on the long run.",
+    )
+    calls_burst: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Calls of one principal at once."
+    )
+    administration_per_second: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Other requests of one principal a second, on the long run.",
+    )
+    administration_burst: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Other requests of one principal at once."
     )
 
 
@@ -180,6 +209,7 @@ class Config(_Section):
     risk: Risk = Risk()
     workspaces: dict[WorkspaceName, Workspace] = {}
     calls: Calls = Calls()
+    rates: Rates = Rates()
     log: Log = Log()
 
 

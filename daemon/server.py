@@ -5,6 +5,7 @@ last run left is found and recorded before the first RPC. Raises `StartError` (P
 address cannot be had.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
+from daemon.config import Rates as RateLimits
 from daemon.devices import Devices, certificate_revoked, device_revoked
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
@@ -31,6 +33,7 @@ from daemon.pairing import Pairing
 from daemon.permission import Permission
 from daemon.policies import Policies
 from daemon.principal import Principal
+from daemon.rates import Kind, Rate, Rates
 from daemon.recovery import Recovery
 from daemon.registrar import Registrar
 from daemon.rotation import Rotation
@@ -70,6 +73,7 @@ from stockade.v1 import (
 
 # Above every request that is refused with a reason of ours: 10 MiB of arguments still get one.
 MAX_MESSAGE = 16 * 1024 * 1024
+HANDSHAKE_MILLISECONDS = 10_000
 # So many devices are asked about when a caller is told who may approve; policy decides in the end.
 MAX_APPROVERS_TOLD = 32
 
@@ -132,6 +136,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             clock=base.clock,
             who_may_approve=lambda live: _who_may_approve(parts, live),
             changed=board.changed,
+            policy_digest=lambda: parts.worlds.current.bundle.digest,
         )
         calls = Calls(
             config=config,
@@ -142,12 +147,14 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             group=group,
         )
         server = grpc.aio.server(
-            interceptors=[Gate(permission, live_rpcs, errands)],
+            interceptors=[Gate(permission, live_rpcs, errands, _rates(config.rates))],
             options=[
                 # With it, a second daemon would silently share the port.
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MAX_MESSAGE),
                 ("grpc.max_metadata_size", 16 * 1024),
+                # Connections that never finish their handshake do not stay.
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
             ],
         )
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
@@ -253,6 +260,18 @@ async def _watch(live_rpcs: LiveRpcs, parts: Parts) -> None:
     while True:
         await anyio.sleep(SWEEP_SECONDS)
         _sweep(live_rpcs, parts)
+
+
+def _rates(limits: RateLimits) -> Rates:
+    return Rates(
+        {
+            Kind.CALL: Rate(limits.calls_per_second, limits.calls_burst),
+            Kind.ADMINISTRATION: Rate(
+                limits.administration_per_second, limits.administration_burst
+            ),
+        },
+        time.monotonic,
+    )
 
 
 def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:

@@ -57,17 +57,20 @@ class Toolbox:
             registry = await _in_thread(lambda: world.registry.with_tool(folder, self._snapshots))
             changed = await self._world_with(world, registry)
             tool = registry.by_name[name]
-            await _in_thread(lambda: install(self._operator_dir, folder, _random_name))
-            entry = await self._record(
-                "tool.added",
-                {
-                    "principal": principal,
-                    "tool": name,
-                    "version": tool.manifest.version,
-                    "tool_digest": str(tool.digest),
-                    "policy_digest": changed.bundle.digest,
-                },
-            )
+            body = {
+                "principal": principal,
+                "tool": name,
+                "version": tool.manifest.version,
+                "tool_digest": str(tool.digest),
+                "policy_digest": changed.bundle.digest,
+            }
+            # Recorded first: a tool on disk without a receipt would be there at the next start.
+            entry = await self._record("tool.added", body)
+            try:
+                await _in_thread(lambda: install(self._operator_dir, folder, _random_name))
+            except BadRequest as fault:
+                await self._record("tool.add_failed", {**body, "reason": fault.code})
+                raise
             self._worlds.replace(changed)
         return tool, entry
 

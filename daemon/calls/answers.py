@@ -26,9 +26,10 @@ from daemon.devices import Devices
 from daemon.errors import BadRequest, Conflict, NotFound, Refused
 from daemon.lifecycle import Event, State, next_state
 from daemon.principal import Principal
-from daemon.store import approvals
+from daemon.store import approvals, devices
 from daemon.store.approvals import Answered, AnswerRow, ApprovalRow, ApprovalState
 from daemon.store.commit import Tx
+from daemon.store.devices import DeviceStatus
 from daemon.store.ids import ApprovalId, CallId, DeviceId, PolicyDigest
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
@@ -224,9 +225,8 @@ class Answers:
         yeses = [
             self._devices.as_principal(str(given.device_id), "")
             for given in approvals.answers(tx.connection, row.approval_id)
-            if given.answer == APPROVE
+            if given.answer == APPROVE and _has_voice(tx, given.device_id)
         ]
-        # A device that was revoked since it answered has no voice any more.
         approvers = [approver for approver in yeses if approver is not None]
         if self._replaced(live):
             verdict = _void(live.verdict)
@@ -285,6 +285,12 @@ class Answers:
 def unknown_approval() -> NotFound:
     """The one answer for what does not exist and for what may not be seen."""
     return NotFound("there is no such approval", code="UNKNOWN_APPROVAL", fix=WATCH)
+
+
+def _has_voice(tx: Tx, device_id: DeviceId) -> bool:
+    """Whether the device is still paired, by the database: memory learns of it a moment later."""
+    found = devices.get(tx.connection, device_id)
+    return found is not None and found.status is DeviceStatus.ACTIVE
 
 
 def _candidate(live: LiveCall) -> Candidate:

@@ -52,6 +52,14 @@ CANCELLED: Mapping[str, str] = {
 }
 
 
+POLICY_CHANGED = Ending(
+    Event.FAIL,
+    "POLICY_CHANGED",
+    "policy changed while the call waited for its turn to run",
+    fix="call again",
+)
+
+
 class Conductor:
     """See the module."""
 
@@ -65,6 +73,7 @@ class Conductor:
         clock: Clock,
         who_may_approve: WhoMayApprove,
         changed: Callable[[str], None],
+        policy_digest: Callable[[], str],
     ) -> None:
         self._config = config
         self._writer = writer
@@ -73,6 +82,7 @@ class Conductor:
         self._clock = clock
         self._who_may_approve = who_may_approve
         self._changed = changed
+        self._policy_digest = policy_digest
         self._slots = anyio.CapacityLimiter(config.calls.max_running)
 
     async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
@@ -107,9 +117,13 @@ class Conductor:
         if live.verdict.ruling is not Ruling.PERMIT or not self._has_place(live):
             yield None
             return
+        run: Run | None = None
         try:
-            yield await self._prepared(live)
+            run = await self._prepared(live)
+            yield run
         finally:
+            if run is not None:
+                run.discard()
             self._slots.release_on_behalf_of(live.call_id)
 
     def _has_place(self, live: LiveCall) -> bool:
@@ -137,7 +151,10 @@ class Conductor:
             await self._wait_for_approval(live)
         if live.state is State.PERMITTED:
             async with self._place(live):
-                await self._run(live)
+                if live.verdict.policy_digest == self._policy_digest():
+                    await self._run(live)
+                else:  # it waited for its place, and what permitted it is no longer in force
+                    await self._finish(live, POLICY_CHANGED, {"message": POLICY_CHANGED.message})
 
     @asynccontextmanager
     async def _place(self, live: LiveCall) -> AsyncIterator[None]:
@@ -228,7 +245,7 @@ class Conductor:
     async def _start(self, live: LiveCall, body: Mapping[str, object]) -> None:
         now = self._clock.now_ms()
         entry = await self._write(
-            lambda tx: records.move(tx, live, Event.START, records.STARTED, now, body)
+            lambda tx: records.move(tx, live, Event.START, "STARTED", now, body)
         )
         if entry is None:
             raise _moved(live)

@@ -55,6 +55,7 @@ class Calls:
         self._live: dict[str, LiveCall] = {}
         self._remembered: dict[str, LiveCall] = {}
         self._remembered_bytes = 0
+        self._open_bytes = 0
         self._stopping = False
 
     def find(self, call_id: str) -> LiveCall | None:
@@ -113,7 +114,7 @@ class Calls:
 
     def take_up(self, live: LiveCall) -> None:
         """Goes on with a call that waited for approval when the daemon last ended."""
-        self._live[live.call_id] = live
+        self._hold(live)
         live.admitted.set()
         tell_received(live, self._clock.now_ms())
         self._group.start_soon(self._conduct, live, None)
@@ -134,14 +135,25 @@ class Calls:
         for live in remaining:
             await live.done.wait()
 
-    async def _new(self, request: Request) -> tuple[LiveCall, bool]:
-        """Takes a call in; or the one that has its id, which may be anybody's, and False."""
+    def _require_room(self, request: Request) -> None:
+        """Raises `Exhausted` or `Unavailable` rather than take in what there is no room for."""
+        limits = self._config.calls
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
-        if len(self._live) >= self._config.calls.max_open:
+        if len(self._live) >= limits.max_open:
             raise Exhausted(
                 f"{len(self._live)} calls are open", code="TOO_MANY_CALLS", fix="try again later"
             )
+        if self._open_bytes + len(request.arguments) > limits.max_open_mib * 1024 * 1024:
+            raise Exhausted(
+                f"the arguments of the open calls fill {limits.max_open_mib} MiB",
+                code="TOO_MANY_CALLS",
+                fix="try again later, or raise calls.max_open_mib",
+            )
+
+    async def _new(self, request: Request) -> tuple[LiveCall, bool]:
+        """Takes a call in; or the one that has its id, which may be anybody's, and False."""
+        self._require_room(request)
         while True:
             world, now = self._worlds.current, self._clock.now_ms()
             prepared = prepare(world, request)
@@ -154,7 +166,7 @@ class Calls:
             if self._worlds.current is world:
                 break  # else policy or tools changed meanwhile: it is judged by what holds now
         live = self._open(request, prepared, verdict, now)
-        self._live[request.call_id] = live
+        self._hold(live)
         self._group.start_soon(
             self._conduct, live, records.Admission(live, prepared.tool_digest, now)
         )
@@ -173,8 +185,13 @@ class Calls:
             await self._conductor.conduct(live, admission)
         finally:
             del self._live[live.call_id]
+            self._open_bytes -= len(live.arguments)
             if live.ended:
                 self._remember(live)
+
+    def _hold(self, live: LiveCall) -> None:
+        self._live[live.call_id] = live
+        self._open_bytes += len(live.arguments)
 
     def _remember(self, live: LiveCall) -> None:
         self._remembered[live.call_id] = live

@@ -21,8 +21,6 @@ from daemon.store.commit import Tx
 from daemon.store.ids import ApprovalId, CallId, DeviceId, PolicyDigest
 from ledger.chain import Entry
 
-STARTED = "STARTED"
-
 EVENT_OF: Mapping[Ruling, Event] = {
     Ruling.PERMIT: Event.PERMIT,
     Ruling.ASK: Event.ASK,
@@ -57,7 +55,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         arguments=live.arguments,
         workspace=live.candidate.workspace if live.candidate else "",
         state=next_state(state, Event.START) if starts else state,
-        reason=STARTED if starts else verdict.code,
+        reason="STARTED" if starts else verdict.code,
         detach=live.detach,
         origin=live.principal.origin,
         created_ms=admission.now_ms,
@@ -82,7 +80,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         _ask(tx, live)
     entry = _receipt(tx, live, f"call.{state}", verdict_body(verdict))
     if admission.started is not None:
-        body = {"reason": STARTED, **admission.started}
+        body = {"reason": "STARTED", **admission.started}
         entry = _receipt(tx, live, f"call.{State.RUNNING}", body)
     return entry
 

@@ -95,7 +95,11 @@ class Run:
         tool = candidate.tool
         await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
         self._secrets = await self._vault.open(candidate.secrets)
-        self._spec = self._build_spec()
+        try:
+            self._spec = self._build_spec()
+        except BaseException:
+            self.discard()
+            raise
         named = [
             (parse_reference(reference).name, secret)
             for reference, (_, secret) in self._secrets.items()
@@ -113,8 +117,7 @@ class Run:
                 for stream, redactor in self._redactors.items():
                     await self._publish(stream, redactor.finish())
         finally:
-            for _, secret in self._secrets.values():
-                secret.wipe()
+            self.discard()
         if self._secrets:
             # It may quote what the tool wrote, cut anywhere: redaction would miss half a secret.
             outcome = replace(outcome, detail="no details, since the tool had secrets")
@@ -134,6 +137,11 @@ class Run:
             "redactions": redactions,
         }
         return Finished(ending, outcome, redactions, body)
+
+    def discard(self) -> None:
+        """Wipes the secrets; the run is over, or is not to be."""
+        for _, secret in self._secrets.values():
+            secret.wipe()
 
     async def _take(self, stream: Stream, data: bytes) -> None:
         await self._publish(stream, self._redactors[stream].feed(data))

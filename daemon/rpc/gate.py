@@ -19,6 +19,7 @@ import structlog
 from daemon.errands import Errands
 from daemon.errors import Fault, NotServed, Refused, Unauthenticated, Unavailable
 from daemon.principal import Principal, current_principal, set_current_principal
+from daemon.rates import Kind, Rates
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpcs
@@ -26,6 +27,7 @@ from daemon.rpc.live_rpcs import LiveRpcs
 _log = structlog.get_logger("stockade.rpc")
 
 TLS_VERSION = b"TLSv1.3"
+CALL = "/stockade.v1.ToolService/Call"
 
 
 class Doorkeeper(Protocol):
@@ -47,8 +49,11 @@ Inner = Callable[[Any, Context], Any]
 class Gate(grpc.aio.ServerInterceptor):
     """See the module."""
 
-    def __init__(self, doorkeeper: Doorkeeper, live: LiveRpcs, errands: Errands) -> None:
+    def __init__(
+        self, doorkeeper: Doorkeeper, live: LiveRpcs, errands: Errands, rates: Rates
+    ) -> None:
         self._doorkeeper = doorkeeper
+        self._rates = rates
         self._errands = errands
         self._live = live
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -126,6 +131,7 @@ class Gate(grpc.aio.ServerInterceptor):
             try:
                 principal = self._authenticate(context, origin)
                 subject = str(principal)
+                self._rates.take(subject, Kind.CALL if method == CALL else Kind.ADMINISTRATION)
                 self._authorize(principal, method, rule)
                 return await self._serve(principal, inner, request, context)
             except Fault as fault:

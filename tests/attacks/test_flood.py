@@ -1,0 +1,63 @@
+"""A principal that asks too often is told when to come back, and costs nobody else anything."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from stockade.client import Client, new_call_id
+from stockade.errors import StockadeError
+from stockade.v1 import tool_pb2, tool_pb2_grpc
+from tests.running import CONFIG, RunningDaemon, finished, running
+
+RATES = """\
+[rates]
+calls_per_second = 1
+calls_burst = 3
+administration_per_second = 5
+administration_burst = 20
+"""
+
+
+@pytest.fixture
+def slow() -> Iterator[RunningDaemon]:
+    """A daemon whose principals may call three times at once."""
+    with running(CONFIG + RATES) as daemon:
+        yield daemon
+
+
+def test_a_flood_of_calls_is_refused_with_the_time_to_wait(slow: RunningDaemon) -> None:
+    """The fourth call at once gets RESOURCE_EXHAUSTED, RATE_LIMITED and a RetryInfo; none runs."""
+    with slow.client() as client:
+        for _ in range(3):
+            assert finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+        stub = tool_pb2_grpc.ToolServiceStub(client._connection.channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            list(stub.Call(tool_pb2.CallRequest(call_id=new_call_id(), tool="no_such_tool")))
+    call = refused.value
+    assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    (details,) = (
+        trailer.value for trailer in call.trailing_metadata() if trailer.key.endswith("-bin")
+    )
+    status = status_pb2.Status.FromString(details)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    assert info.reason == "RATE_LIMITED"
+    assert 0 < retry.retry_delay.ToMilliseconds() <= 1000
+
+
+def test_the_flooder_may_still_administer_and_others_may_still_call(slow: RunningDaemon) -> None:
+    """A device out of calls can still ask for the status, and another device can still call."""
+    home = slow.pair_device("other", "callers")
+    with slow.client() as flooder, Client.open(home) as other:
+        reasons = []
+        for _ in range(6):
+            try:
+                list(flooder.call("no_such_tool", {}))
+            except StockadeError as error:
+                reasons.append(error.reason)
+        assert "RATE_LIMITED" in reasons
+        assert flooder.status().tools == 5
+        assert finished(list(other.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
