@@ -16,6 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from daemon.agents import read_agents
 from daemon.book import Book
 from daemon.calls.answers import Answers
 from daemon.calls.board import Board
@@ -161,7 +162,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await rotation.retire_if_due()
         address = _bind(server, base)
         registrar = _registrar(parts, calls, live_rpcs)
-        enrolment = _enrolment(parts, registrar, calls, live_rpcs)
+        enrolment = _enrolment(parts, calls, live_rpcs)
         pairing = _pairing(parts, registrar, errands, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
         answers = Answers(
@@ -296,8 +297,12 @@ def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     )
 
 
-def _enrolment(parts: Parts, registrar: Registrar, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
+def _enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
     base, agents = parts.base, parts.devices.agents
+
+    async def reload() -> None:
+        now = base.clock.now_ms()
+        agents.replace(await base.reader.read(lambda connection: read_agents(connection, now)))
 
     def cut(agent_id: str, reason: str) -> None:
         def its(principal: Principal) -> bool:
@@ -311,7 +316,7 @@ def _enrolment(parts: Parts, registrar: Registrar, calls: Calls, live_rpcs: Live
         agents=agents,
         worlds=parts.worlds,
         writer=base.writer,
-        reload=registrar.reload,
+        reload=reload,
         now=base.clock.now,
         lifetime=timedelta(hours=base.config.identity.agent_certificate_hours),
         cut=cut,
