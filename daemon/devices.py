@@ -29,6 +29,9 @@ from policy.entities import AgentEntity, DeviceEntity
 OWNERS = "owners"
 # Peers whose certificates need not be parsed again: connections, not devices, bound it.
 MAX_CACHED_PEERS = 4096
+# A device gets two certificates a day: of those that have ended, the database keeps all and memory
+# only the last days', to say when they ended.
+ENDED_KEPT_MS = 2 * 24 * 3600 * 1000
 
 _PAIR = "pair this device again: `stockade devices invite` there, `stockade pair` here"
 
@@ -58,15 +61,23 @@ class Known:
         )
 
 
-def read_devices(connection: Connection) -> tuple[Known, ...]:
+def read_devices(connection: Connection, now_ms: int) -> tuple[Known, ...]:
     """Every device there ever was, for `Devices.replace`."""
-    return tuple(
-        Known(
-            row,
-            devices.groups(connection, row.device_id),
-            certificates.of_device(connection, row.device_id),
-        )
-        for row in devices.list_all(connection)
+    return tuple(_read(connection, row, now_ms) for row in devices.list_all(connection))
+
+
+def read_device(connection: Connection, device_id: str, now_ms: int) -> Known | None:
+    """One device, for `Devices.put`."""
+    row = devices.get(connection, DeviceId(device_id))
+    return None if row is None else _read(connection, row, now_ms)
+
+
+def _read(connection: Connection, row: DeviceRow, now_ms: int) -> Known:
+    since = now_ms - ENDED_KEPT_MS
+    return Known(
+        row,
+        devices.groups(connection, row.device_id),
+        certificates.of_device(connection, row.device_id, ended_after_ms=since),
     )
 
 
@@ -88,13 +99,18 @@ class Devices:
     def replace(self, known: tuple[Known, ...]) -> None:
         """Takes over what the database says."""
         self._known = {str(device.row.device_id): device for device in known}
-        self._serials = {
-            str(certificate.serial): str(device.row.device_id)
-            for device in known
-            if device.active
-            for certificate in device.certificates
-            if certificate.revoked_ms is None
-        }
+        self._serials = {}
+        for device in known:
+            self._serials |= _good_serials(device)
+
+    def put(self, known: Known) -> None:
+        """Takes over what the database says of one device."""
+        device_id = str(known.row.device_id)
+        before = self._known.get(device_id)
+        for certificate in before.certificates if before else ():
+            self._serials.pop(str(certificate.serial), None)
+        self._known[device_id] = known
+        self._serials |= _good_serials(known)
 
     @property
     def all(self) -> tuple[Known, ...]:
@@ -220,6 +236,14 @@ class Devices:
             if len(self._peers) > MAX_CACHED_PEERS:
                 self._peers.popitem(last=False)
         return peer
+
+
+def _good_serials(device: Known) -> dict[str, str]:
+    return {
+        str(certificate.serial): str(device.row.device_id)
+        for certificate in device.certificates
+        if device.active and certificate.revoked_ms is None
+    }
 
 
 def device_entity(device: Known) -> DeviceEntity:

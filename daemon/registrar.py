@@ -15,7 +15,7 @@ from daemon.agents import read_agents
 from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.config import Config
-from daemon.devices import OWNERS, Devices, Known, certificate_row, read_devices
+from daemon.devices import OWNERS, Devices, Known, certificate_row, read_device, read_devices
 from daemon.enrolment import end_all
 from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.store import certificates, devices
@@ -73,7 +73,7 @@ class Registrar:
                     tx, device_id, name, groups, issued, self._clock.now_ms(), invited_by
                 )
             )
-            await self.reload()
+            await self._reload(device_id)
             await self._worlds.refresh_devices()
         known = self._devices.get(str(device_id))
         assert known is not None  # noqa: S101 - it was just stored
@@ -96,7 +96,7 @@ class Registrar:
 
         async with self._worlds.changing():
             await self._writer.write(operation)
-            await self.reload()
+            await self._reload(device_id)
         return issued
 
     async def revoke(self, device_id: str, principal: str) -> Entry:
@@ -118,7 +118,7 @@ class Registrar:
             entry = await self._writer.write(operation)
             # Shielded: a device that revokes itself cuts this very RPC.
             with anyio.CancelScope(shield=True):
-                await self.reload()
+                await self._reload(device_id)
                 self._cut(device_id)
                 await self._worlds.refresh_devices()
         return entry
@@ -148,7 +148,7 @@ class Registrar:
             entry = await self._writer.write(operation)
             # Shielded: a certificate may be used to revoke itself, which cuts this very RPC.
             with anyio.CancelScope(shield=True):
-                await self.reload()
+                await self._reload(device_id)
                 self._cut_certificate(serial)
         return entry
 
@@ -169,7 +169,7 @@ class Registrar:
                 return tx.receipt("device.groups", body, principal=principal)
 
             entry = await self._writer.write(operation)
-            await self.reload()
+            await self._reload(device_id)
             await self._worlds.refresh_devices()
         known = self._devices.get(device_id)
         assert known is not None  # noqa: S101 - it was just found
@@ -196,15 +196,25 @@ class Registrar:
         if known is None or not known.active:
             raise _unknown(device_id)
 
+    async def _reload(self, device_id: str) -> None:
+        """Takes over a device and its agents as the database has them now: before anything else."""
+        now = self._clock.now_ms()
+        known = await self._reader.read(lambda connection: read_device(connection, device_id, now))
+        if known is not None:
+            self._devices.put(known)
+        await self.reload()
+
     async def reload(self) -> None:
-        """Takes over devices and agents as the database has them; for callers that change it."""
-        await load_registry(self._devices, self._reader, self._clock)
+        """Takes over the agents as the database has them; for whoever changes them."""
+        now = self._clock.now_ms()
+        agents = await self._reader.read(lambda connection: read_agents(connection, now))
+        self._devices.agents.replace(agents)
 
 
 async def load_registry(devices: Devices, reader: Reader, clock: Clock) -> None:
     """Makes memory what the database says."""
-    devices.replace(await reader.read(read_devices))
     now = clock.now_ms()
+    devices.replace(await reader.read(lambda connection: read_devices(connection, now)))
     devices.agents.replace(await reader.read(lambda connection: read_agents(connection, now)))
 
 

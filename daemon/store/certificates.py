@@ -18,6 +18,7 @@ _OF_DEVICE: Final = (
     select(certificates)
     .where(certificates.c.device_id == bindparam("b_device"))
     .where(certificates.c.agent_id.is_(None))
+    .where(certificates.c.not_after > bindparam("b_since"))
     .order_by(certificates.c.not_before, certificates.c.serial)
 )
 _OF_AGENTS: Final = (
@@ -78,9 +79,12 @@ def get(connection: Connection, serial: Serial) -> CertificateRow | None:
     return None if found is None else CertificateRow(**found)
 
 
-def of_device(connection: Connection, device_id: DeviceId) -> tuple[CertificateRow, ...]:
-    """Those of one device, without its agents', oldest first."""
-    found = connection.execute(_OF_DEVICE, {"b_device": device_id}).mappings()
+def of_device(
+    connection: Connection, device_id: DeviceId, *, ended_after_ms: int = 0
+) -> tuple[CertificateRow, ...]:
+    """Those of one device, without its agents', that end after that; oldest first."""
+    values = {"b_device": device_id, "b_since": ended_after_ms}
+    found = connection.execute(_OF_DEVICE, values).mappings()
     return tuple(CertificateRow(**row) for row in found)
 
 
