@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.authority import AUTHORITY_LIFETIME, Authority, IssuedCertificate
-from identity.authoritycert import key_usage
+from identity.authoritycert import certificate_fingerprint, key_usage
 from identity.errors import AuthorityError, Code, IdentityError, RequestError
 from identity.fingerprint import spki_fingerprint
 from identity.names import AgentName, PrincipalName, TrustDomain
@@ -384,3 +384,21 @@ def test_no_bytes_break_the_authority_loader(garbage: bytes) -> None:
 
 
 LOADED = Authority.create(TrustDomain("a"), NOW)
+
+
+def test_the_registry_has_the_times_of_the_certificate(authority: Authority) -> None:
+    """A lifetime of no whole number of seconds is cut to one, in the certificate and beside it."""
+    issued = authority.issue_device(
+        making.csr(making.p256()), DEVICE, NOW, timedelta(seconds=3, milliseconds=600)
+    )
+    certificate = x509.load_pem_x509_certificate(issued.pem)
+    assert issued.not_before == certificate.not_valid_before_utc
+    assert issued.not_after == certificate.not_valid_after_utc == NOW + timedelta(seconds=3)
+
+
+def test_an_authority_is_told_by_its_certificate(authority: Authority) -> None:
+    """The fingerprint that a certificate gives is that of the key; garbage gives none."""
+    assert certificate_fingerprint(authority.cert_pem) == authority.spki_sha256
+    for garbage in (b"", b"x", authority.cert_pem * 2, authority.key_pem):
+        with pytest.raises(AuthorityError):
+            certificate_fingerprint(garbage)

@@ -219,3 +219,15 @@ def test_a_damaged_certificate_never_raises_anything_else(data: st.DataObject) -
         der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PeerError):
         parse_peer(pem_of(bytes(der)), DOMAIN, NOW)
+
+
+def test_a_peer_is_told_by_its_issuer(authority: Authority) -> None:
+    """Two authorities of one trust domain are told apart, whatever else is the same."""
+    other = Authority.create(DOMAIN, NOW)
+    key = making.p256()
+    issuers = [
+        parse_peer(making.certificate(one, key=key), DOMAIN, NOW).issuer
+        for one in (authority, other)
+    ]
+    assert issuers == [authority.name, other.name]
+    assert issuers[0] != issuers[1]

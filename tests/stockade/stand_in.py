@@ -49,7 +49,8 @@ def serve(home: Home, mode: str) -> None:
     key = serialization.load_pem_private_key((home.data / "authority.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     world.authority.key = key
-    world.authority.certificate = load_pem_x509_certificate((home.data / "authority.pem").read_bytes())
+    certificate = (home.data / "authority.pem").read_bytes()
+    world.authority.certificate = load_pem_x509_certificate(certificate)
     daemon = Daemon(world, home)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     daemon.start()

@@ -10,6 +10,7 @@ import pytest
 
 from stockade import Client
 from stockade.credentials import (
+    BACKDATED,
     KEY,
     PROFILE,
     Credentials,
@@ -146,3 +147,25 @@ def test_other_daemon_is_refused(daemon: Daemon, home: Home) -> None:
 def test_repr_shows_no_key(world: World, home: Home) -> None:
     """Neither key nor certificates are in a repr, which may end in a log."""
     assert "BEGIN" not in repr(pair_home(world, home))
+
+
+def test_one_of_several_authorities_is_enough(world: World, home: Home) -> None:
+    """While one authority takes over from another, a certificate may be of either, and no third."""
+    mine, next_, third = pair_home(world, home), Authority(), Authority()
+    bundle = world.authority.pem + next_.pem
+    for issuer in (world.authority, next_):
+        certificate = issuer.issue(mine.key.public_key(), "device")
+        save_credentials(home.client, mine.renewed(certificate, bundle))
+        assert load_credentials(home.client).authority == bundle
+    with pytest.raises(CredentialsError):
+        mine.renewed(third.issue(mine.key.public_key(), "device"), bundle)
+
+
+def test_half_of_a_life_begins_when_it_was_issued(world: World, home: Home) -> None:
+    """That certificates are dated back, for slow clocks, does not make them due early."""
+    second = dt.timedelta(seconds=1)
+    young = _with_life(world, home, -BACKDATED, 10 * second)
+    assert not young.renewal_due(dt.datetime.now(dt.UTC))
+    assert young.renewal_due(dt.datetime.now(dt.UTC) + 6 * second)
+    odd = _with_life(world, home, -second, second)  # shorter than it is dated back
+    assert odd.renewal_time() <= odd.lifetime()[1]
