@@ -48,6 +48,11 @@ class Principal:
             return self.device_name
         return f"{self.agent.name} (agent of {self.device_name})"
 
+    @property
+    def counted_as(self) -> str:
+        """Whose requests its requests are. A device's agents share: more of them ask no more."""
+        return f"agents/{self.device_id}" if self.agent else str(self)
+
     def __str__(self) -> str:
         """The name as receipts and messages have it: "device/dev-..."."""
         return f"{self.name.kind}/{self.name.id}"

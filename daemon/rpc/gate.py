@@ -131,7 +131,8 @@ class Gate(grpc.aio.ServerInterceptor):
             try:
                 principal = self._authenticate(context, origin)
                 subject = str(principal)
-                self._rates.take(subject, Kind.CALL if method == CALL else Kind.ADMINISTRATION)
+                kind = Kind.CALL if method == CALL else Kind.ADMINISTRATION
+                self._rates.take(principal.counted_as, kind)
                 self._authorize(principal, method, rule)
                 return await self._serve(principal, inner, request, context)
             except Fault as fault:

@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from stockade.client import Client, new_call_id
 from stockade.errors import StockadeError
 from stockade.v1 import tool_pb2, tool_pb2_grpc
+from tests.attacks.enrolling import enroll_agent
 from tests.running import CONFIG, RunningDaemon, finished, running
 
 RATES = """\
@@ -61,3 +62,19 @@ def test_the_flooder_may_still_administer_and_others_may_still_call(slow: Runnin
         assert "RATE_LIMITED" in reasons
         assert flooder.status().tools == 5
         assert finished(list(other.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+
+
+def test_more_agents_ask_no_more(slow: RunningDaemon) -> None:
+    """The agents of a device share one rate, however many it enrolls; the device keeps its own."""
+    bots = [enroll_agent(slow, f"bot{number}") for number in range(3)]
+    reasons = []
+    for bot in bots:
+        with bot.client() as client:
+            for _ in range(2):
+                try:
+                    list(client.call("no_such_tool", {}))
+                except StockadeError as error:
+                    reasons.append(error.reason)
+    assert "RATE_LIMITED" in reasons
+    with slow.client() as device:
+        assert finished(list(device.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
