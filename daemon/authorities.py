@@ -7,7 +7,7 @@ device that renews learns of both. What is stored, and in which order: `daemon.a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from identity.authority import Authority
 
@@ -20,6 +20,14 @@ class InForce:
     # The one that takes over, and until when the current one is good.
     successor: Authority | None = None
     until_ms: int = 0
+    # Their names, which are compared for every RPC.
+    _current_name: str = field(init=False, repr=False)
+    _successor_name: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_current_name", self.current.name)
+        name = "" if self.successor is None else self.successor.name
+        object.__setattr__(self, "_successor_name", name)
 
     @property
     def issuing(self) -> Authority:
@@ -35,10 +43,10 @@ class InForce:
     def accepts(self, issuer: str, now_ms: int) -> bool:
         """Whether certificates of the authority of this name are good."""
         if self.successor is None:
-            return issuer == self.current.name
+            return issuer == self._current_name
         # By the clock: that the end of the old one could not be recorded does not prolong it.
-        in_time = now_ms < self.until_ms and issuer == self.current.name
-        return in_time or issuer == self.successor.name
+        in_time = now_ms < self.until_ms and issuer == self._current_name
+        return in_time or issuer == self._successor_name
 
 
 class Authorities:
