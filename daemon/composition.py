@@ -19,7 +19,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from daemon.config import Config, load_config
-from daemon.devices import Devices
+from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.endpoint import announced
 from daemon.errors import ConfigError, StartError
 from daemon.estate import Estate
@@ -29,6 +29,7 @@ from daemon.log import configure_log
 from daemon.policies import Policies, PolicyInvalid
 from daemon.registrar import load_registry
 from daemon.server import Parts, Served, serving
+from daemon.store import meta
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
@@ -102,7 +103,8 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     if not vault.state.available:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
-    parts = Parts(base, devices, worlds, vault, toolbox, policies, tiers)
+    local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE))
+    parts = Parts(base, devices, worlds, vault, toolbox, policies, tiers, local or "")
     async with serving(parts) as served:
         yield served
 

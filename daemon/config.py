@@ -52,6 +52,16 @@ class Identity(_Section):
         allow_inf_nan=False,
         description="Lifetime of a device's certificate; the client renews it half-way.",
     )
+    local_certificate_hours: float = Field(
+        default=24 * 30,
+        ge=MIN_HOURS,
+        le=24 * 366,
+        allow_inf_nan=False,
+        description=(
+            "Lifetime of the local command line's certificate, whose key is as safe as the daemon's"
+            " own; renewed half-way. Once it has ended, only a restart by its user mends it."
+        ),
+    )
     agent_certificate_hours: float = Field(
         default=8,
         ge=MIN_HOURS,

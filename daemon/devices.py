@@ -27,6 +27,8 @@ from identity.peer import Peer, parse_peer
 from policy.entities import AgentEntity, DeviceEntity
 
 OWNERS = "owners"
+# Where the store's `meta` has the id of the local command line's device.
+LOCAL_DEVICE = "local_device"
 # Peers whose certificates need not be parsed again: connections, not devices, bound it.
 MAX_CACHED_PEERS = 4096
 # A device gets two certificates a day: of those that have ended, the database keeps all and memory

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from daemon.config import Config, load_config
 from daemon.config_file import UNCHOSEN_LINE, commented_config, root_line
-from daemon.devices import OWNERS, certificate_row
+from daemon.devices import LOCAL_DEVICE, OWNERS, certificate_row
 from daemon.errors import StartError
 from daemon.estate import Estate, create
 from daemon.foundation import Foundation, foundation
@@ -32,7 +32,6 @@ from vault.errors import Code as VaultCode
 from vault.errors import VaultError
 from vault.root import probe_keychain
 
-LOCAL_DEVICE = "local_device"
 LOCAL_GROUPS = (OWNERS,)
 INITIALISED_BY = "stockaded init"
 
@@ -115,7 +114,7 @@ async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:
     csr_pem, name = pairing.request.read_bytes(), check_device_name(pairing.name)
     found = await base.reader.read(lambda c: meta.get(c, LOCAL_DEVICE))
     device_id = NewDeviceId(found) if found else NewDeviceId.generate()
-    lifetime = timedelta(hours=base.config.identity.device_certificate_hours)
+    lifetime = timedelta(hours=base.config.identity.local_certificate_hours)
     issued = base.authorities.issuing.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
     stored_id = DeviceId(str(device_id))
 

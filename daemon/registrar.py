@@ -48,6 +48,7 @@ class Registrar:
         writer: Writer,
         clock: Clock,
         config: Config,
+        local_device: str,
         cut: Callable[[str], None],
         cut_certificate: Callable[[str], None],
     ) -> None:
@@ -58,6 +59,8 @@ class Registrar:
         self._writer = writer
         self._clock = clock
         self._lifetime = timedelta(hours=config.identity.device_certificate_hours)
+        self._local_lifetime = timedelta(hours=config.identity.local_certificate_hours)
+        self._local_device = local_device
         self._cut = cut
         self._cut_certificate = cut_certificate
 
@@ -177,9 +180,11 @@ class Registrar:
 
     def issue(self, csr_pem: bytes, device_id: NewDeviceId) -> IssuedCertificate:
         """A certificate for a request; raises `BadRequest` for one that is not good."""
+        local = str(device_id) == self._local_device
+        lifetime = self._local_lifetime if local else self._lifetime
         try:
             return self._authorities.issuing.issue_device(
-                csr_pem, device_id, self._clock.now(), self._lifetime
+                csr_pem, device_id, self._clock.now(), lifetime
             )
         except IdentityError as error:
             raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None

@@ -119,6 +119,7 @@ class Parts:
     toolbox: Toolbox
     policies: Policies
     tiers: Tiers
+    local_device: str
 
 
 @asynccontextmanager
@@ -292,6 +293,7 @@ def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
         writer=parts.base.writer,
         clock=parts.base.clock,
         config=parts.base.config,
+        local_device=parts.local_device,
         cut=cut,
         cut_certificate=cut_certificate,
     )

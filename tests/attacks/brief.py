@@ -23,6 +23,7 @@ def brief(*, device: float = 86400, server: float = 86400, overlap: float = 8640
         CONFIG
         + "[identity]\n"
         + f"device_certificate_hours = {hours(device):.6f}\n"
+        + f"local_certificate_hours = {hours(device):.6f}\n"
         + f"server_certificate_hours = {hours(server):.6f}\n"
         + f"authority_overlap_hours = {hours(overlap):.6f}\n"
     )

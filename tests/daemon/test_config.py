@@ -20,6 +20,10 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
         ["1", "8784", "2.5", "0.001"],
         ["0", "8785", "0.0009", "-1", "nan", "inf", "true", '"24"'],
     ),
+    "identity.local_certificate_hours": (
+        ["1", "8784", "0.001"],
+        ["0", "8785", "0.0009", "nan", "inf", '"720"'],
+    ),
     "identity.agent_certificate_hours": (
         ["1", "8784", "0.001"],
         ["0", "8785", "nan", "inf", '"8"'],
