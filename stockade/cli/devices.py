@@ -62,6 +62,7 @@ def invite(
     lifetime: Annotated[
         int, typer.Option("--lifetime", min=30, max=3600, help="Seconds the code lives.")
     ] = 600,
+    qr: Annotated[bool, typer.Option("--qr", help="Show the code as a QR code too.")] = False,
     json_: Json = False,
 ) -> int:
     """Make a one-time pairing code, wait for the device, and ask whether it is the right one.
@@ -74,7 +75,7 @@ def invite(
         Client.open() as client,
         client.invite_device(name, group, lifetime_seconds=lifetime) as events,
     ):
-        return _show_json(events) if json_ else _accompany(client, events)
+        return _show_json(events) if json_ else _accompany(client, events, qr)
 
 
 @app.command(epilog=examples("stockade devices confirm 5f0c2d9a11e0b7c4 --words 'oak-...'"))
@@ -226,7 +227,7 @@ def _show_json(events: "Stream[device_pb2.InviteDeviceEvent]") -> int:
     return status
 
 
-def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]") -> int:
+def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]", qr: bool) -> int:
     invitation = ""
     for event in events:
         if event.HasField("opened"):
@@ -234,6 +235,8 @@ def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]")
             until = when(event.opened.expires)
             say(f"On the new device run `stockade pair CODE` before {until}, with this code:")
             say(event.opened.pairing_code)
+            if qr:
+                say(qr_code(event.opened.pairing_code))
             note("waiting for the device (Ctrl-C closes the invitation)")
         elif event.HasField("waiting"):
             _judge(client, invitation, event.waiting)
@@ -244,6 +247,18 @@ def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]")
         reason="STREAM_CUT",
         fix="`stockade devices list` shows whether the device was paired",
     )
+
+
+def qr_code(pairing_code: str) -> str:
+    """A pairing code as a QR code of half blocks: 45 columns, for a phone's camera."""
+    import io
+
+    import segno
+
+    out = io.StringIO()
+    # In capitals, which a code may be written in, it needs a third less space.
+    segno.make_qr(pairing_code.upper(), error="l").terminal(out=out, compact=True, border=2)
+    return out.getvalue().rstrip("\n")
 
 
 def _judge(
