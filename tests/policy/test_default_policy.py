@@ -36,7 +36,7 @@ REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
-    "enroll_agent",
+    *("enroll_agent", "revoke_certificate", "rotate_authority"),
 }
 AGENT = {"revoke_agent"}
 CALL = {"watch_call", "cancel_call"}
