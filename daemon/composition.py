@@ -22,7 +22,7 @@ from daemon.config import Config, load_config
 from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.endpoint import announced
 from daemon.errors import ConfigError, StartError
-from daemon.estate import Estate
+from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
@@ -56,6 +56,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             fix="run `stockade up`, which initialises it",
         )
     with data_directory_lock(home.lock):
+        check_home(home)
         config = load_config(home.config_file)
         configure_log(config.log)
         check_workspaces(config, home)

@@ -99,19 +99,31 @@ def _copy_default_policies(destination: Path) -> None:
             write_public(destination / source.name, source.read_bytes())
 
 
+def check_home(home: Home) -> None:
+    """Refuses a home in which another user could plant policies, tools, or a configuration."""
+    own = (home.data, home.data / "tools")
+    operators = (home.config, home.config_file, home.policies, home.tools)
+    for path in (*own, *operators):
+        if path.exists():
+            _check_closed(path, {os.geteuid()} if path in own else {os.geteuid(), 0})
+
+
 def _private_directory(path: Path) -> None:
     try:
         if not path.exists():
             path.mkdir(parents=True)
             path.chmod(DIRECTORY_MODE)  # whatever the umask is
+    except OSError as error:
+        raise _unusable(path, error) from None
+    _check_closed(path, {os.geteuid()})
+
+
+def _check_closed(path: Path, owners: set[int]) -> None:
+    try:
         status = path.stat()
     except OSError as error:
-        raise StartError(
-            f"{path}: {error.strerror}",
-            code="DIRECTORY_UNUSABLE",
-            fix="choose another place with STOCKADE_HOME",
-        ) from None
-    if status.st_uid != os.geteuid():
+        raise _unusable(path, error) from None
+    if status.st_uid not in owners:
         raise StartError(
             f"{path} belongs to user id {status.st_uid}",
             code="DIRECTORY_WRONG_OWNER",
@@ -123,3 +135,11 @@ def _private_directory(path: Path) -> None:
             code="DIRECTORY_EXPOSED",
             fix=f"chmod go-w -- {path}",
         )
+
+
+def _unusable(path: Path, error: OSError) -> StartError:
+    return StartError(
+        f"{path}: {error.strerror}",
+        code="DIRECTORY_UNUSABLE",
+        fix="choose another place with STOCKADE_HOME",
+    )
