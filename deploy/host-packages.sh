@@ -39,6 +39,7 @@ look() { # sets missing
     need gnome-keyring-daemon gnome-keyring
     need dbus-run-session dbus-daemon
     need openssl openssl
+    need testssl testssl.sh
     need setpriv util-linux
     need gcc gcc
     need_file libc6-dev /usr/include/stdio.h
