@@ -5,6 +5,7 @@ last run left is found and recorded before the first RPC. Raises `StartError` (P
 address cannot be had.
 """
 
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,6 +76,10 @@ from stockade.v1 import (
 # Above every request that is refused with a reason of ours: 10 MiB of arguments still get one.
 MAX_MESSAGE = 16 * 1024 * 1024
 HANDSHAKE_MILLISECONDS = 10_000
+# A connection that never speaks costs up to 60 kB until it is given up: with these, 1 GB.
+MAX_CONNECTIONS = 16_384
+# On one connection. A stream costs up to 15 kB before its request is there to be counted as a call.
+MAX_STREAMS = 2048
 # So many devices are asked about when a caller is told who may approve; policy decides in the end.
 MAX_APPROVERS_TOLD = 32
 
@@ -155,8 +160,11 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MAX_MESSAGE),
                 ("grpc.max_metadata_size", 16 * 1024),
+                ("grpc.max_concurrent_streams", MAX_STREAMS),
                 # Connections that never finish their handshake do not stay.
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+                # Nor do they take the descriptors that runs, the database and files need.
+                ("grpc.max_allowed_incoming_connections", _most_connections()),
             ],
         )
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
@@ -262,6 +270,12 @@ async def _watch(live_rpcs: LiveRpcs, parts: Parts) -> None:
     while True:
         await anyio.sleep(SWEEP_SECONDS)
         _sweep(live_rpcs, parts)
+
+
+def _most_connections() -> int:
+    """Whoever comes beyond is hung up on; a quarter of the descriptors is kept for the rest."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(soft * 3 // 4, MAX_CONNECTIONS)
 
 
 def _rates(limits: RateLimits) -> Rates:

@@ -59,6 +59,7 @@ class RunningDaemon:
     environment: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
     initialised: bool = False
+    wrapper: tuple[str, ...] = ()  # a program that the daemon is started by, as its own process
 
     @property
     def home(self) -> Home:
@@ -134,7 +135,7 @@ class RunningDaemon:
         ready, theirs = os.pipe()
         with (self.root / "stderr.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [STOCKADED, "serve", "--ready-fd", str(theirs)],
+                [*self.wrapper, STOCKADED, "serve", "--ready-fd", str(theirs)],
                 env=self.environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,109 @@
+"""Connections that are opened and lead nowhere: thousands of them, while others are served."""
+
+import contextlib
+import resource
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stockade.client import Client
+from stockade.errors import DaemonUnreachable
+from tests.attacks.test_transport import GARBAGE
+from tests.running import CONFIG, RunningDaemon, finished, make_directory, running
+
+HALF_OPEN = 10_000
+SECONDS = 40  # the daemon gives a handshake 10, and then has thousands to end
+OUTSIDE = 1_000  # descriptors that this process needs for other things
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[int]:
+    """As many half-open connections as the limits of this machine allow, both ends together."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HALF_OPEN + OUTSIDE
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, raised), hard))
+    ceiling = 65_536 if hard == resource.RLIM_INFINITY else hard
+    yield min(HALF_OPEN, max(soft, raised) - OUTSIDE, ceiling * 3 // 4 - OUTSIDE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def half_open(daemon: RunningDaemon, number: int) -> Iterator[None]:
+    """So many connections: every other one silent, the rest stopped amid their ClientHello."""
+    host, _, port = daemon.address.rpartition(":")
+    with contextlib.ExitStack() as held:
+        for index in range(number):
+            one = held.enter_context(socket.create_connection((host, int(port)), SECONDS))
+            if index % 2:
+                with contextlib.suppress(ConnectionError):  # it may have been hung up on
+                    one.sendall(GARBAGE["half a ClientHello"])
+        yield
+
+
+def descriptors(daemon: RunningDaemon) -> int:
+    return len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+
+
+def until(true: Callable[[], bool], seconds: float = SECONDS) -> bool:
+    """Whether it became true in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def serves(client: Client) -> bool:
+    """A whole call, with its receipts: the least a client may expect."""
+    return finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+
+
+def test_ten_thousand_half_open_connections_disturb_nobody(many: int) -> None:
+    """Old clients and new ones are served meanwhile; then the daemon gives up on the silent."""
+    with running(CONFIG) as daemon, daemon.client() as owner:
+        assert serves(owner)
+        before = descriptors(daemon)
+        with half_open(daemon, many):
+            assert until(lambda: descriptors(daemon) >= before + many * 9 // 10)
+            for _ in range(5):
+                assert serves(owner)
+                with daemon.client() as newcomer:
+                    assert newcomer.who_am_i().principal
+            # Nobody has hung up but the daemon.
+            assert until(lambda: descriptors(daemon) <= before + 10), descriptors(daemon)
+            assert serves(owner)
+        with daemon.client() as newcomer:
+            assert serves(newcomer)
+        assert "Traceback" not in daemon.log
+
+
+def test_more_connections_than_descriptors_leave_the_daemon_some() -> None:
+    """With its port full, paired clients that are connected are served, and nothing else breaks."""
+    assert shutil.which("prlimit") is not None
+    limit = 400
+    daemon = RunningDaemon(make_directory(), wrapper=("prlimit", f"--nofile={limit}"))
+    try:
+        with daemon.start().client() as owner:
+            assert serves(owner)
+            before = descriptors(daemon)
+            with half_open(daemon, 2 * limit):
+                assert until(lambda: descriptors(daemon) >= limit * 7 // 10)
+                for _ in range(5):
+                    assert serves(owner)
+                    assert descriptors(daemon) <= limit * 9 // 10
+                with daemon.client() as newcomer, pytest.raises(DaemonUnreachable):
+                    newcomer.who_am_i()
+            # The attacker has gone: there is room again at once.
+            assert until(lambda: descriptors(daemon) <= before + 10, 5)
+            with daemon.client() as newcomer:
+                assert serves(newcomer)
+        assert "Traceback" not in daemon.log
+    finally:
+        daemon.stop()
+        shutil.rmtree(daemon.root, ignore_errors=True)
