@@ -162,7 +162,10 @@ def _validate(statements: list[Statement], schema: Schema) -> list[Problem]:
     for error in result.errors:
         match = _POSITIONAL.fullmatch(error.policy_id)
         message = re.sub(r"^for policy `policy\d+`, ", "", error.error)
-        fix = "compare with the schema: `stockade policy check` shows it"
+        fix = (
+            "compare with the schema, `stockade policy show --schema`: "
+            "an attribute with a `?` there needs a `has` before it"
+        )
         if match and int(match[1]) < len(statements):
             place = statements[int(match[1])]
             problems.append(_problem(place, "POLICY_INVALID", message, fix))
