@@ -79,7 +79,7 @@ def _check_own_file(key: str, entry: FileEntry | None, *, program: bool) -> None
     if entry is None:
         raise ArgvError(key, "names no file of the folder", Reason.MANIFEST_ARGV_FILE)
     if program and not entry.executable:
-        raise ArgvError(key, "the file is not executable", Reason.MANIFEST_ARGV_FILE)
+        raise ArgvError(key, "the file is not executable: `chmod +x` it", Reason.MANIFEST_ARGV_FILE)
 
 
 def _element(key: str, element: str, schema: InputSchema) -> str | Placeholder:
