@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 CANCEL_SECONDS = 10.0
 
 EXAMPLES = examples(
-    "stockade call echo --arg text=hello",
-    "stockade call files.write --arg path=notes.txt --arg content=@notes.txt",
-    """stockade call echo --args-json '{"text": "hello"}' --json""",
+    "stockade call list_files --arg workspace=notes",
+    "stockade call run_python --arg code=@summarise.py",
+    """stockade call list_files --args-json '{"workspace": "notes"}' --json""",
     "",
-    "Exit status: 0 succeeded, 1 the tool failed, 2 usage, 10 denied, 11 rejected,",
-    "12 expired, 13 timed out, 14 killed by a limit, 15 cancelled, 16 interrupted,",
-    "20 daemon unreachable or tier unavailable.",
+    "Exit status: 0 succeeded, 1 the tool failed, 2 usage, 10 denied,",
+    "11 rejected, 12 expired, 13 timed out, 14 killed by a limit, 15 cancelled,",
+    "16 interrupted, 20 daemon unreachable or tier unavailable.",
 )
 
 

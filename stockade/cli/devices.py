@@ -53,7 +53,7 @@ def list_(json_: Json = False) -> None:
 @app.command(
     epilog=examples(
         "stockade devices invite --name phone --group approvers",
-        "stockade devices invite --name ci --group callers --json   # then `devices confirm`",
+        "stockade devices invite --name ci --group callers --json   # and `confirm`",
     )
 )
 def invite(
@@ -121,12 +121,12 @@ def show(device: Which, json_: Json = False) -> None:
 @app.command(
     epilog=examples(
         "stockade devices revoke phone",
-        "stockade devices revoke --certificate 5c3f0a...   # serial: `stockade devices show phone`",
+        "stockade devices revoke --certificate 5c3f0a...   # as `devices show` has it",
     )
 )
 def revoke(
     device: Annotated[
-        str, typer.Argument(metavar="[DEVICE]", help="A device's name, id, or its beginning.")
+        str, typer.Argument(metavar="DEVICE", help="A device's name, id, or its beginning.")
     ] = "",
     certificate: Annotated[
         str, typer.Option("--certificate", metavar="SERIAL", help="Only this certificate of it.")

@@ -28,7 +28,7 @@ app = group(
     "Read, export and verify the receipts.",
     "stockade ledger tail -f",
     "stockade ledger export ledger.jsonl",
-    "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint checkpoint.txt",
+    "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint c.txt",
 )
 
 
@@ -122,7 +122,7 @@ def export(
 @app.command(
     epilog=examples(
         "stockade ledger verify ledger.jsonl --key ledger.pub",
-        "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint checkpoint.txt",
+        "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint c.txt",
     )
 )
 def verify(

@@ -23,8 +23,8 @@ app = group(
     "tools",
     "List, show, add and remove tools.",
     "stockade tools list",
-    "stockade tools show echo",
-    "stockade tools add ./my-tool",
+    "stockade tools show run_shell",
+    "stockade tools add ./my_tool",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")]
@@ -52,7 +52,9 @@ def list_(json_: Json = False) -> None:
             note(f"fix: {refused.fix}")
 
 
-@app.command(epilog=examples("stockade tools show echo", "stockade tools show echo --json"))
+@app.command(
+    epilog=examples("stockade tools show run_shell", "stockade tools show run_shell --json"),
+)
 def show(name: Name, json_: Json = False) -> None:
     """Show a tool's whole contract."""
     from stockade.client import Client
@@ -74,7 +76,7 @@ def show(name: Name, json_: Json = False) -> None:
     _say_arguments(tool.input_schema)
 
 
-@app.command(epilog=examples("stockade tools add ./my-tool"))
+@app.command(epilog=examples("stockade tools add ./my_tool"))
 def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds manifest.toml.")],
     json_: Json = False,
@@ -91,7 +93,7 @@ def add(
         say(f"added {answer.tool.name} {answer.tool.version}, digest {answer.tool.digest}")
 
 
-@app.command(epilog=examples("stockade tools remove my-tool"))
+@app.command(epilog=examples("stockade tools remove my_tool"))
 def remove(name: Name, json_: Json = False) -> None:
     """Take a tool of your own away. Calls under way go on."""
     from stockade.client import Client
