@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import say
+from stockade.cli.terminal import facts
 from stockade.endpoint import is_served
 from stockade.errors import StockadeError
 from stockade.home import Home
@@ -49,9 +49,10 @@ def doctor(json_: Json = False) -> int:
                 }
             )
             continue
-        say(f"{'ok  ' if finding.ok else 'BAD '} {finding.what}: {finding.message}")
+        lines = [("ok" if finding.ok else "BAD", f"{finding.what}: {finding.message}")]
         if finding.fix and not finding.ok:
-            say(f"     fix: {finding.fix}")
+            lines.append(("", f"fix: {finding.fix}"))
+        facts(lines, label=5)
     return 0 if all(finding.ok for finding in findings) else 1
 
 
