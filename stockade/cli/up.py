@@ -59,6 +59,8 @@ def up(
     program = _program()
     if is_served(home):
         _refuse_ended(home)
+        if vault_root is not None:
+            note("--vault-root changes nothing while the daemon serves: `stockade down` first")
         return _say_serving(home, _endpoint(home), "already serves", json_)
     _refuse_foreign(home)
     _prepare(home, program, vault_root)
