@@ -96,6 +96,7 @@ class _Desk:
         self._inbox = inbox
         self._pending: dict[str, approval_pb2.Approval] = {}
         self._done: set[str] = set()  # skipped or answered by this person
+        self._skipped: set[str] = set()
 
     def run(self) -> None:
         idle = False
@@ -109,7 +110,8 @@ class _Desk:
                     return
                 continue
             if not idle:
-                note("nothing waits for you (q quits)")
+                skipped = self._skipped & self._pending.keys()
+                note(f"nothing {'else ' if skipped else ''}waits for you (q quits)")
                 idle = True
             if self._key() == "q":
                 return
@@ -157,6 +159,7 @@ class _Desk:
 
     def _act(self, shown: Shown, pressed: str) -> None:
         if pressed == "s":
+            self._skipped.add(shown.approval.approval_id)
             note("  skipped")
             return
         reason = ""
