@@ -158,7 +158,7 @@ def _say_who(waiting: "call_pb2.CallEvent.AwaitingApproval") -> None:
     if waiting.approvers:
         note(f"  who can give it: {', '.join(waiting.approvers)}")
     else:
-        note("  nobody who is paired can give it")
+        note("  nobody who was paired when it was asked can give it")
         note("  fix: stockade devices invite --name NAME --group approvers")
     note(f"  there: stockade approvals show {waiting.approval_id}")
 
