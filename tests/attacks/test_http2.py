@@ -103,11 +103,13 @@ def context(
 
 
 @contextlib.contextmanager
-def dialled(daemon: RunningDaemon, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+def dialled(
+    daemon: RunningDaemon, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> Iterator[ssl.SSLSocket]:
     host, _, port = daemon.address.rpartition(":")
     with (
         socket.create_connection((host, int(port)), SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
+        context.wrap_socket(plain, server_hostname=SERVER_NAME, session=session) as tls,
     ):
         yield tls
 

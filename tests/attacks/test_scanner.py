@@ -52,7 +52,10 @@ CIPHERS = {"TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_12
 
 @pytest.mark.skipif(shutil.which("testssl") is None, reason="testssl.sh is not installed")
 def test_testssl_finds_nothing(shared_daemon: RunningDaemon, tmp_path: Path) -> None:
-    """TLS 1.3 alone: no older version, weak cipher, renegotiation, compression or resumption."""
+    """TLS 1.3 alone: no older version, weak cipher, renegotiation, compression.
+
+    It has no client certificate, so a session to resume is one thing it does not get.
+    """
     report = tmp_path / "report.json"
     command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none"]
     command += ["--protocols", "--std", "--server-defaults", "--pfs", "--renegotiation", "--crime"]
