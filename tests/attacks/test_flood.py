@@ -1,6 +1,7 @@
 """A principal that asks too often is told when to come back, and costs nobody else anything."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -10,6 +11,7 @@ from stockade.client import Client, new_call_id
 from stockade.errors import StockadeError
 from stockade.v1 import tool_pb2, tool_pb2_grpc
 from tests.attacks.enrolling import enroll_agent
+from tests.conftest import config_with
 from tests.running import CONFIG, RunningDaemon, finished, running
 
 RATES = """\
@@ -78,3 +80,19 @@ def test_more_agents_ask_no_more(slow: RunningDaemon) -> None:
     assert "RATE_LIMITED" in reasons
     with slow.client() as device:
         assert finished(list(device.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+
+
+def test_open_calls_hold_no_more_than_their_share_of_memory(workspace: Path) -> None:
+    """Arguments of waiting calls beyond calls.max_open_mib are refused, and nothing is recorded."""
+    bound = "[calls]\nmax_open_mib = 1\n"
+    with running(config_with(workspace) + bound) as daemon, daemon.client() as client:
+        arguments = {"workspace": "work", "path": "large", "content": "x" * 600_000}
+        first = client.call("write_file", arguments, detach=True)
+        for event in first:
+            if event.HasField("awaiting_approval"):
+                break
+        with pytest.raises(StockadeError) as refused:
+            list(client.call("write_file", arguments))
+        assert refused.value.reason == "TOO_MANY_CALLS"
+        assert len(client.list_calls().calls) == 1
+        assert finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
