@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint proto bench clean host host-python host-tests
+.PHONY: help demo test test-slow lint proto bench clean host host-run host-python host-tests \
+	host-tests-only engines
 # Prerequisites are in order: host packages, then the environment, then what runs in it.
 .NOTPARALLEL:
 
@@ -37,12 +38,19 @@ clean: ## Remove what the other targets made
 	rm -rf $(VENV) .demo bench/out/*.json dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Host packages: installed when we may, else the command to type.
-host:
+host: host-run engines
+host-run:
 	@deploy/host-packages.sh run
 host-python:
 	@deploy/host-packages.sh python
-host-tests:
+host-tests: host-tests-only engines
+host-tests-only:
 	@deploy/host-packages.sh test
+
+# Docker Engine and runsc, which are not a must: what is missing makes its tier unavailable.
+engines:
+	@deploy/engine-packages.sh
+	@$(PYTHON) -I deploy/engines.py
 
 # pip is the last thing a new environment gets: one without it was interrupted, and is made again.
 $(BIN)/pip:
