@@ -13,11 +13,7 @@ _SYSCTL = Path("/proc/sys")
 
 def diagnose(outcome: Outcome, sysctl: Path = _SYSCTL) -> tuple[Missing, ...]:
     """The settings that forbid user namespaces; else what the engine itself said."""
-    found = tuple(
-        Missing("user namespaces", f"{name} is {value}", fix)
-        for name, refuses, fix in _SETTINGS
-        if (value := _value(sysctl / name)) == refuses
-    )
+    found = forbidding(sysctl)
     if found:
         return found
     said = outcome.detail or f"the probe ended as {outcome.end.value}"
@@ -25,6 +21,15 @@ def diagnose(outcome: Outcome, sysctl: Path = _SYSCTL) -> tuple[Missing, ...]:
         return (Missing("bubblewrap", said, "upgrade bubblewrap (Debian 12: 0.8.0-2+deb12u1)"),)
     return (
         Missing("bubblewrap", f"the probe did not run: {said}", "see what bubblewrap said above"),
+    )
+
+
+def forbidding(sysctl: Path = _SYSCTL) -> tuple[Missing, ...]:
+    """The kernel settings of this moment that forbid user namespaces."""
+    return tuple(
+        Missing("user namespaces", f"{name} is {value}", fix)
+        for name, refuses, fix in _SETTINGS
+        if (value := _value(sysctl / name)) == refuses
     )
 
 

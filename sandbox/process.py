@@ -15,6 +15,7 @@ import anyio
 from sandbox import cgroup, cgroup_hosts, enforcement, launch, spawn
 from sandbox.conclude import conclude, failed
 from sandbox.descriptors import Descriptors
+from sandbox.diagnosis import forbidding
 from sandbox.errors import SpecRefusedError, TierUnavailableError
 from sandbox.hostview import check_startable
 from sandbox.outcome import Control, Outcome
@@ -107,6 +108,7 @@ class ProcessSandbox:
                 launched = launch.begin(spec, self._settings, group, fds)
                 return await self._supervise(spec, output, launched, group, fds)
             except (launch.LaunchError, OSError) as fault:
+                _refuse_if_forbidden()
                 return failed(str(fault), group.breached(), self._controls(spec, group))
             finally:
                 await self._clean_up(spec, launched, group)
@@ -158,3 +160,11 @@ class ProcessSandbox:
         spawn.reap(launched.child.pidfd)
         if launched.init_fd >= 0:
             spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1
+
+
+def _refuse_if_forbidden() -> None:
+    """Where a sandbox could not be built: say so if user namespaces were switched off since."""
+    for missing in forbidding():
+        raise TierUnavailableError(
+            "USER_NAMESPACES_OFF", f"no user namespaces: {missing.reason}", missing.fix
+        )

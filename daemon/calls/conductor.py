@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from daemon.calls import records
-from daemon.calls.judge import Ruling
+from daemon.calls.judge import TIER_UNAVAILABLE, Ruling
 from daemon.calls.live import LiveCall
 from daemon.calls.run import Finished, Run
 from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_waiting
@@ -31,7 +31,7 @@ from daemon.store.writer import Writer
 from daemon.vault_keeper import VaultKeeper
 from ledger.chain import Entry
 from policy.risk import Tier
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, TierUnavailableError
 from sandbox.tier import Sandbox
 
 _log = structlog.get_logger("stockade.calls")
@@ -139,7 +139,7 @@ class Conductor:
         try:
             await run.prepare()
         except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
-            _refusal(error)
+            _refusal(error, live)
             return None  # the permit is recorded first; `_run` then meets the same refusal
         return run
 
@@ -252,7 +252,7 @@ class Conductor:
         live.state, live.last_entry = State.RUNNING, entry
 
     async def _fail(self, live: LiveCall, error: Exception) -> None:
-        ending = _refusal(error)
+        ending = _refusal(error, live)
         await self._finish(live, ending, {"message": ending.message})
 
     async def _finish(
@@ -333,10 +333,14 @@ def _moved(live: LiveCall) -> Conflict:
     )
 
 
-def _refusal(error: Exception) -> Ending:
+def _refusal(error: Exception, live: LiveCall) -> Ending:
     """The ending for what refused to start; anything that is not a refusal is a defect."""
     code = getattr(error, "code", None)
     if code is None:
         raise error
     message = getattr(error, "message", str(error))
+    if isinstance(error, TierUnavailableError):
+        # It worked when it was probed. Whoever called is told the same as if it never had.
+        message = f"the call needs the {_tier(live)} tier: {code}: {message}"
+        code = TIER_UNAVAILABLE
     return Ending(Event.FAIL, str(code), message, fix=getattr(error, "fix", ""))

@@ -1,6 +1,7 @@
 """Promise 4: never a weaker sandbox. A tier that does not work refuses, and says why."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,17 @@ import tests.running
 from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.conftest import config_with
-from tests.promises.acting import ALONE, add_tool, apply, kinds, policy, run, sleepers
-from tests.running import RunningDaemon, finished, running
+from tests.promises.acting import (
+    ALONE,
+    add_tool,
+    apply,
+    kinds,
+    policy,
+    receipts,
+    run,
+    sleepers,
+)
+from tests.running import RunningDaemon, finished, make_directory, running
 
 CAN_MASK = (
     os.geteuid() == 0
@@ -21,6 +31,7 @@ CAN_MASK = (
 needs_masking = pytest.mark.skipif(
     not CAN_MASK, reason="to hide bwrap from the daemon takes root and a mount namespace"
 )
+READ = ("read_file", "--arg", "workspace=work", "--arg", "path=hello.txt")
 # What the daemon finds in the place of bubblewrap.
 INSTEAD = {
     "nothing": "/dev/null",
@@ -45,6 +56,7 @@ def crippled(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tests.running, "STOCKADED", wrapper)
         with running(config_with(workspace)) as daemon:
+            patch.undo()  # this one has started; others of this module are whole
             with daemon.client() as client:
                 apply(client, ALONE)
             yield daemon
@@ -105,6 +117,34 @@ def test_the_workspace_was_not_touched(crippled: RunningDaemon, workspace: Path)
     """What a refused call would have written was not written, by any way around the sandbox."""
     del crippled
     assert not (workspace / "ran.txt").exists()
+
+
+@pytest.fixture
+def apart(workspace: Path) -> Iterator[RunningDaemon]:
+    """A running daemon in a mount namespace of its own, with everything in its place."""
+    daemon = RunningDaemon(make_directory(), config_with(workspace), wrapper=("unshare", "-m"))
+    try:
+        yield daemon.start()
+    finally:
+        daemon.stop()
+        shutil.rmtree(daemon.root, ignore_errors=True)
+
+
+@needs_masking
+def test_bubblewrap_vanishes_after_the_probe(apart: RunningDaemon) -> None:
+    """What worked when probed and is gone at the call: refused as a missing tier, exit 20."""
+    mask = ["mount", "--bind", "/dev/null", "/usr/bin/bwrap"]
+    with apart.client() as client:
+        apply(client, ALONE)
+        subprocess.run(["nsenter", "-m", "-t", str(apart.pid), *mask], check=True)
+        answer = apart.cli("call", *READ, "--json")
+        call_id, end = answer.lines()[0]["call_id"], answer.lines()[-1]
+        assert answer.status == 20
+        assert (end["state"], end["reason"]) == ("failed", "TIER_UNAVAILABLE")
+        assert "process tier: BWRAP_MISSING" in str(end["message"])
+        assert end["fix"] == "apt-get install bubblewrap"
+        last = receipts(client, str(call_id))[-1]
+    assert (last["kind"], last["body"]["reason"]) == ("call.failed", "TIER_UNAVAILABLE")
 
 
 @pytest.mark.parametrize(

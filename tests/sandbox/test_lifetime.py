@@ -184,6 +184,32 @@ async def test_engine_missing() -> None:
     assert "apt-get install bubblewrap" in caught.value.fix
 
 
+_NO_NAMESPACES = """
+import anyio
+from sandbox import ProcessSandbox, ProcessSettings, TierUnavailableError
+from tests.sandbox.conftest import Collected, make_spec
+async def main():
+    try:
+        await ProcessSandbox(ProcessSettings("abcd")).run(make_spec("/bin/true"), Collected())
+    except TierUnavailableError as error:
+        print(error.code, error.fix)
+anyio.run(main)
+"""
+
+
+def test_user_namespaces_switched_off() -> None:
+    """Where the kernel has stopped giving user namespaces, the run is refused, with the setting."""
+    # A user namespace has that setting for itself: 0 for us, and nobody else is touched.
+    off = "echo 0 >/proc/sys/user/max_user_namespaces"
+    drop = "exec setpriv --inh-caps=-all --ambient-caps=-all"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c",
+         f'{off} && {drop} "$@"', "sh", sys.executable, "-c", _NO_NAMESPACES],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("USER_NAMESPACES_OFF sysctl -w user.max_user_names"), done.stderr
+
+
 async def test_engine_broken(place: Path) -> None:
     """A bubblewrap that fails is an engine failure with its own words, and nothing weaker."""
     broken = place / "bwrap"
