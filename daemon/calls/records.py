@@ -132,7 +132,7 @@ def move(
     moved = calls.transition(
         tx.connection,
         CallId(live.call_id),
-        {origin},
+        origin,
         state,
         reason=reason,
         now_ms=now_ms,
@@ -182,7 +182,7 @@ def move_stored(tx: Tx, row: CallRow, event: Event, reason: str, now_ms: int) ->
     """Takes a call that is known only from the store one step on, if it is still there."""
     state = next_state(row.state, event)
     if calls.transition(
-        tx.connection, row.call_id, {row.state}, state, reason=reason, now_ms=now_ms
+        tx.connection, row.call_id, row.state, state, reason=reason, now_ms=now_ms
     ):
         tx.receipt(
             f"call.{state}",

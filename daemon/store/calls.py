@@ -22,18 +22,19 @@ from sqlalchemy import (
 )
 
 from daemon.lifecycle import UNFINISHED, State
-from daemon.store.engine import insert_once
+from daemon.store.engine import insertion_once
 from daemon.store.faults import stored_state
 from daemon.store.ids import CallId, DeviceId
+from daemon.store.prepared import Prepared
 from daemon.store.tables import calls
 
 MAX_PAGE: Final = 500
 
 _GET: Final = select(calls).where(calls.c.call_id == bindparam("b_call"))
-_MOVE: Final = (
+_CREATE: Final = Prepared(insertion_once(calls))
+_MOVE: Final = Prepared(
     update(calls)
-    .where(calls.c.call_id == bindparam("b_call"))
-    .where(calls.c.state.in_(bindparam("b_from", expanding=True)))
+    .where(calls.c.call_id == bindparam("b_call"), calls.c.state == bindparam("b_from"))
     .values(
         state=bindparam("b_to"),
         reason=bindparam("b_reason"),
@@ -92,7 +93,7 @@ class Cursor:
 def create(connection: Connection, row: CallRow) -> Created | Existing:
     """Store a new call, unless its id was used before."""
     values = {column.name: getattr(row, column.name) for column in fields(row)}
-    if insert_once(connection, calls, values):
+    if _CREATE.run(connection, values) == 1:
         return Created()
     return Existing(_row(connection.execute(_GET, {"b_call": row.call_id}).mappings().one()))
 
@@ -106,23 +107,23 @@ def get(connection: Connection, call_id: CallId) -> CallRow | None:
 def transition(
     connection: Connection,
     call_id: CallId,
-    from_states: Collection[State],
+    from_state: State,
     to_state: State,
     *,
     reason: str,
     now_ms: int,
     outcome: bytes | None = None,
 ) -> bool:
-    """Move the call if it is in one of `from_states`; whether it was. None keeps the outcome."""
+    """Move the call if it is in `from_state`; whether it was. None keeps the outcome."""
     values = {
         "b_call": call_id,
-        "b_from": list(from_states),
+        "b_from": from_state,
         "b_to": to_state,
         "b_reason": reason,
         "b_now": now_ms,
         "b_outcome": outcome,
     }
-    return connection.execute(_MOVE, values).rowcount == 1
+    return _MOVE.run(connection, values) == 1
 
 
 def page(

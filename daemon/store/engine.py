@@ -13,7 +13,8 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,9 @@ from daemon.store.faults import StoreFault
 
 __all__ = [
     "StoreFault",
+    "driving",
     "insert_once",
+    "insertion_once",
     "keep",
     "met_fault",
     "open_engine",
@@ -108,27 +111,47 @@ def met_fault(connection: Connection) -> StoreFault | None:
 
 def savepoint(connection: Connection) -> None:
     """Mark this place in the transaction."""
-    connection.exec_driver_sql("SAVEPOINT operation")
+    _drive(connection, "SAVEPOINT operation")
 
 
 def keep(connection: Connection) -> None:
     """Keep what was done since the savepoint."""
-    connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+    _drive(connection, "RELEASE SAVEPOINT operation")
 
 
 def undo(connection: Connection) -> None:
     """Undo what was done since the savepoint, and nothing before it."""
-    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
-    connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+    _drive(connection, "ROLLBACK TO SAVEPOINT operation")
+    _drive(connection, "RELEASE SAVEPOINT operation")
+
+
+@contextmanager
+def driving(connection: Connection) -> Iterator[Any]:
+    """The driver's own connection, inside the transaction; its errors leave as StoreFault."""
+    try:
+        yield connection.connection.driver_connection
+    except sqlite3.Error as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        if not fault.blames_operation:
+            connection.info[_FAULT] = fault
+        raise fault from error
+
+
+def _drive(connection: Connection, text: str) -> None:
+    with driving(connection) as driver:
+        driver.execute(text)
 
 
 def insert_once(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
     """Insert a row unless its primary key is taken; whether it was inserted."""
-    return connection.execute(_insert_once(table), values).rowcount == 1
+    return connection.execute(insertion_once(table), values).rowcount == 1
 
 
 @cache
-def _insert_once(table: Table) -> Insert:
+def insertion_once(table: Table) -> Insert:
+    """The statement of `insert_once`."""
     return sqlite.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
 
 

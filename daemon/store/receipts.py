@@ -18,6 +18,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select
 from daemon.store import meta
 from daemon.store.faults import StoreFault
 from daemon.store.ids import CallId
+from daemon.store.prepared import Prepared
 from daemon.store.tables import receipts
 from ledger.chain import Entry, Head
 from ledger.errors import ChainError
@@ -31,7 +32,7 @@ _HEAD: Final = (
     .order_by(receipts.c.sequence.desc())
     .limit(1)
 )
-_INSERT: Final = insert(receipts)
+_INSERT: Final = Prepared(insert(receipts))
 _PAGE: Final = (
     select(receipts)
     .where(_CHAIN, receipts.c.sequence > bindparam("b_after"))
@@ -77,7 +78,7 @@ def add(
     new = _mark(to)
     if new is None or not meta.swap(connection, _key(chain), _mark(after), new):
         raise _corrupt(chain, "another process has written to it")
-    connection.execute(_INSERT, [_values(row) for row in rows])
+    _INSERT.run_many(connection, [_values(row) for row in rows])
 
 
 def page(

@@ -227,7 +227,7 @@ def test_an_approval_outlives_its_call_moving(stored: Engine) -> None:
         calls.transition(
             connection,
             CALL,
-            [State.RECEIVED],
+            State.RECEIVED,
             State.CANCELLED,
             reason="",
             now_ms=5,
