@@ -45,6 +45,7 @@ from daemon.rpc.devices import DeviceService
 from daemon.rpc.gate import Gate
 from daemon.rpc.ledger import LedgerService
 from daemon.rpc.live_rpcs import SWEEP_SECONDS, LiveRpcs
+from daemon.rpc.methods import by_name
 from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.server_certificate import ServerCertificate
@@ -184,7 +185,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             changed=board.changed,
         )
         _add_services(
-            server,
+            by_name(server),
             parts,
             calls,
             answers,
@@ -198,11 +199,11 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(facts, parts.worlds, calls, book, parts.vault), server
+            DaemonService(facts, parts.worlds, calls, book, parts.vault), by_name(server)
         )
         health_servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, by_name(server))
+        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), by_name(server))
         await Recovery(
             config, parts.worlds, parts.devices, base.reader, base.writer, base.clock, calls
         ).run()

@@ -36,7 +36,8 @@ class Feed:
         self._bytes_kept = 0
         self._watchers: set[_Watcher] = set()
         self._closed = False
-        self._changed = anyio.Event()
+        # Made by whoever waits, set and forgotten by whoever has news: mostly nobody waits.
+        self._changed: anyio.Event | None = None
         self._drained = anyio.Event()
 
     @property
@@ -68,7 +69,7 @@ class Feed:
     def close(self) -> None:
         """Nothing more will come."""
         self._closed = True
-        self._changed.set()
+        self._announce()
 
     async def watch(self) -> AsyncIterator[call_pb2.CallEvent]:
         """All that is kept, then all that comes, until the end."""
@@ -85,6 +86,8 @@ class Feed:
                         self._drained.set()
                 if self._closed:
                     return
+                if self._changed is None:
+                    self._changed = anyio.Event()
                 await self._changed.wait()
         finally:
             self._watchers.discard(watcher)
@@ -93,9 +96,12 @@ class Feed:
     def _add(self, event: call_pb2.CallEvent) -> None:
         self._events[self._next] = event
         self._next += 1
-        self._changed.set()
-        if not self._closed:
-            self._changed = anyio.Event()
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _lag(self) -> int:
         return self._bytes_published - min(watcher.bytes_taken for watcher in self._watchers)

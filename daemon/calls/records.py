@@ -181,9 +181,7 @@ def _receipt(tx: Tx, live: LiveCall, kind: str, body: Mapping[str, Any]) -> Entr
 def move_stored(tx: Tx, row: CallRow, event: Event, reason: str, now_ms: int) -> None:
     """Takes a call that is known only from the store one step on, if it is still there."""
     state = next_state(row.state, event)
-    if calls.transition(
-        tx.connection, row.call_id, row.state, state, reason=reason, now_ms=now_ms
-    ):
+    if calls.transition(tx.connection, row.call_id, row.state, state, reason=reason, now_ms=now_ms):
         tx.receipt(
             f"call.{state}",
             {"call": str(row.call_id), "reason": reason},

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from daemon.calls.judge import Ruling, Verdict
 from daemon.calls.live import LiveCall, timestamp
@@ -11,6 +10,7 @@ from daemon.calls.run import Finished
 from daemon.lifecycle import State, next_state
 from daemon.outcome import Ending
 from ledger.chain import Entry
+from ledger.receipt import parse_time
 from stockade.v1 import call_pb2
 
 _VERDICTS = {
@@ -99,14 +99,12 @@ def decision(verdict: Verdict) -> call_pb2.CallEvent.Decision:
 
 def receipt(entry: Entry) -> call_pb2.Receipt:
     """A ledger entry on the wire."""
-    time = Timestamp()
-    time.FromJsonString(entry.time)
     return call_pb2.Receipt(
         chain=orjson.loads(entry.canonical)["chain"],
         sequence=entry.sequence,
         receipt_id=entry.receipt_id,
         kind=entry.kind,
-        time=time,
+        time=timestamp(parse_time(entry.time)),
         canonical=entry.canonical,
         digest=entry.digest,
         signature=entry.signature,
