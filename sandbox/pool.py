@@ -1,0 +1,232 @@
+"""Sandboxes that are started before they are needed. Each is used once and never returns.
+
+What is kept is learned: a profile that was asked for gets one more each time it was asked for in
+vain, up to a bound, and loses them when nobody asks any more. Trusted to give a box to one taker
+only, to give none that is no longer usable, and to end every box it has not given away when its
+owner ends. Knows nothing of what a box is: a tier brings `start`, `usable` and `discard`.
+
+Leaves `take`: what `start` raises. Leaves `keep`: cancellation.
+"""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+P = TypeVar("P", bound=Hashable)
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How much is kept ready.
+
+    `per_profile` and `total` bound the boxes that wait, `starts` those being started at once;
+    `age_seconds` is how old a box may get, `idle_seconds` how long a profile is remembered that
+    nobody asks for. `per_profile` 0 keeps nothing ready.
+    """
+
+    per_profile: int = 4
+    total: int = 16
+    starts: int = 1
+    age_seconds: float = 300.0
+    idle_seconds: float = 120.0
+    look_seconds: float = 5.0
+
+
+@dataclass(slots=True)
+class _Waiter(Generic[B]):
+    """Somebody who asked while nothing was ready."""
+
+    event: anyio.Event = field(default_factory=anyio.Event)
+    box: B | None = None
+    error: Exception | None = None
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class _Shelf(Generic[B]):
+    """The boxes of one profile, oldest first, with the time each was started."""
+
+    asked: float
+    wanted: int = 0
+    starting: int = 0
+    boxes: deque[tuple[B, float]] = field(default_factory=deque)
+    waiters: deque[_Waiter[B]] = field(default_factory=deque)
+
+
+class Pool(Generic[P, B]):
+    """See the module. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        start: Callable[[P], Awaitable[B]],
+        usable: Callable[[B], bool],
+        discard: Callable[[B], Coroutine[Any, Any, None]],
+        settings: PoolSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._start, self._usable, self._discard = start, usable, discard
+        self._settings, self._clock = settings, clock
+        self._shelves: OrderedDict[P, _Shelf[B]] = OrderedDict()  # last asked for, last
+        self._starting = 0
+        self._wake = anyio.Event()
+        self._group: TaskGroup | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many boxes are ready."""
+        return sum(len(shelf.boxes) for shelf in self._shelves.values())
+
+    def ready(self, profile: P) -> B | None:
+        """A box that is ready now, for the caller alone; None where there is none."""
+        shelf = self._ask(profile)
+        while shelf.boxes:
+            box, _ = shelf.boxes.popleft()
+            if self._usable(box):
+                self._wake.set()
+                return box
+            self._end(box)
+        if self._group is not None:
+            shelf.wanted = min(shelf.wanted + 1, self._settings.per_profile)
+        self._wake.set()
+        return None
+
+    async def take(self, profile: P) -> B:
+        """A box that is ready now, or else one that is started for the caller."""
+        found = self.ready(profile)
+        if found is not None:
+            return found
+        if self._group is None:
+            return await self._start(profile)
+        waiter: _Waiter[B] = _Waiter()
+        self._shelves[profile].waiters.append(waiter)
+        self._wake.set()
+        try:
+            await waiter.event.wait()
+        except BaseException:
+            waiter.gone = True
+            if waiter.box is not None:
+                await self._discard_whole(waiter.box)
+            raise
+        if waiter.error is not None:
+            raise waiter.error
+        assert waiter.box is not None  # noqa: S101 - its event is set with one of the two
+        return waiter.box
+
+    async def keep(self) -> None:
+        """Starts, replaces and ends boxes until cancelled; then ends all that are left."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                while True:
+                    self._tidy()
+                    self._begin(group)
+                    with anyio.move_on_after(self._settings.look_seconds):
+                        await self._wake.wait()
+                    self._wake = anyio.Event()
+        finally:
+            self._group = None
+            with anyio.CancelScope(shield=True):
+                await self._end_all()
+
+    def _ask(self, profile: P) -> _Shelf[B]:
+        now = self._clock()
+        shelf = self._shelves.get(profile)
+        if shelf is None:
+            shelf = self._shelves[profile] = _Shelf(now)
+        shelf.asked = now
+        self._shelves.move_to_end(profile)
+        return shelf
+
+    def _tidy(self) -> None:
+        """Forgets profiles nobody asks for, ends boxes that are old, dead or too many."""
+        now, room = self._clock(), self._settings.total
+        for profile, shelf in reversed(list(self._shelves.items())):
+            if now - shelf.asked > self._settings.idle_seconds:
+                shelf.wanted = 0
+            shelf.wanted = min(shelf.wanted, room)
+            room -= shelf.wanted
+            self._sort_out(shelf, now)
+            if not (shelf.wanted or shelf.boxes or shelf.starting or shelf.waiters):
+                del self._shelves[profile]
+
+    def _sort_out(self, shelf: _Shelf[B], now: float) -> None:
+        kept: deque[tuple[B, float]] = deque()
+        for box, born in reversed(shelf.boxes):  # the youngest are kept
+            young = now - born <= self._settings.age_seconds
+            if young and len(kept) < shelf.wanted and self._usable(box):
+                kept.appendleft((box, born))
+            else:
+                self._end(box)
+        shelf.boxes = kept
+
+    def _begin(self, group: TaskGroup) -> None:
+        """Starts what is missing, as far as starts may be under way: for those who wait first."""
+        for count in (_waited_for, _wanted):
+            for profile, shelf in self._shelves.items():
+                while self._starting < self._settings.starts and shelf.starting < count(shelf):
+                    shelf.starting += 1
+                    self._starting += 1
+                    group.start_soon(self._fill, profile, shelf)
+
+    async def _fill(self, profile: P, shelf: _Shelf[B]) -> None:
+        try:
+            box = await self._start(profile)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the box
+            self._failed(shelf, error)
+        else:
+            self._put(shelf, box)
+        finally:
+            shelf.starting -= 1
+            self._starting -= 1
+            self._wake.set()
+
+    def _put(self, shelf: _Shelf[B], box: B) -> None:
+        while shelf.waiters:
+            waiter = shelf.waiters.popleft()
+            if not waiter.gone:
+                waiter.box = box
+                waiter.event.set()
+                return
+        shelf.boxes.append((box, self._clock()))
+
+    def _failed(self, shelf: _Shelf[B], error: Exception) -> None:
+        """Nothing more is kept of what does not start, until it is asked for again."""
+        shelf.wanted = 0
+        while shelf.waiters:
+            waiter = shelf.waiters.popleft()
+            if not waiter.gone:
+                waiter.error = error
+                waiter.event.set()
+                return
+
+    def _end(self, box: B) -> None:
+        """Ends a box beside whatever goes on."""
+        assert self._group is not None  # noqa: S101 - only a kept pool has boxes
+        self._group.start_soon(self._discard_whole, box)
+
+    async def _discard_whole(self, box: B) -> None:
+        with anyio.CancelScope(shield=True):  # also while the owner ends
+            await self._discard(box)
+
+    async def _end_all(self) -> None:
+        for shelf in self._shelves.values():
+            while shelf.boxes:
+                await self._discard(shelf.boxes.popleft()[0])
+            for waiter in shelf.waiters:
+                waiter.error = waiter.error or RuntimeError("the pool has ended")
+                waiter.event.set()
+        self._shelves.clear()
+
+
+def _waited_for(shelf: _Shelf[B]) -> int:
+    return sum(not waiter.gone for waiter in shelf.waiters)
+
+
+def _wanted(shelf: _Shelf[B]) -> int:
+    return max(0, _waited_for(shelf) + shelf.wanted - len(shelf.boxes)) if shelf.wanted else 0
