@@ -193,7 +193,10 @@ class Pool(Generic[P, B]):
                 waiter.box = box
                 waiter.event.set()
                 return
-        shelf.boxes.append((box, self._clock()))
+        if len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
+            shelf.boxes.append((box, self._clock()))
+        else:
+            self._end(box)  # whoever it was started for has gone
 
     def _failed(self, shelf: _Shelf[B], error: Exception) -> None:
         """Nothing more is kept of what does not start, until it is asked for again."""
