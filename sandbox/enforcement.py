@@ -22,6 +22,12 @@ def report(
     return {**_isolation(settings), **_limits(spec, group, cgroups)}
 
 
+def started(controls: Mapping[str, Control], *, ahead: bool) -> Mapping[str, Control]:
+    """The report of a run that was started: for it, or ahead of it."""
+    how = "started ahead, used once" if ahead else "started for this run"
+    return {**controls, "sandbox": Control("used by no other run", how)}
+
+
 def _isolation(settings: ProcessSettings) -> dict[str, Control]:
     host = settings.root_becomes if os.geteuid() == 0 else os.geteuid()
     return {

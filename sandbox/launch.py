@@ -8,7 +8,7 @@ package's own errors, and never lets a secret into a message.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -25,9 +25,17 @@ class LaunchError(Exception):
     """The engine could not build the sandbox. Becomes ENGINE_FAILURE; never leaves the tier."""
 
 
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
 @dataclass(slots=True)
 class Launched:
-    """A spawned bubblewrap. `init_pid` and `init_fd` are set once the child is known."""
+    """A spawned bubblewrap. `init_pid` and `init_fd` are set once the child is known.
+
+    `unsent` is what is still to be written, by descriptor. `commands` is where a sandbox that
+    was started ahead reads what to run, else -1; `places` what was mounted.
+    """
 
     child: spawn.Child
     stdin: int
@@ -35,9 +43,24 @@ class Launched:
     stderr: int
     status: int
     gate: int
-    unsent: memoryview
+    commands: int
+    places: tuple[Identity, ...]
+    bounded: bool
+    unsent: dict[int, memoryview] = field(default_factory=dict)
+    secret: bytearray = field(default_factory=bytearray, repr=False)
     init_pid: int = -1
     init_fd: int = -1
+
+    def write(self, fd: int, data: memoryview, fds: Descriptors) -> None:
+        """Send what fits now; the rest is left for the supervisor, else the pipe is closed."""
+        if rest := streams.offer(fd, data):
+            self.unsent[fd] = rest
+        else:
+            fds.close(fd)
+
+    def wipe(self) -> None:
+        """Forget what it was told: that held secret variables."""
+        self.secret[:] = bytes(len(self.secret))
 
     def kill(self) -> None:
         """Kill the sandbox's init, and with it its pid namespace, and the monitor."""
@@ -46,31 +69,66 @@ class Launched:
         spawn.kill(self.child.pidfd)
 
 
-def begin(spec: RunSpec, settings: ProcessSettings, group: RunGroup, fds: Descriptors) -> Launched:
-    """Spawn bubblewrap. It builds the sandbox meanwhile and then waits at the gate."""
+def begin(
+    spec: RunSpec,
+    settings: ProcessSettings,
+    group: RunGroup,
+    fds: Descriptors,
+    *,
+    ahead: bool = False,
+) -> Launched:
+    """Spawn bubblewrap. It builds the sandbox meanwhile and then waits at the gate.
+
+    With `ahead`, the program reads from a pipe of its own, and the run's standard input is there
+    besides, as descriptor `waiting.STDIN`.
+    """
     stdin, stdout, stderr, status = (fds.pipe() for _ in range(4))
+    commands = fds.pipe() if ahead else None
     gate = fds.gate()
     wiring = _wire(spec, settings, fds, status[1], gate)
-    command = bubblewrap.command(spec, settings, wiring.arguments)
+    ends = [stdin[0], stdout[1], stderr[1]]
+    if commands is not None:
+        ends = [commands[0], *ends[1:], stdin[0]]
     if os.geteuid() == 0:
-        for fd in (stdin[0], stdout[1], stderr[1]):
+        for fd in ends:
             # So that the tool may open /dev/stdout, which checks the pipe's owner.
             os.fchown(fd, settings.root_becomes, settings.root_becomes)
-    for fd in (stdin[1], stdout[0], stderr[0], status[0]):
+    ours = [stdin[1], stdout[0], stderr[0], status[0]] + ([commands[1]] if commands else [])
+    for fd in ours:
         os.set_blocking(fd, False)
-    unsent = streams.offer(stdin[1], memoryview(spec.stdin))
     passed = _passed(wiring)
-    ends = (stdin[0], stdout[1], stderr[1])
-    child = spawn.spawn(spawn.launcher(command, group.join, settings), ends, passed)
+    bounds = rlimits.in_shell(spec.limits, group.enforces) if group.join else None
+    command = bubblewrap.command(spec, settings, wiring.arguments)
+    child = spawn.spawn(spawn.launcher(command, group.join, settings, bounds or ()), ends, passed)
     fds.own(child.pidfd)
-    fds.close(*(passed - {gate}), *ends, *(() if unsent else (stdin[1],)))
-    return Launched(child, stdin[1], stdout[0], stderr[0], status[0], gate, unsent)
+    places = tuple(identity(wiring.mounts[mount.target]) for mount in spec.mounts)
+    fds.close(*(passed - {gate}), *ends)
+    launched = Launched(
+        child,
+        stdin=stdin[1],
+        stdout=stdout[0],
+        stderr=stderr[0],
+        status=status[0],
+        gate=gate,
+        commands=commands[1] if commands else -1,
+        places=places,
+        bounded=bounds is not None,
+    )
+    if not ahead:
+        launched.write(stdin[1], memoryview(spec.stdin), fds)
+    return launched
+
+
+def identity(fd: int) -> Identity:
+    """Which file or directory it is, whatever its name."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _wire(
     spec: RunSpec, settings: ProcessSettings, fds: Descriptors, status: int, gate: int
 ) -> bubblewrap.Wiring:
-    mounts = {mount.target: _pin(mount.source, settings, fds) for mount in spec.mounts}
+    mounts = {mount.target: pin(mount.source, settings, fds) for mount in spec.mounts}
     files = bubblewrap.etc_files(spec, settings)
     wiring = bubblewrap.Wiring(
         arguments=fds.memory(b""),
@@ -95,7 +153,8 @@ def _passed(wiring: bubblewrap.Wiring) -> set[int]:
     return single | {fd for group in groups for fd in group.values()}
 
 
-def _pin(source: str, settings: ProcessSettings, fds: Descriptors) -> int:
+def pin(source: str, settings: ProcessSettings, fds: Descriptors) -> int:
+    """A handle on a mount's source, if a run may have it; refuses with `SpecRefusedError`."""
     try:
         fd = fds.place(source)
         if os.geteuid() == 0 and not reachable(source, settings.root_becomes):
@@ -137,8 +196,9 @@ async def bound(
             launched.init_fd = -1
             raise LaunchError(_said(launched) or "bubblewrap's child ended at once")
         launched.init_pid = pid
-        wanted = rlimits.rlimits(spec.limits, group.enforces)
-        await _set_rlimits(pid, wanted, settings, fds)
+        if not launched.bounded:
+            wanted = rlimits.rlimits(spec.limits, group.enforces)
+            await _set_rlimits(pid, wanted, settings, fds)
         os.write(launched.gate, b"!")
     except OSError as error:
         raise LaunchError(_said(launched) or f"the child could not be bounded: {error}") from None

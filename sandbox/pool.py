@@ -74,8 +74,10 @@ class Pool(Generic[P, B]):
         self._settings, self._clock = settings, clock
         self._shelves: OrderedDict[P, _Shelf[B]] = OrderedDict()  # last asked for, last
         self._starting = 0
-        self._wake = anyio.Event()
         self._group: TaskGroup | None = None
+        # Both are made anew each time they were set, and first by `keep`: they belong to its loop.
+        self._wake: anyio.Event | None = None
+        self._stocked: anyio.Event | None = None  # set whenever a start has ended, well or not
 
     @property
     def waiting(self) -> int:
@@ -88,12 +90,12 @@ class Pool(Generic[P, B]):
         while shelf.boxes:
             box, _ = shelf.boxes.popleft()
             if self._usable(box):
-                self._wake.set()
+                self._rouse()
                 return box
-            self._end(box)
+            self.end(box)
         if self._group is not None:
             shelf.wanted = min(shelf.wanted + 1, self._settings.per_profile)
-        self._wake.set()
+        self._rouse()
         return None
 
     async def take(self, profile: P) -> B:
@@ -105,7 +107,7 @@ class Pool(Generic[P, B]):
             return await self._start(profile)
         waiter: _Waiter[B] = _Waiter()
         self._shelves[profile].waiters.append(waiter)
-        self._wake.set()
+        self._rouse()
         try:
             await waiter.event.wait()
         except BaseException:
@@ -118,21 +120,51 @@ class Pool(Generic[P, B]):
         assert waiter.box is not None  # noqa: S101 - its event is set with one of the two
         return waiter.box
 
+    async def stock(self, profile: P) -> bool:
+        """Wait until a box is ready; false if none will be."""
+        shelf = self._ask(profile)
+        while self._group is not None and not shelf.boxes:
+            shelf.wanted = max(1, shelf.wanted)
+            self._rouse()
+            assert self._stocked is not None  # noqa: S101 - the pool is kept
+            await self._stocked.wait()
+            if not shelf.wanted:
+                break
+        return bool(shelf.boxes)
+
+    def end(self, box: B) -> None:
+        """Ends a box beside whatever goes on."""
+        assert self._group is not None  # noqa: S101 - only a kept pool has boxes
+        self._group.start_soon(self._discard_whole, box)
+
+    async def put_away(self, box: B) -> None:
+        """Ends a box that was used: beside what goes on if the pool is kept, else now."""
+        if self._group is None:
+            await self._discard_whole(box)
+        else:
+            self.end(box)
+
     async def keep(self) -> None:
         """Starts, replaces and ends boxes until cancelled; then ends all that are left."""
+        self._stocked = anyio.Event()
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 while True:
+                    self._wake = anyio.Event()
                     self._tidy()
                     self._begin(group)
                     with anyio.move_on_after(self._settings.look_seconds):
                         await self._wake.wait()
-                    self._wake = anyio.Event()
         finally:
-            self._group = None
+            self._group = self._wake = None
+            self._stocked.set()
             with anyio.CancelScope(shield=True):
                 await self._end_all()
+
+    def _rouse(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
 
     def _ask(self, profile: P) -> _Shelf[B]:
         now = self._clock()
@@ -162,7 +194,7 @@ class Pool(Generic[P, B]):
             if young and len(kept) < shelf.wanted and self._usable(box):
                 kept.appendleft((box, born))
             else:
-                self._end(box)
+                self.end(box)
         shelf.boxes = kept
 
     def _begin(self, group: TaskGroup) -> None:
@@ -184,7 +216,10 @@ class Pool(Generic[P, B]):
         finally:
             shelf.starting -= 1
             self._starting -= 1
-            self._wake.set()
+            self._rouse()
+            if self._stocked is not None:
+                self._stocked.set()
+                self._stocked = anyio.Event()
 
     def _put(self, shelf: _Shelf[B], box: B) -> None:
         while shelf.waiters:
@@ -196,7 +231,7 @@ class Pool(Generic[P, B]):
         if len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
             shelf.boxes.append((box, self._clock()))
         else:
-            self._end(box)  # whoever it was started for has gone
+            self.end(box)  # whoever it was started for has gone
 
     def _failed(self, shelf: _Shelf[B], error: Exception) -> None:
         """Nothing more is kept of what does not start, until it is asked for again."""
@@ -207,11 +242,6 @@ class Pool(Generic[P, B]):
                 waiter.error = error
                 waiter.event.set()
                 return
-
-    def _end(self, box: B) -> None:
-        """Ends a box beside whatever goes on."""
-        assert self._group is not None  # noqa: S101 - only a kept pool has boxes
-        self._group.start_soon(self._discard_whole, box)
 
     async def _discard_whole(self, box: B) -> None:
         with anyio.CancelScope(shield=True):  # also while the owner ends

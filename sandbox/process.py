@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+from uuid_utils.compat import uuid7
 
-from sandbox import cgroup, cgroup_hosts, enforcement, launch, spawn
+from sandbox import cgroup, cgroup_hosts, enforcement, launch, waiting
 from sandbox.conclude import conclude, failed
-from sandbox.descriptors import Descriptors
 from sandbox.diagnosis import forbidding
 from sandbox.errors import SpecRefusedError, TierUnavailableError
 from sandbox.hostview import check_startable
 from sandbox.outcome import Control, Outcome
+from sandbox.pool import Pool
 from sandbox.probe import observe
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
+from sandbox.started import NotStartedError, Started, Starter
 from sandbox.supervise import Supervisor
 from sandbox.tier import OutputSink, ProbeReport
 
@@ -35,6 +37,11 @@ class ProcessSandbox:
         self._settings = settings
         self._cgroups = cgroup_hosts.find() if settings.use_cgroups else cgroup.NoCgroups("off")
         self._running: set[str] = set()
+        self._starter = Starter(settings, self._cgroups)
+        self._shell = waiting.shell()
+        self._pool = Pool(
+            self._start_ahead, lambda started: started.alive, self._starter.end, settings.pool
+        )
 
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
         """Run `spec`. Call it from the event loop's own thread; the sandbox dies with that."""
@@ -44,9 +51,22 @@ class ProcessSandbox:
             raise SpecRefusedError("RUN_ID_IN_USE", "this run is already running", "use a new id")
         self._running.add(spec.run_id)
         try:
-            return await self._run(spec, output)
+            started = self._ahead(spec) or await self._cold(spec)
+            if isinstance(started, Outcome):
+                return started
+            return await self._through(spec, output, started)
         finally:
             self._running.discard(spec.run_id)
+
+    async def keep(self) -> None:
+        """Keep sandboxes started ahead, of the shapes that are asked for, until cancelled."""
+        if self._shell is not None and self._settings.pool.per_profile > 0:
+            await self._pool.keep()
+
+    async def warm(self, spec: RunSpec) -> bool:
+        """Wait until one is started ahead for runs like `spec`; false if none will be."""
+        shape = waiting.shape_of(spec)
+        return shape is not None and await self._pool.stock(shape)
 
     async def probe(self) -> ProbeReport:
         """Run a sandbox and observe what it refuses."""
@@ -57,7 +77,7 @@ class ProcessSandbox:
 
         Runs of this object are not touched. Call it once, before the first run.
         """
-        prefix = self._group_name("")
+        prefix = self._starter.group_name("")
         left = [
             path
             for path in self._cgroups.leftovers(prefix)
@@ -74,9 +94,6 @@ class ProcessSandbox:
                 await anyio.sleep(0.01)
         return len(found)
 
-    def _group_name(self, run_id: str) -> str:
-        return f"stockade-{self._settings.instance}-{run_id}"
-
     def _check_tier(self) -> None:
         wanted = {self._settings.bubblewrap: "bubblewrap", self._settings.shell: "dash"}
         if os.geteuid() == 0:
@@ -92,74 +109,58 @@ class ProcessSandbox:
     def _controls(self, spec: RunSpec, group: cgroup.RunGroup) -> Mapping[str, Control]:
         return enforcement.report(spec, self._settings, group, self._cgroups.description)
 
-    async def _run(self, spec: RunSpec, output: OutputSink) -> Outcome:
+    async def _start_ahead(self, shape: waiting.Shape) -> Started:
+        assert self._shell is not None  # noqa: S101 - else nothing is kept ready
+        spec = waiting.waiting(shape, self._shell, f"ahead-{uuid7()}")
+        return await self._starter.start(spec, self._starter.group(spec), ahead=True)
+
+    def _ahead(self, spec: RunSpec) -> Started | None:
+        """A sandbox that was started ahead and fits, for this run alone; None if there is none."""
+        shape = waiting.shape_of(spec)
+        started = None if shape is None else self._pool.ready(shape)
+        if started is None:
+            return None
         try:
-            group = self._cgroups.create(self._group_name(spec.run_id), spec.limits)
-        except FileExistsError:
-            raise SpecRefusedError(
-                "RUN_ID_IN_USE", "this run id was used", "use a new id"
-            ) from None
+            if self._starter.same_places(started, spec.mounts):
+                self._starter.tell(started, spec)
+                return started
+        except BaseException:
+            self._pool.end(started)
+            raise
+        self._pool.end(started)  # a mount's path names something else by now
+        return None
+
+    async def _cold(self, spec: RunSpec) -> Started | Outcome:
+        """A sandbox started for this run; or the outcome that says why there is none."""
+        try:
+            group = self._starter.group(spec)
         except OSError as error:
             controls = self._controls(spec, cgroup.NoGroup())
             return failed(f"no cgroup could be made: {error}", None, controls)
-        launched = None
-        with Descriptors() as fds:
-            try:
-                launched = launch.begin(spec, self._settings, group, fds)
-                return await self._supervise(spec, output, launched, group, fds)
-            except (launch.LaunchError, OSError) as fault:
-                _refuse_if_forbidden()
-                return failed(str(fault), group.breached(), self._controls(spec, group))
-            finally:
-                await self._clean_up(spec, launched, group)
+        try:
+            return await self._starter.start(spec, group)
+        except NotStartedError as fault:
+            _refuse_if_forbidden()
+            return failed(str(fault), fault.breach, self._controls(spec, group))
 
-    async def _supervise(
-        self,
-        spec: RunSpec,
-        output: OutputSink,
-        launched: launch.Launched,
-        group: cgroup.RunGroup,
-        fds: Descriptors,
-    ) -> Outcome:
-        with anyio.CancelScope(shield=True):
-            # Milliseconds, and bounded. Cancelled in the middle, we would not know the child
-            # that has to be killed.
-            await launch.bound(launched, spec, self._settings, group, fds)
+    async def _through(self, spec: RunSpec, output: OutputSink, started: Started) -> Outcome:
+        """From the gate to the end. What is left of it is taken down after the answer."""
+        launched, group = started.launched, started.group
         supervisor = Supervisor(spec, self._settings, launched, group, output)
-        await supervisor.watch(fds)
-        if supervisor.output.failure is not None:
-            raise supervisor.output.failure
-        code = launch.exit_code(launched)
-        if group.enforces:
-            supervisor.measure()
-        return conclude(spec, supervisor, code, group.breached(), self._controls(spec, group))
-
-    async def _clean_up(
-        self, spec: RunSpec, launched: launch.Launched | None, group: cgroup.RunGroup
-    ) -> None:
-        """Leave nothing: also when cancelled, and in bounded time."""
-        with anyio.CancelScope(shield=True):
-            try:
-                if launched is not None:
-                    await self._end(spec, launched, group)
-            finally:
-                with anyio.move_on_after(self._settings.cleanup_seconds):
-                    while not group.remove():
-                        group.kill()
-                        await anyio.sleep(0.002)
-
-    async def _end(self, spec: RunSpec, launched: launch.Launched, group: cgroup.RunGroup) -> None:
-        group.kill()
-        launched.kill()
-        if launched.init_fd < 0:
-            launch.kill_marked(self._settings, spec.run_id)
-        with anyio.move_on_after(self._settings.cleanup_seconds):
-            await anyio.wait_readable(launched.child.pidfd)
-            if launched.init_fd >= 0:
-                await anyio.wait_readable(launched.init_fd)
-        spawn.reap(launched.child.pidfd)
-        if launched.init_fd >= 0:
-            spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1
+        try:
+            await supervisor.watch(started.fds)
+            if supervisor.output.failure is not None:
+                raise supervisor.output.failure
+            code = launch.exit_code(launched)
+            if group.enforces:
+                supervisor.measure()
+            controls = enforcement.started(self._controls(spec, group), ahead=started.ahead)
+            return conclude(spec, supervisor, code, group.breached(), controls)
+        except OSError as fault:
+            return failed(str(fault), group.breached(), self._controls(spec, group))
+        finally:
+            launched.wipe()
+            await self._pool.put_away(started)
 
 
 def _refuse_if_forbidden() -> None:

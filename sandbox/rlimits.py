@@ -7,6 +7,7 @@ the enforcement report says so. Raises OSError only.
 import os
 import resource
 from collections.abc import Mapping
+from pathlib import Path
 
 from sandbox.limits import Limits
 from sandbox.outcome import LimitName
@@ -15,6 +16,9 @@ from sandbox.outcome import LimitName
 # daemon's own user would count, and a busy user could start nothing.
 _NPROC_PER_NAMESPACE = (5, 14)
 _INIT = 1
+_CAP_SYS_RESOURCE = 1 << 24
+# What bubblewrap itself opens at once, and some more.
+_BUBBLEWRAP_FILES = 32
 
 
 def counts_processes() -> bool:
@@ -41,6 +45,36 @@ def rlimits(limits: Limits, elsewhere: frozenset[LimitName]) -> Mapping[int, tup
     if LimitName.MEMORY not in elsewhere:
         out[resource.RLIMIT_AS] = (limits.memory_bytes, limits.memory_bytes)
     return clip(out)
+
+
+def in_shell(limits: Limits, elsewhere: frozenset[LimitName]) -> tuple[str, ...] | None:
+    """The same as commands for the shell that execs bubblewrap; None where that will not do.
+
+    For root without CAP_SYS_RESOURCE (in many containers), which may not set the limits of another
+    user's process: the shell sets its own, and all that follows has them. Bubblewrap then has them
+    too, so not where it could not live with them.
+    """
+    if os.geteuid() != 0 or _may_set_others():
+        return None
+    if LimitName.PIDS not in elsewhere or limits.open_files < _BUBBLEWRAP_FILES:
+        return None  # RLIMIT_NPROC would count every process of that user, in all sandboxes
+    steps = []
+    for name, (soft, hard) in rlimits(limits, elsewhere).items():
+        if resource.getrlimit(name) == (soft, hard):
+            continue
+        option, unit = _IN_SHELL.get(name, ("", 1))
+        if not option or soft % unit or hard % unit:
+            return None
+        steps += [f"ulimit -S{option} {soft // unit}", f"ulimit -H{option} {hard // unit}"]
+    return tuple(steps)
+
+
+def _may_set_others() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) & _CAP_SYS_RESOURCE)
+    return False
 
 
 def clip(wanted: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
@@ -80,4 +114,15 @@ _OPTIONS = {
     resource.RLIMIT_RTPRIO: "rtprio",
     resource.RLIMIT_NPROC: "nproc",
     resource.RLIMIT_AS: "as",
+}
+
+# dash's letters and units (512-byte blocks, kibibytes); it has none for RLIMIT_NICE.
+_IN_SHELL = {
+    resource.RLIMIT_CORE: ("c", 512),
+    resource.RLIMIT_CPU: ("t", 1),
+    resource.RLIMIT_FSIZE: ("f", 512),
+    resource.RLIMIT_NOFILE: ("n", 1),
+    resource.RLIMIT_MEMLOCK: ("l", 1024),
+    resource.RLIMIT_RTPRIO: ("r", 1),
+    resource.RLIMIT_AS: ("v", 1024),
 }

@@ -4,9 +4,10 @@ Refuses an instance name that could not be told apart from another one's leftove
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sandbox.errors import SpecRefusedError
+from sandbox.pool import PoolSettings
 
 _INSTANCE = re.compile(r"[a-z0-9]{4,32}\Z")
 
@@ -19,7 +20,8 @@ class ProcessSettings:
     a later `reap` removes its own leftovers and nobody else's: it must be stable across restarts
     and differ between daemons. `use_cgroups` off means rlimits only, and the outcome says so.
     `root_becomes` is the host user a run has when the daemon is root. A sandboxed program must
-    never hold host uid 0, however mapped: the owner of /proc/sys may write core_pattern.
+    never hold host uid 0, however mapped: the owner of /proc/sys may write core_pattern. `pool` is
+    how much is started ahead while the tier is kept.
     """
 
     instance: str
@@ -34,6 +36,7 @@ class ProcessSettings:
     setup_seconds: float = 10.0
     drain_seconds: float = 5.0
     cleanup_seconds: float = 2.0
+    pool: PoolSettings = field(default_factory=PoolSettings)
 
     def __post_init__(self) -> None:
         if _INSTANCE.match(self.instance) is None:

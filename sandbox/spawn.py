@@ -27,15 +27,22 @@ class Child:
     pidfd: int
 
 
-def launcher(argv: Sequence[str], join: Sequence[Path], settings: ProcessSettings) -> list[str]:
-    """What to exec before `argv`: enter the groups, then give up host root, then go on.
+def launcher(
+    argv: Sequence[str],
+    join: Sequence[Path],
+    settings: ProcessSettings,
+    bounds: Sequence[str] = (),
+) -> list[str]:
+    """What to exec before `argv`: enter the groups, set the limits, give up host root, go on.
 
     Entering comes first, so nothing of the run is ever outside its groups, and from the process
-    itself, because moving another one blocks for a grace period of the kernel.
+    itself, because moving another one blocks for a grace period of the kernel. `bounds` are
+    commands of the shell that does the entering; there is none without `join`.
     """
     out: list[str] = []
     if join:
         steps = [f'echo 0 >"${{{number}}}"' for number in range(1, len(join) + 1)]
+        steps += bounds
         script = f'{" && ".join(steps)} && shift {len(join)} && exec "$@"; exit 125'
         out += [settings.shell, "-c", script, "stockade-run", *(str(path) for path in join)]
     return [*out, *without_root(settings), *argv]
@@ -51,15 +58,15 @@ def without_root(settings: ProcessSettings) -> list[str]:
     return [settings.chroot, f"--userspec={identity}:{identity}", "--groups=", "/"]
 
 
-def spawn(argv: Sequence[str], stdio: tuple[int, int, int], passed: Iterable[int] = ()) -> Child:
-    """Start `argv` with these standard streams and, at their own numbers, these descriptors."""
+def spawn(argv: Sequence[str], stdio: Sequence[int], passed: Iterable[int] = ()) -> Child:
+    """Start `argv` with these as descriptors from 0 on, and `passed` at their own numbers."""
     keep = sorted(passed)
     # dup2 onto itself: posix_spawn then clears close-on-exec (glibc 2.29, musl).
     actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(stdio)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep]
-    closes = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in keep]
+    closes = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable(len(stdio)) if fd not in keep]
     if _CLOSEFROM is not None:
-        closes.append((_CLOSEFROM, max([2, *keep]) + 1))
+        closes.append((_CLOSEFROM, max([len(stdio) - 1, *keep]) + 1))
     pid = os.posix_spawn(
         argv[0],
         [part.encode("utf-8", "surrogateescape") for part in argv],
@@ -77,13 +84,13 @@ def spawn(argv: Sequence[str], stdio: tuple[int, int, int], passed: Iterable[int
         raise
 
 
-def _inheritable() -> list[int]:
-    """Descriptors some library of the daemon left without close-on-exec."""
+def _inheritable(first: int) -> list[int]:
+    """Descriptors from `first` on that some library of the daemon left without close-on-exec."""
     found = []
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - hundreds of names, every run
         fd = int(name)
         with contextlib.suppress(OSError):
-            if fd > 2 and os.get_inheritable(fd):
+            if fd >= first and os.get_inheritable(fd):
                 found.append(fd)
     return found
 

@@ -70,8 +70,8 @@ class Supervisor:
             pumps.start_soon(self.output.pump, launched.stderr, "stderr", self._sink_failed)
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._enforce)
-                if launched.unsent:
-                    beside.start_soon(feed, launched.stdin, launched.unsent, fds.close)
+                for fd, rest in launched.unsent.items():
+                    beside.start_soon(feed, fd, rest, fds.close)
                 await self._ended()
                 beside.cancel_scope.cancel()
             # Every writer is dead, so what is left is at most two pipes full.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from sandbox import Limits, Outcome, ProcessSandbox, ProcessSettings, RunSpec
@@ -84,13 +85,26 @@ class Collected:
 class Runner:
     """Runs a spec to its end and keeps what it wrote."""
 
-    def __init__(self, sandbox: ProcessSandbox, settings: ProcessSettings) -> None:
+    def __init__(
+        self, sandbox: ProcessSandbox, settings: ProcessSettings, *, ahead: bool = False
+    ) -> None:
         self.sandbox = sandbox
         self.settings = settings
+        self.ahead = ahead
 
     async def __call__(self, spec: RunSpec) -> tuple[Outcome, Collected]:
         sink = Collected()
-        return await self.sandbox.run(spec, sink), sink
+        if not self.ahead:
+            return await self.sandbox.run(spec, sink), sink
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.sandbox.keep)
+            await anyio.wait_all_tasks_blocked()
+            warm = await self.sandbox.warm(spec)
+            outcome = await self.sandbox.run(spec, sink)
+            group.cancel_scope.cancel()
+        if "sandbox" in outcome.controls:
+            assert outcome.controls["sandbox"].achieved.startswith("started ahead") == warm
+        return outcome, sink
 
     async def text(self, spec: RunSpec) -> str:
         outcome, sink = await self(spec)
@@ -146,10 +160,11 @@ def parent_of(pid: int) -> int | None:
         return None
 
 
-@pytest.fixture(params=["cgroups", "rlimits"])
+@pytest.fixture(params=["cgroups", "rlimits", "ahead", "ahead-rlimits"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    """With whatever control groups this host gives, and again without any."""
-    yield from _runner(use_cgroups=request.param == "cgroups")
+    """With whatever control groups this host gives and without any; cold and started ahead."""
+    use_cgroups = request.param in ("cgroups", "ahead")
+    yield from _runner(use_cgroups=use_cgroups, ahead=request.param.startswith("ahead"))
 
 
 @pytest.fixture
@@ -158,9 +173,9 @@ def run() -> Iterator[Runner]:
     yield from _runner(use_cgroups=True)
 
 
-def _runner(*, use_cgroups: bool) -> Iterator[Runner]:
+def _runner(*, use_cgroups: bool, ahead: bool = False) -> Iterator[Runner]:
     settings = ProcessSettings(secrets.token_hex(6), use_cgroups=use_cgroups)
-    runner = Runner(ProcessSandbox(settings), settings)
+    runner = Runner(ProcessSandbox(settings), settings, ahead=ahead)
     yield runner
     assert runner.processes() == [], "a process outlived its run"
     assert runner.groups() == [], "a control group outlived its run"

@@ -296,7 +296,9 @@ async def test_the_gate_holds(runner: Runner, monkeypatch: pytest.MonkeyPatch) -
     def fail(_pid: int, _wanted: object) -> None:
         raise OSError("refused by the test")
 
+    # Wherever they are set: from outside, or by the shell that becomes bubblewrap.
     monkeypatch.setattr(rlimits, "apply", fail)
+    monkeypatch.setattr(rlimits, "in_shell", lambda *_: ("ulimit -n 99999999",))
     outcome, sink = await runner(shell("echo started"))
     assert outcome.end is End.ENGINE_FAILURE
     assert sink.out == b""

@@ -1,0 +1,134 @@
+"""One sandbox of the process tier from its start to its end, whatever happens between.
+
+Trusted to leave nothing: what `start` could not finish it takes down again, and `end` kills the
+tree, waits for it in bounded time and removes the groups. Raises `SpecRefusedError` and
+`NotStartedError` from `start`; nothing from `end`.
+"""
+
+import select
+from dataclasses import dataclass
+
+import anyio
+
+from sandbox import launch, spawn, waiting
+from sandbox.cgroup import Cgroups, RunGroup
+from sandbox.descriptors import Descriptors
+from sandbox.errors import SpecRefusedError
+from sandbox.launch import Launched
+from sandbox.outcome import LimitName
+from sandbox.settings import ProcessSettings
+from sandbox.spec import Mount, RunSpec
+
+
+class NotStartedError(Exception):
+    """The sandbox could not be built; with the limit that was hit over it, if one was."""
+
+    def __init__(self, message: str, breach: LimitName | None) -> None:
+        super().__init__(message)
+        self.breach = breach
+
+
+@dataclass(slots=True)
+class Started:
+    """A sandbox past its gate. `ahead`: it waits to be told what to run."""
+
+    run_id: str
+    fds: Descriptors
+    launched: Launched
+    group: RunGroup
+    ahead: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether its init still runs."""
+        return not _readable(self.launched.init_fd)
+
+
+class Starter:
+    """Starts and ends the sandboxes of one daemon."""
+
+    def __init__(self, settings: ProcessSettings, cgroups: Cgroups) -> None:
+        self._settings = settings
+        self._cgroups = cgroups
+
+    def group_name(self, run_id: str) -> str:
+        """What the groups of a run are called."""
+        return f"stockade-{self._settings.instance}-{run_id}"
+
+    def group(self, spec: RunSpec) -> RunGroup:
+        """The groups of a run, made."""
+        try:
+            return self._cgroups.create(self.group_name(spec.run_id), spec.limits)
+        except FileExistsError:
+            raise SpecRefusedError(
+                "RUN_ID_IN_USE", "this run id was used", "use a new id"
+            ) from None
+
+    async def start(self, spec: RunSpec, group: RunGroup, *, ahead: bool = False) -> Started:
+        """Build the sandbox of `spec`; with `ahead`, its shell reads what to run."""
+        fds, launched = Descriptors(), None
+        try:
+            launched = launch.begin(spec, self._settings, group, fds, ahead=ahead)
+            with anyio.CancelScope(shield=True):
+                # Milliseconds, and bounded. Cancelled in the middle, we would not know the child
+                # that has to be killed.
+                await launch.bound(launched, spec, self._settings, group, fds)
+        except (launch.LaunchError, OSError) as fault:
+            breach = group.breached()
+            await self._take_down(spec.run_id, launched, group, fds)
+            raise NotStartedError(str(fault), breach) from None
+        except BaseException:
+            await self._take_down(spec.run_id, launched, group, fds)
+            raise
+        return Started(spec.run_id, fds, launched, group, ahead)
+
+    @staticmethod
+    def tell(started: Started, spec: RunSpec) -> None:
+        """Have a sandbox that was started ahead run `spec`."""
+        launched, fds = started.launched, started.fds
+        launched.secret = waiting.commands(spec)
+        launched.write(launched.commands, memoryview(launched.secret), fds)
+        launched.write(launched.stdin, memoryview(spec.stdin), fds)
+
+    async def end(self, started: Started) -> None:
+        """Leave nothing of it: also when cancelled, and in bounded time."""
+        await self._take_down(started.run_id, started.launched, started.group, started.fds)
+
+    def same_places(self, started: Started, mounts: tuple[Mount, ...]) -> bool:
+        """Whether what it has mounted is still what these paths name; refuses as a start would."""
+        with Descriptors() as fds:
+            found = [launch.identity(launch.pin(one.source, self._settings, fds)) for one in mounts]
+        return tuple(found) == started.launched.places
+
+    async def _take_down(
+        self, run_id: str, launched: Launched | None, group: RunGroup, fds: Descriptors
+    ) -> None:
+        with anyio.CancelScope(shield=True), fds:
+            try:
+                if launched is not None:
+                    await self._kill(run_id, launched, group)
+            finally:
+                with anyio.move_on_after(self._settings.cleanup_seconds):
+                    while not group.remove():
+                        group.kill()
+                        await anyio.sleep(0.002)
+
+    async def _kill(self, run_id: str, launched: Launched, group: RunGroup) -> None:
+        group.kill()
+        launched.kill()
+        if launched.init_fd < 0:
+            launch.kill_marked(self._settings, run_id)
+        with anyio.move_on_after(self._settings.cleanup_seconds):
+            await anyio.wait_readable(launched.child.pidfd)
+            if launched.init_fd >= 0:
+                await anyio.wait_readable(launched.init_fd)
+        spawn.reap(launched.child.pidfd)
+        if launched.init_fd >= 0:
+            spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1
+
+
+def _readable(pidfd: int) -> bool:
+    """Whether the process has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
