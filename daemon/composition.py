@@ -97,7 +97,7 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)
     toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer)
     policies = Policies(worlds, base.reader, base.writer, base.clock)
-    tiers = Tiers(estate.chain_id)
+    tiers = Tiers(estate.chain_id, config.ready)
     async with anyio.create_task_group() as group:
         group.start_soon(vault.unlock)
         group.start_soon(tiers.examine)

@@ -146,6 +146,26 @@ class Workspace(_Section):
     )
 
 
+class Ready(_Section):
+    """Sandboxes started before they are needed. Each is used once; what is kept is learned."""
+
+    per_profile: int = Field(
+        default=4,
+        ge=0,
+        le=256,
+        description=(
+            "The most that wait for one profile: a tool's mounts and limits. 0 starts none ahead."
+        ),
+    )
+    total: int = Field(default=16, ge=0, le=4096, description="The most that wait in one tier.")
+    idle_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=86400,
+        description="A profile that nobody asked for this long has none waiting any more.",
+    )
+
+
 class Calls(_Section):
     """Bounds on calls."""
 
@@ -218,6 +238,7 @@ class Config(_Section):
     approvals: Approvals = Approvals()
     risk: Risk = Risk()
     workspaces: dict[WorkspaceName, Workspace] = {}
+    ready: Ready = Ready()
     calls: Calls = Calls()
     rates: Rates = Rates()
     log: Log = Log()

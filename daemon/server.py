@@ -210,6 +210,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(rotation.watch)
+        group.start_soon(parts.tiers.keep)
         for name in ("", *SERVICES):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+import anyio
 import structlog
 
+from daemon.config import Ready
 from daemon.world import Unavailable
 from policy.risk import Tier
+from sandbox.pool import PoolSettings
 from sandbox.process import ProcessSandbox
 from sandbox.settings import ProcessSettings
 from sandbox.tier import ProbeReport, Sandbox
@@ -22,9 +25,12 @@ _NOT_PROBED = ProbeReport(works=False, missing=(), controls={})
 class Tiers:
     """Every tier, with the sandbox that is it and the report of its probe."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, ready: Ready) -> None:
+        pool = PoolSettings(
+            per_profile=ready.per_profile, total=ready.total, idle_seconds=ready.idle_seconds
+        )
         self.sandboxes: Mapping[Tier, Sandbox] = {
-            Tier.PROCESS: ProcessSandbox(ProcessSettings(instance=instance)),
+            Tier.PROCESS: ProcessSandbox(ProcessSettings(instance=instance, pool=pool)),
         }
         # Of the tiers there are; what a call needs besides is refused as not there.
         self.reports: dict[Tier, ProbeReport] = dict.fromkeys(self.sandboxes, _NOT_PROBED)
@@ -44,6 +50,13 @@ class Tiers:
                     reason=missing.reason,
                     fix=missing.fix,
                 )
+
+    async def keep(self) -> None:
+        """Keeps sandboxes started ahead in the tiers that work, until cancelled."""
+        async with anyio.create_task_group() as group:
+            for tier, sandbox in self.sandboxes.items():
+                if self.reports[tier].works:
+                    group.start_soon(sandbox.keep)
 
     @property
     def unavailable(self) -> dict[Tier, Unavailable]:

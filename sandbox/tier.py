@@ -62,6 +62,10 @@ class Sandbox(Protocol):
         """Run something and observe the denials."""
         ...
 
+    async def keep(self) -> None:
+        """Keep sandboxes started ahead until cancelled; ends at once where there is nothing to."""
+        ...
+
     async def reap(self) -> int:
         """Remove what a crashed earlier daemon left; how many runs were removed."""
         ...
