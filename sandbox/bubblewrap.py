@@ -7,6 +7,7 @@ no argument list that gives a weaker sandbox.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from sandbox.hostview import root_directories, root_links
 from sandbox.paths import ETC_FROM_HOST
@@ -71,11 +72,8 @@ def _exactly_this_environment(spec: RunSpec) -> tuple[str, ...]:
 
 def arguments(spec: RunSpec, settings: ProcessSettings, wiring: Wiring) -> bytearray:
     """Everything else, NUL-separated. The caller wipes it: it holds the secret variables."""
-    out = bytearray()
+    out = bytearray(_always(settings))
     for part in (
-        *_isolation(settings),
-        *_root(),
-        *_proc(),
         *_dev(spec),
         *_tmp(spec),
         *_etc(wiring),
@@ -83,7 +81,7 @@ def arguments(spec: RunSpec, settings: ProcessSettings, wiring: Wiring) -> bytea
         *_secrets(wiring),
         *_last(spec, wiring),
     ):
-        out += part.encode("utf-8", "surrogateescape") + b"\0"
+        out += _raw(part) + b"\0"
     for name, value in spec.env.items():
         out += b"--setenv\0%b\0%b\0" % (_raw(name), _raw(value))
     for name, secret in spec.secret_env.items():
@@ -91,6 +89,12 @@ def arguments(spec: RunSpec, settings: ProcessSettings, wiring: Wiring) -> bytea
         out += secret
         out += b"\0"
     return out
+
+
+@cache
+def _always(settings: ProcessSettings) -> bytes:
+    """What no run differs in."""
+    return b"".join(_raw(part) + b"\0" for part in (*_isolation(settings), *_root(), *_proc()))
 
 
 def _raw(text: str) -> bytes:

@@ -8,7 +8,10 @@ the sandbox. Raises `SpecRefusedError` only.
 import os
 import posixpath
 import stat
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from sandbox.errors import SpecRefusedError
 from sandbox.paths import ETC_FROM_HOST, within
@@ -19,17 +22,22 @@ _DEFAULT_PATH = "/bin:/usr/bin"  # execvp(3) without PATH
 _MADE_DIRECTORIES = ("/", "/etc", "/tmp", "/proc", "/dev", "/dev/shm")  # noqa: S108
 
 
-def root_links() -> dict[str, str]:
-    """The top-level names that are links into /usr on this host, with their targets."""
+@cache
+def root_links() -> Mapping[str, str]:
+    """The top-level names that are links into /usr on this host, with their targets.
+
+    Looked up once: a host whose /bin changes its nature needs a restart of more than us.
+    """
     links = {}
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         try:
             links[f"/{name}"] = Path(f"/{name}").readlink().as_posix()
         except OSError:
             continue  # a directory of its own (not usr-merged), or absent
-    return links
+    return MappingProxyType(links)
 
 
+@cache
 def root_directories() -> tuple[str, ...]:
     """The host directories bound at the root: /usr, and what is not merged into it."""
     names = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")

@@ -114,7 +114,8 @@ class Starter:
                         await anyio.sleep(0.002)
 
     async def _kill(self, run_id: str, launched: Launched, group: RunGroup) -> None:
-        group.kill()
+        if not group.remove():  # what is gone already needs no killing
+            group.kill()
         launched.kill()
         if launched.init_fd < 0:
             launch.kill_marked(self._settings, run_id)

@@ -89,7 +89,13 @@ class Supervisor:
 
     async def _enforce(self) -> None:
         """The clock, and the limits that have to be looked at."""
+        cost = 0.0
+        if not self._group.enforces:
+            self.measure()  # a group remembers what a short run used; /proc does not
         while True:
+            # Looking at a large tree without cgroups is not cheap: at most a twentieth of a core.
+            left = max(0.0, self._spec.limits.wall_seconds - self.elapsed)
+            await anyio.sleep(min(left, max(self._settings.poll_seconds, 20 * cost)))
             cost = -self._clock()
             self.measure()
             cost += self._clock()
@@ -101,8 +107,6 @@ class Supervisor:
             if left <= 0:
                 self.settle(End.TIMED_OUT, LimitName.WALL)
                 return
-            # Looking at a large tree without cgroups is not cheap: at most a twentieth of a core.
-            await anyio.sleep(min(left, max(self._settings.poll_seconds, 20 * cost)))
 
     def measure(self) -> None:
         """Take the figures of the whole tree, from the group or else from /proc."""
