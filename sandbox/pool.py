@@ -27,7 +27,8 @@ class PoolSettings:
 
     `per_profile` and `total` bound the boxes that wait, `starts` those being started at once;
     `age_seconds` is how old a box may get, `idle_seconds` how long a profile is remembered that
-    nobody asks for. `per_profile` 0 keeps nothing ready.
+    nobody asks for. A box that was taken is replaced after `rest_seconds`: starting one costs more
+    than most runs, and not while whoever took it is using it. `per_profile` 0 keeps nothing ready.
     """
 
     per_profile: int = 4
@@ -35,6 +36,7 @@ class PoolSettings:
     starts: int = 1
     age_seconds: float = 300.0
     idle_seconds: float = 120.0
+    rest_seconds: float = 0.01
     look_seconds: float = 5.0
 
 
@@ -53,10 +55,21 @@ class _Shelf(Generic[B]):
     """The boxes of one profile, oldest first, with the time each was started."""
 
     asked: float
+    rest: float = 0.0
     wanted: int = 0
     starting: int = 0
     boxes: deque[tuple[B, float]] = field(default_factory=deque)
     waiters: deque[_Waiter[B]] = field(default_factory=deque)
+
+    @property
+    def waited_for(self) -> int:
+        """How many are waiting for a box."""
+        return sum(not waiter.gone for waiter in self.waiters)
+
+    @property
+    def missing(self) -> int:
+        """How many are to be kept and are not there."""
+        return max(0, self.wanted - len(self.boxes))
 
 
 class Pool(Generic[P, B]):
@@ -154,7 +167,7 @@ class Pool(Generic[P, B]):
                     self._wake = anyio.Event()
                     self._tidy()
                     self._begin(group)
-                    with anyio.move_on_after(self._settings.look_seconds):
+                    with anyio.move_on_after(self._until_rested()):
                         await self._wake.wait()
         finally:
             self._group = self._wake = None
@@ -172,6 +185,7 @@ class Pool(Generic[P, B]):
         if shelf is None:
             shelf = self._shelves[profile] = _Shelf(now)
         shelf.asked = now
+        shelf.rest = now + self._settings.rest_seconds
         self._shelves.move_to_end(profile)
         return shelf
 
@@ -199,12 +213,24 @@ class Pool(Generic[P, B]):
 
     def _begin(self, group: TaskGroup) -> None:
         """Starts what is missing, as far as starts may be under way: for those who wait first."""
-        for count in (_waited_for, _wanted):
-            for profile, shelf in self._shelves.items():
-                while self._starting < self._settings.starts and shelf.starting < count(shelf):
-                    shelf.starting += 1
-                    self._starting += 1
-                    group.start_soon(self._fill, profile, shelf)
+        now = self._clock()
+        for profile, shelf in self._shelves.items():
+            self._fill_up(group, profile, shelf, shelf.waited_for)
+        for profile, shelf in self._shelves.items():
+            if shelf.rest <= now:
+                self._fill_up(group, profile, shelf, shelf.waited_for + shelf.missing)
+
+    def _fill_up(self, group: TaskGroup, profile: P, shelf: _Shelf[B], count: int) -> None:
+        while self._starting < self._settings.starts and shelf.starting < count:
+            shelf.starting += 1
+            self._starting += 1
+            group.start_soon(self._fill, profile, shelf)
+
+    def _until_rested(self) -> float:
+        """How long until a shelf that lacks boxes may be filled, or until the next look."""
+        now = self._clock()
+        rests = [shelf.rest - now for shelf in self._shelves.values() if shelf.missing]
+        return min([self._settings.look_seconds, *(rest for rest in rests if rest > 0)])
 
     async def _fill(self, profile: P, shelf: _Shelf[B]) -> None:
         try:
@@ -255,11 +281,3 @@ class Pool(Generic[P, B]):
                 waiter.error = waiter.error or RuntimeError("the pool has ended")
                 waiter.event.set()
         self._shelves.clear()
-
-
-def _waited_for(shelf: _Shelf[B]) -> int:
-    return sum(not waiter.gone for waiter in shelf.waiters)
-
-
-def _wanted(shelf: _Shelf[B]) -> int:
-    return max(0, _waited_for(shelf) + shelf.wanted - len(shelf.boxes)) if shelf.wanted else 0

@@ -14,7 +14,7 @@ from sandbox.pool import Pool, PoolSettings
 
 pytestmark = pytest.mark.anyio
 
-SMALL = PoolSettings(per_profile=3, total=4, starts=2, look_seconds=0.01)
+SMALL = PoolSettings(per_profile=3, total=4, starts=2, rest_seconds=0, look_seconds=0.01)
 
 
 @dataclass
@@ -141,7 +141,9 @@ async def test_what_waits_is_bounded() -> None:
 async def test_old_and_forgotten_boxes_are_ended() -> None:
     """A box has an age, and a profile that nobody asks for loses its boxes."""
     maker, now = Maker(), [0.0]
-    chosen = PoolSettings(per_profile=1, age_seconds=10, idle_seconds=25, look_seconds=0.005)
+    chosen = PoolSettings(
+        per_profile=1, age_seconds=10, idle_seconds=25, rest_seconds=0, look_seconds=0.005
+    )
     pool = maker.pool(chosen, lambda: now[0])
     async with kept(pool):
         assert pool.ready("a") is None
@@ -235,7 +237,7 @@ def test_every_box_is_given_once_or_ended_once(
     given_away: list[Box] = []
 
     async def story() -> None:
-        pool = maker.pool(PoolSettings(per_profile, total, 2, look_seconds=0.001))
+        pool = maker.pool(PoolSettings(per_profile, total, 2, rest_seconds=0, look_seconds=0.001))
         async with kept(pool):
             for kind, number in steps:
                 profile = f"p{number}"
@@ -254,3 +256,17 @@ def test_every_box_is_given_once_or_ended_once(
     anyio.run(story)
     numbers = [box.number for box in (*given_away, *maker.ended)]
     assert sorted(numbers) == [box.number for box in maker.made]
+
+
+async def test_a_box_is_replaced_after_a_rest() -> None:
+    """Not while whoever took it is using it; but one that somebody waits for, at once."""
+    maker, now = Maker(), [0.0]
+    chosen = PoolSettings(per_profile=1, rest_seconds=10, look_seconds=0.005, idle_seconds=1000)
+    pool = maker.pool(chosen, lambda: now[0])
+    async with kept(pool):
+        assert pool.ready("a") is None
+        await anyio.sleep(0.03)
+        assert maker.made == []
+        assert (await pool.take("b")).profile == "b"
+        now[0] = 10.0
+        await until(lambda: {box.profile for box in maker.made[1:]} == {"a", "b"})
