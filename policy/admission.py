@@ -6,16 +6,20 @@ problems as it can in one go. Leaves `BundleError` only.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cedarpy
-from cedarpy import pst
+import orjson
 
-from policy.errors import BundleError, Problem
+from policy.errors import BundleError, Problem, ScopeError
 from policy.identifiers import is_valid_id
+from policy.pace import Pause, no_pause, paced
+from policy.reading import Reading, read_json, read_plain
 from policy.schema import Schema
+from policy.scope import Scope
 from policy.statements import PolicyRef, Statement, split
-from policy.values import EntityUid
+from policy.validation import SYNTAX_FIX, examine, problem_at
 
 MAX_FILES = 256
 MAX_FILE_BYTES = 1024 * 1024
@@ -25,24 +29,30 @@ MAX_POLICIES = 20_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cedar")
 # No "#": what a person writes can then never equal a generated "file#n".
 _POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_POSITIONAL = re.compile(r"policy(\d+)")
 
 
-def admit(
-    files: Mapping[str, str], schema: Schema
-) -> tuple[list[Statement], tuple[PolicyRef, ...]]:
-    """The statements of the files and the name of each, or every problem found."""
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A set that may decide: nth text, nth place, nth scope."""
+
+    texts: Sequence[str] = field(repr=False)
+    refs: tuple[PolicyRef, ...]
+    scopes: Sequence[Scope] = field(repr=False)
+
+
+def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> Admitted:
+    """The policies of the files, or every problem found."""
     if problems := _check_files(files):
         raise BundleError(tuple(problems))
-    statements, problems = _split_all(files)
-    parsed = [_check_statement(statement, problems) for statement in statements]
-    refs = _name_all(statements, parsed, problems)
-    # Only text whose every statement parsed alone goes to the validator as a whole.
-    if not problems:
-        problems += _validate(statements, schema)
+    statements, problems = _split_all(files, pause)
+    readings = [_read(statement, problems) for statement in paced(statements, pause)]
+    refs = _name_all(statements, readings, problems, pause)
+    good = [one for one, reading in zip(statements, readings, strict=True) if reading]
+    problems += examine(good, schema)
     if problems:
         raise BundleError(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
-    return statements, tuple(refs)
+    scopes = [reading.scope for reading in readings if reading]
+    return Admitted([statement.text for statement in statements], refs, scopes)
 
 
 def _check_files(files: Mapping[str, str]) -> list[Problem]:
@@ -64,11 +74,11 @@ def _check_files(files: Mapping[str, str]) -> list[Problem]:
     return problems
 
 
-def _split_all(files: Mapping[str, str]) -> tuple[list[Statement], list[Problem]]:
+def _split_all(files: Mapping[str, str], pause: Pause) -> tuple[list[Statement], list[Problem]]:
     statements: list[Statement] = []
     problems: list[Problem] = []
     for name, text in files.items():
-        found, wrong = split(name, text)
+        found, wrong = split(name, text, pause)
         statements += found
         problems += wrong
     if len(statements) > MAX_POLICIES:
@@ -78,61 +88,67 @@ def _split_all(files: Mapping[str, str]) -> tuple[list[Statement], list[Problem]
     return statements, problems
 
 
-def _problem(statement: Statement, code: str, message: str, fix: str) -> Problem:
-    return Problem(statement.file, statement.line, code, message, fix)
-
-
-def _check_statement(statement: Statement, problems: list[Problem]) -> pst.Template | None:
-    """The one policy that the statement is; or a problem more."""
+def _read(statement: Statement, problems: list[Problem]) -> Reading | None:
+    """What the statement says of itself; or a problem more."""
     try:
-        parsed = cedarpy.policies_to_pst(statement.text)
-    except ValueError as error:
-        problems.append(
-            _problem(statement, "POLICY_SYNTAX", str(error), "see docs.cedarpolicy.com")
-        )
+        reading = read_plain(statement.text) or _ask_engine(statement.text)
+    except _NotAPolicyError as why:
+        problems.append(problem_at(statement, why.code, why.message, why.fix))
         return None
-    if parsed.templates:
-        problems.append(
-            _problem(
-                statement,
-                "TEMPLATE_REFUSED",
-                "a template decides nothing until something links it, and nothing here does",
-                "write the principal or resource in place of ?principal or ?resource",
-            )
-        )
-        return None
-    if len(parsed.static_policies) != 1:
-        problems.append(_problem(statement, "POLICY_SYNTAX", "not one policy", "split it at `;`"))
-        return None
-    (policy,) = parsed.static_policies.values()
     problems += [
-        _problem(
+        problem_at(
             statement,
             "IMPOSSIBLE_ID",
             f"nothing can be called {uid.type}::{uid.id!r}, so this would never match",
             "check case, white space and spelling",
         )
-        for uid in _uids(policy)
+        for uid in sorted(reading.uids, key=str)
         if not is_valid_id(uid)
     ]
-    return policy
+    return reading
 
 
-def _uids(policy: pst.Template) -> list[EntityUid]:
-    found = {EntityUid(str(uid.type), uid.id) for uid in pst.entity_uids(policy)}
-    return sorted(found, key=str)
+class _NotAPolicyError(Exception):
+    """Why a statement is not one policy; never leaves this module."""
+
+    def __init__(self, code: str, message: str, fix: str) -> None:
+        self.code, self.message, self.fix = code, message, fix
+
+
+def _ask_engine(text: str) -> Reading:
+    """A statement that is not plain, as the engine reads it."""
+    try:
+        parsed = orjson.loads(cedarpy.policies_to_json_str(text))
+    except ValueError as error:
+        raise _NotAPolicyError("POLICY_SYNTAX", str(error), SYNTAX_FIX) from None
+    if parsed["templates"]:
+        raise _NotAPolicyError(
+            "TEMPLATE_REFUSED",
+            "a template decides nothing until something links it, and nothing here does",
+            "write the principal or resource in place of ?principal or ?resource",
+        )
+    if len(parsed["staticPolicies"]) != 1:
+        raise _NotAPolicyError("POLICY_SYNTAX", "not one policy", "split it at `;`")
+    (policy,) = parsed["staticPolicies"].values()
+    try:
+        return read_json(policy)
+    except ScopeError as error:
+        raise _NotAPolicyError(error.code, str(error), error.fix) from None
 
 
 def _name_all(
-    statements: list[Statement], policies: Iterable[pst.Template | None], problems: list[Problem]
-) -> list[PolicyRef]:
+    statements: list[Statement],
+    readings: list[Reading | None],
+    problems: list[Problem],
+    pause: Pause,
+) -> tuple[PolicyRef, ...]:
     """Each policy's id: its @id, or its place in the file."""
     named: list[PolicyRef] = []
     places: dict[str, PolicyRef] = {}
     counts: dict[str, int] = {}
-    for statement, policy in zip(statements, policies, strict=True):
+    for statement, reading in paced(zip(statements, readings, strict=True), pause):
         place = counts[statement.file] = counts.get(statement.file, 0) + 1
-        written = policy.annotations.get("id") if policy else None
+        written = reading.annotations.get("id") if reading else None
         ref = PolicyRef(
             f"{statement.file}#{place}" if written is None else written,
             statement.file,
@@ -141,36 +157,10 @@ def _name_all(
         named.append(ref)
         if written is not None and not _POLICY_ID.fullmatch(written):
             fix = f"an id matches {_POLICY_ID.pattern}"
-            problems.append(_problem(statement, "BAD_POLICY_ID", f"@id({written!r:.80})", fix))
+            problems.append(problem_at(statement, "BAD_POLICY_ID", f"@id({written!r:.80})", fix))
         elif ref.id in places:
             other = places[ref.id]
             message = f"the id {ref.id!r} is taken by {other.file}:{other.line}"
-            problems.append(_problem(statement, "DUPLICATE_ID", message, "give each its own @id"))
+            problems.append(problem_at(statement, "DUPLICATE_ID", message, "give each its own @id"))
         places.setdefault(ref.id, ref)
-    return named
-
-
-def join(statements: list[Statement]) -> str:
-    """The text of all, in which the engine calls the nth `policyn`."""
-    return "\n".join(statement.text for statement in statements)
-
-
-def _validate(statements: list[Statement], schema: Schema) -> list[Problem]:
-    """The engine's strict validation; its error names a policy by position."""
-    result = cedarpy.validate_policies(join(statements), schema.handle)
-    problems = []
-    for error in result.errors:
-        match = _POSITIONAL.fullmatch(error.policy_id)
-        message = re.sub(r"^for policy `policy\d+`, ", "", error.error)
-        fix = (
-            "compare with the schema, `stockade policy show --schema`: "
-            "an attribute with a `?` there needs a `has` before it"
-        )
-        if match and int(match[1]) < len(statements):
-            place = statements[int(match[1])]
-            problems.append(_problem(place, "POLICY_INVALID", message, fix))
-        else:
-            problems.append(Problem("", 0, "POLICY_INVALID", message, fix))
-    if not result.validation_passed and not problems:
-        problems.append(Problem("", 0, "POLICY_INVALID", "the set does not validate", "check it"))
-    return problems
+    return tuple(named)

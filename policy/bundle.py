@@ -1,4 +1,4 @@
-"""Policy files into a bundle: parsed, validated strictly, named and digested. All or nothing.
+"""Policy files into a bundle: validated strictly, named, indexed and digested. All or nothing.
 
 Trusted so that nothing that does not validate ever decides: a `Bundle` exists only if every file
 of it is right. Pure but for `load_directory`, which reads files and follows no link. Leaves
@@ -7,7 +7,6 @@ of it is right. Pure but for `load_directory`, which reads files and follows no 
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,32 +14,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NewType
 
-import cedarpy
-
-from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit, join
+from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit
 from policy.errors import BundleError, Problem
+from policy.pace import Pause, no_pause, paced
 from policy.schema import Schema, parse_schema
-from policy.statements import PolicyRef, Statement
+from policy.slices import Slices, TextSource
+from policy.statements import PolicyRef
 
 BundleDigest = NewType("BundleDigest", str)
 """SHA-256, lower-case hex."""
-
-_POSITIONAL = re.compile(r"policy(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySlice:
-    """Policies to evaluate together; `refs[n]` is what the engine calls `policyn`."""
-
-    handle: cedarpy.PolicySet
-    refs: tuple[PolicyRef, ...]
-
-    def ref(self, engine_id: str) -> PolicyRef:
-        """The policy behind the engine's name for it."""
-        match = _POSITIONAL.fullmatch(engine_id)
-        if match is None or int(match[1]) >= len(self.refs):
-            return PolicyRef(engine_id, "", 0)
-        return self.refs[int(match[1])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +32,19 @@ class Bundle:
     digest: BundleDigest
     schema: Schema = field(compare=False)
     files: Mapping[str, str] = field(compare=False, repr=False)
-    whole: PolicySlice = field(compare=False, repr=False)
-
-    @property
-    def policies(self) -> tuple[PolicyRef, ...]:
-        """Every policy, in the order of file names and lines."""
-        return self.whole.refs
+    policies: tuple[PolicyRef, ...] = field(compare=False, repr=False)
+    """Every policy, in the order of file names and lines."""
+    slices: Slices = field(compare=False, repr=False)
 
     @classmethod
-    def build(cls, files: Mapping[str, str], schema: str) -> "Bundle":
+    def build(cls, files: Mapping[str, str], schema: str, pause: Pause = no_pause) -> "Bundle":
         """The bundle of these files under this schema, or `BundleError`."""
         parsed_schema = parse_schema(schema)
         files = {name: files[name] for name in sorted(files)}
-        statements, refs = admit(files, parsed_schema)
-        whole = PolicySlice(_parse_all(statements), refs)
-        return cls(digest(files, schema), parsed_schema, MappingProxyType(files), whole)
+        admitted = admit(files, parsed_schema, pause)
+        slices = Slices(paced(admitted.scopes, pause), TextSource(admitted.texts))
+        frozen = MappingProxyType(files)
+        return cls(digest(files, schema), parsed_schema, frozen, admitted.refs, slices)
 
     @classmethod
     def check(cls, files: Mapping[str, str], schema: str) -> tuple[Problem, ...]:
@@ -84,17 +64,6 @@ def digest(files: Mapping[str, str], schema: str) -> BundleDigest:
         data = part.encode("utf-8")
         state.update(len(data).to_bytes(8, "big") + data)
     return BundleDigest(state.hexdigest())
-
-
-def _parse_all(statements: list[Statement]) -> cedarpy.PolicySet:
-    """The set the engine evaluates, in the order of the statements."""
-    handle = cedarpy.PolicySet.from_str(join(statements))
-    if len(handle) != len(statements):
-        problem = Problem(
-            "", 0, "POLICY_SYNTAX", "the engine counts otherwise", "simplify comments"
-        )
-        raise BundleError((problem,))
-    return handle
 
 
 def load_directory(path: Path) -> dict[str, str]:

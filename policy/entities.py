@@ -272,7 +272,8 @@ class EntityStore:
 
     schema: Schema = field(repr=False)
     handle: cedarpy.Entities = field(compare=False, repr=False)
-    uids: frozenset[EntityUid] = field(repr=False)
+    parents: Mapping[EntityUid, tuple[EntityUid, ...]] = field(repr=False)
+    """What each is in, directly; who is no key here does not exist."""
     orphans: tuple[EntityUid, ...] = ()
     """Agents left out because their device is not there: strangers, like it."""
 
@@ -289,14 +290,27 @@ class EntityStore:
         for uid in orphans:
             del given[uid]
         handle = _parse(lambda: cedarpy.Entities.from_json_str(_dump(given), schema.handle))
-        implied = {
-            p for entity in given.values() for p in entity.parents if p.type in _IMPLIED_TYPES
-        }
-        return cls(schema, handle, frozenset(given) | frozenset(implied), orphans)
+        parents = {uid: entity.parents for uid, entity in given.items()}
+        for entity in given.values():
+            for parent in entity.parents:
+                if parent.type in _IMPLIED_TYPES:
+                    parents.setdefault(parent, ())
+        return cls(schema, handle, parents, orphans)
+
+    def ancestors(self, uid: EntityUid) -> tuple[EntityUid, ...]:
+        """All that it is in, near or far."""
+        found: dict[EntityUid, None] = {}
+        left = list(self.parents.get(uid, ()))
+        while left:
+            parent = left.pop()
+            if parent not in found:
+                found[parent] = None
+                left += self.parents.get(parent, ())
+        return tuple(found)
 
     def with_added(self, entities: Iterable[Entity]) -> "EntityStore":
         """A store of a few more, for one question. What is here already stays as it is."""
-        added = {u: e for u, e in _by_uid(entities).items() if u not in self.uids}
+        added = {u: e for u, e in _by_uid(entities).items() if u not in self.parents}
         if not added:
             return self
         # To Cedar an entity without attributes and parents is the same whether stored or not, and
@@ -305,7 +319,8 @@ class EntityStore:
         handle = self.handle
         if full:
             handle = _parse(lambda: self.handle.with_added_json_str(_dump(full)))
-        return EntityStore(self.schema, handle, self.uids | frozenset(added), self.orphans)
+        parents = {**self.parents, **{uid: entity.parents for uid, entity in added.items()}}
+        return EntityStore(self.schema, handle, parents, self.orphans)
 
 
 _IMPLIED_TYPES = frozenset({"Group", "Toolset"})

@@ -32,6 +32,14 @@ class RiskError(PolicyError):
     """An input of the risk score, or a floor, is not a number from 0 to 1."""
 
 
+class ScopeError(PolicyError):
+    """A policy's scope is of a form that this release cannot place in an index."""
+
+
+class WorkbenchError(PolicyError):
+    """What was given to the workbench is not what Cedar takes."""
+
+
 class SnapshotError(PolicyError):
     """A policy set and an entity store do not belong together."""
 

@@ -3,20 +3,24 @@
 Trusted with `allowed`: True only if Cedar says Allow, no policy was in error, and everything the
 question names exists. A permit with an open scope would otherwise match a stranger, and Cedar
 skips a forbid that is in error. Whatever a question holds, `decide` raises nothing: what cannot be
-asked is denied, with a code. Policies are never parsed here. Leaves `SnapshotError`, when built.
+asked is denied, with a code. The engine sees only the policies whose scope fits the question, which
+changes no answer (policy/index.py). Leaves `SnapshotError`, when built.
 """
 
 import enum
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cedarpy
 
-from policy.bundle import Bundle, BundleDigest, PolicySlice
+from policy.bounded import Bounded
+from policy.bundle import Bundle, BundleDigest
 from policy.entities import Entity, EntityStore
 from policy.errors import EntityError, SnapshotError
+from policy.scope import keys_of
+from policy.slices import PolicySlice
 from policy.statements import PolicyRef
 from policy.values import CedarValue, EntityUid
 
@@ -24,6 +28,10 @@ _IN_ERROR = re.compile(r"error while evaluating policy `(policy\d+)`")
 # An overflow's text quotes the numbers, which may be arguments: they reach receipts and logs.
 _VALUE = re.compile(r"`-?\d+`")
 _MAX_NESTING = 32  # of a context; the arguments' own depth is capped far below
+
+_Asked = tuple[EntityUid, str, EntityUid]
+# Slices that were found for questions, weighed by the policies in them: some 10 MB at most.
+MAX_FOUND = 131_072
 
 
 class ReasonCode(enum.StrEnum):
@@ -77,8 +85,10 @@ class PDP:
 
     bundle: Bundle
     entities: EntityStore = field(repr=False)
+    _found: Bounded[_Asked, PolicySlice] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_found", Bounded(MAX_FOUND, _weight))
         if self.bundle.schema != self.entities.schema:
             raise SnapshotError(
                 "SCHEMA_MISMATCH",
@@ -92,7 +102,7 @@ class PDP:
             store = self.entities
             if question.entities:
                 store = store.with_added(question.entities)
-            if refused := self._unknown(question, store.uids):
+            if refused := self._unknown(question, store.parents):
                 return refused
             return self._evaluate(question, store)
         except (KeyboardInterrupt, SystemExit):
@@ -109,7 +119,7 @@ class PDP:
         """One decision per question, in order."""
         return tuple(self.decide(question) for question in questions)
 
-    def _unknown(self, question: Question, known: frozenset[EntityUid]) -> Decision | None:
+    def _unknown(self, question: Question, known: Container[EntityUid]) -> Decision | None:
         if question.principal not in known:
             return self._deny(ReasonCode.UNKNOWN_PRINCIPAL, f"no {question.principal}")
         if question.resource not in known:
@@ -121,9 +131,25 @@ class PDP:
                 return self._deny(ReasonCode.UNKNOWN_ENTITY, f"no {uid}")
         return None
 
-    def _slice(self, question: Question) -> PolicySlice:  # noqa: ARG002 - what an index goes by
-        """The policies that can matter to this question; here, all."""
-        return self.bundle.whole
+    def _slice(self, question: Question, store: EntityStore) -> PolicySlice:
+        """The policies that can matter to this question."""
+        if store is not self.entities:
+            # The question brought entities of its own: what they are in holds for it alone.
+            return self._find(question, store)
+        asked = (question.principal, question.action, question.resource)
+        found = self._found.get(asked)
+        if found is None:
+            found = self._find(question, store)
+            self._found.put(asked, found)
+        return found
+
+    def _find(self, question: Question, store: EntityStore) -> PolicySlice:
+        action = EntityUid("Action", question.action)
+        return self.bundle.slices.find(
+            keys_of(question.principal, store.ancestors(question.principal)),
+            keys_of(action, self.bundle.schema.groups.get(action, ())),
+            keys_of(question.resource, store.ancestors(question.resource)),
+        )
 
     def _evaluate(self, question: Question, store: EntityStore) -> Decision:
         request = {
@@ -132,7 +158,7 @@ class PDP:
             "resource": question.resource.to_json(),
             "context": json.dumps(question.context, allow_nan=False, ensure_ascii=False),
         }
-        policies = self._slice(question)
+        policies = self._slice(question, store)
         try:
             result = cedarpy.is_authorized(
                 request, policies.handle, store.handle, store.schema.handle
@@ -142,10 +168,21 @@ class PDP:
             return self._deny(ReasonCode.BAD_REQUEST, "the question is not Unicode text")
         except Exception as error:  # noqa: BLE001 - any failure of the engine is a no
             return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
-        errors = tuple(_with_id(text, policies) for text in diagnostics.errors)
-        reasons = tuple(sorted((policies.ref(name) for name in diagnostics.reasons), key=_place))
+        errors = tuple(sorted(self._with_id(text, policies) for text in diagnostics.errors))
+        # In the order of the set, whose files are in the order of their names.
+        numbers = sorted(policies.number(name) for name in diagnostics.reasons)
+        reasons = tuple(self.bundle.policies[number] for number in numbers)
         code = _code(decision, bool(reasons), bool(errors))
         return Decision(code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons, errors)
+
+    def _with_id(self, text: str, policies: PolicySlice) -> str:
+        """The engine's text with our id of the policy for its own, and no argument's value."""
+
+        def named(match: re.Match[str]) -> str:
+            ref = self.bundle.policies[policies.number(match[1])]
+            return f"error while evaluating policy `{ref.id}`"
+
+        return _IN_ERROR.sub(named, _VALUE.sub("`...`", text), count=1)
 
     def _deny(self, code: ReasonCode, error: str) -> Decision:
         return Decision(False, code, self.bundle.digest, errors=(error,))
@@ -161,17 +198,8 @@ def _code(decision: cedarpy.Decision, has_reasons: bool, has_errors: bool) -> Re
     return ReasonCode.EVALUATION_ERROR if has_errors else ReasonCode.NOT_PERMITTED
 
 
-def _place(ref: PolicyRef) -> tuple[str, int, str]:
-    return ref.file, ref.line, ref.id
-
-
-def _with_id(text: str, policies: PolicySlice) -> str:
-    """The engine's text with our id of the policy in place of its own, and no argument's value."""
-    return _IN_ERROR.sub(
-        lambda match: f"error while evaluating policy `{policies.ref(match[1]).id}`",
-        _VALUE.sub("`...`", text),
-        count=1,
-    )
+def _weight(found: PolicySlice) -> int:
+    return len(found.numbers) + 1
 
 
 def _references(value: CedarValue, depth: int = 0) -> Iterator[EntityUid]:

@@ -14,6 +14,8 @@ import cedarpy
 
 from policy.arguments import CedarType, JsonSchema, RecordOf, Scalar, SetOf, translate
 from policy.errors import SchemaError
+from policy.hierarchy import ancestors
+from policy.values import EntityUid
 
 TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAX_TOOLS = 1024
@@ -26,16 +28,19 @@ class Schema:
 
     text: str
     handle: cedarpy.Schema = field(compare=False, repr=False)
+    groups: Mapping[EntityUid, tuple[EntityUid, ...]] = field(compare=False, repr=False)
+    """Every action, and the groups it is in, near or far."""
 
 
 def parse_schema(text: str) -> Schema:
     """Parses a whole schema."""
     try:
-        return Schema(text, cedarpy.Schema.from_str(text))
+        handle = cedarpy.Schema.from_str(text, release_gil=True)
     except ValueError as error:
         raise SchemaError(
             "SCHEMA_INVALID", f"the schema does not parse: {error}", "restore the schema shipped"
         ) from None
+    return Schema(text, handle, ancestors(cedarpy.Entities.from_json_str("[]", handle)))
 
 
 def load_base() -> str:

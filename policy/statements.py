@@ -12,26 +12,25 @@ import unicodedata
 from dataclasses import dataclass
 
 from policy.errors import Problem
+from policy.pace import Pause, no_pause, paced
 
 MAX_DEPTH = 24  # brackets within brackets
 MAX_WEIGHT = 192  # operators in one statement; each may be one level of the engine's recursion
 MAX_STATEMENT = 64 * 1024  # characters
 
-# Cedar's lexer: comments end at either line break, strings may hold escapes and line breaks. What
-# is no string there must be none here, or brackets could hide in it: so no escaped line break.
+# What counts, and where something begins in which nothing counts. Cedar's lexer: comments end at
+# either line break, strings may hold escapes and line breaks. What is no string there must be none
+# here, or brackets could hide in it: so no escaped line break.
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|//[^\n\r]*)
-      | (?P<string>"(?:[^"\\]|\\[^\n])*")
-      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<other>\|\||&&|.)""",
-    re.VERBOSE | re.DOTALL,
+    r"""(?P<skip>"(?:[^"\\]|\\[^\n])*"|//[^\n\r]*)
+      | [;(){}\[\]+\-*.!] | && | \|\|
+      | (?<![A-Za-z_])(?:if|has|like|is|in|when|unless)(?![A-Za-z0-9_])""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
+_BETWEEN = re.compile(r"(?:\s+|//[^\n\r]*)*")
 _UNUSUAL = re.compile(r"[^\t\n\r -~]")
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _DEEPER, _SHALLOWER = frozenset("([{"), frozenset(")]}")
-_HEAVY = frozenset({"&&", "||", "+", "-", "*", ".", "!", "(", "[", "{"}) | {
-    *("if", "has", "like", "is", "in", "when", "unless")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,11 @@ class Statement:
     line: int
 
 
-def split(file: str, text: str) -> tuple[list[Statement], list[Problem]]:
+def split(file: str, text: str, pause: Pause = no_pause) -> tuple[list[Statement], list[Problem]]:
     """The statements of a file, or what keeps it from having any."""
     if hidden := _hidden_character(file, text):
         return [], [hidden]
-    return _Scanner(file, text).run()
+    return _Scanner(file, text).run(pause)
 
 
 def _hidden_character(file: str, text: str) -> Problem | None:
@@ -83,34 +82,41 @@ class _Scanner:
         self._found: list[Statement] = []
         self._problems: list[Problem] = []
         self._line = 1
-        self._start: int | None = None
-        self._start_line = 1
-        self._depth = self._weight = 0
-        self._too_deep = False
+        self._counted = 0  # up to where lines have been counted
+        self._start = 0
 
-    def run(self) -> tuple[list[Statement], list[Problem]]:
-        for match in _TOKEN.finditer(self._text):
-            if match.lastgroup != "skip":
-                self._take(match.group(), match.start(), match.end(), match.lastgroup == "string")
-            self._line += match.group().count("\n")
-        if self._start is not None:
+    def run(self, pause: Pause) -> tuple[list[Statement], list[Problem]]:
+        self._begin(0)
+        depth = weight = deepest = 0
+        for match in paced(_TOKEN.finditer(self._text), pause, every=1024):
+            if match.lastgroup:
+                continue
+            lexeme = match.group()
+            if lexeme == ";":
+                self._end(match.end(), deepest, weight)
+                depth = weight = deepest = 0
+            elif lexeme in _DEEPER:
+                depth += 1
+                deepest = max(deepest, depth)
+                weight += 1
+            elif lexeme in _SHALLOWER:
+                depth -= 1
+            else:
+                weight += 1
+        if self._start < len(self._text):
             self._refuse("POLICY_SYNTAX", "the file ends inside a policy", "end it with a `;`")
         return self._found, self._problems
 
-    def _take(self, lexeme: str, start: int, end: int, is_string: bool) -> None:
-        if self._start is None:
-            self._start, self._start_line = start, self._line
-        if is_string:
-            return
-        self._weight += lexeme in _HEAVY
-        self._depth += (lexeme in _DEEPER) - (lexeme in _SHALLOWER)
-        self._too_deep |= self._depth > MAX_DEPTH
-        if lexeme == ";":
-            self._end(end)
+    def _begin(self, after: int) -> None:
+        """A statement begins at what is neither space nor comment."""
+        between = _BETWEEN.match(self._text, after)
+        self._start = between.end() if between else after
+        self._line += self._text.count("\n", self._counted, self._start)
+        self._counted = self._start
 
-    def _end(self, end: int) -> None:
+    def _end(self, end: int, deepest: int, weight: int) -> None:
         text = self._text[self._start : end]
-        if self._too_deep or self._weight > MAX_WEIGHT or len(text) > MAX_STATEMENT:
+        if deepest > MAX_DEPTH or weight > MAX_WEIGHT or len(text) > MAX_STATEMENT:
             self._refuse(
                 "POLICY_TOO_COMPLEX",
                 f"the policy is nested deeper than {MAX_DEPTH}, has more than {MAX_WEIGHT} "
@@ -118,8 +124,8 @@ class _Scanner:
                 "split it; for many values write a set: [..].contains(x)",
             )
         else:
-            self._found.append(Statement(text, self._file, self._start_line))
-        self._start, self._depth, self._weight, self._too_deep = None, 0, 0, False
+            self._found.append(Statement(text, self._file, self._line))
+        self._begin(end)
 
     def _refuse(self, code: str, message: str, fix: str) -> None:
-        self._problems.append(Problem(self._file, self._start_line, code, message, fix))
+        self._problems.append(Problem(self._file, self._line, code, message, fix))

@@ -150,7 +150,7 @@ def test_whatever_the_text_the_outcome_is_a_bundle_or_problems(text: str) -> Non
     except BundleError as refused:
         assert refused.problems  # noqa: PT017 - either outcome is right
     else:
-        assert len(bundle.policies) == len(bundle.whole.handle)
+        assert len(bundle.policies) == len(bundle.slices.whole().handle)
 
 
 FILES = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)

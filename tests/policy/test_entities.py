@@ -46,13 +46,13 @@ def test_every_kind_of_entity_fits_the_schema() -> None:
         SecretEntity("device/d", "key"),
         HostEntity("example.com"),
     )
-    names = {str(uid) for uid in store.uids}
+    names = {str(uid) for uid in store.parents}
     assert {'Group::"callers"', 'Group::"bots"', 'Toolset::"local"'} <= names
     assert 'Daemon::"stockade"' in names
     added = store.with_added(
         [CallEntity("01900000-0000-7000-8000-000000000001", "d", "t", "a"), HostEntity("b.c")]
     )
-    assert len(added.uids) == len(store.uids) + 2
+    assert len(added.parents) == len(store.parents) + 2
 
 
 @pytest.mark.parametrize(

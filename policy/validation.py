@@ -1,0 +1,87 @@
+"""The engine's word on statements: that each is one policy, and fits the schema strictly.
+
+Trusted so that what passes was parsed and validated by the engine itself, whoever read it before.
+Works on a few hundred at a time, with the interpreter released: the engine takes 0.2 ms for each,
+and its working memory grows with them. Raises nothing; says what is wrong as `Problem`s.
+"""
+
+import re
+from collections.abc import Sequence
+
+import cedarpy
+
+from policy.errors import Problem
+from policy.schema import Schema
+from policy.statements import Statement
+
+CHUNK = 256
+SYNTAX_FIX = "see docs.cedarpolicy.com"
+_POSITIONAL = re.compile(r"policy(\d+)")
+
+
+def problem_at(statement: Statement, code: str, message: str, fix: str) -> Problem:
+    """A problem where the statement begins."""
+    return Problem(statement.file, statement.line, code, message, fix)
+
+
+def examine(statements: Sequence[Statement], schema: Schema) -> list[Problem]:
+    """What is wrong with them."""
+    problems: list[Problem] = []
+    for start in range(0, len(statements), CHUNK):
+        problems += _examine(statements[start : start + CHUNK], schema)
+    return problems
+
+
+def _examine(statements: Sequence[Statement], schema: Schema) -> list[Problem]:
+    """Parses and validates some statements; what a plain one is was read without the engine."""
+    text = "\n".join(statement.text for statement in statements)
+    try:
+        count = len(cedarpy.PolicySet.from_str(text, release_gil=True))
+    except ValueError:
+        return _examine_each(statements, schema)
+    if count != len(statements):
+        wrong = "the engine counts otherwise"
+        return [
+            problem_at(statements[0], "POLICY_SYNTAX", wrong, "simplify the comments from here")
+        ]
+    return _validate(text, statements, schema)
+
+
+def _examine_each(statements: Sequence[Statement], schema: Schema) -> list[Problem]:
+    """One that does not parse keeps the others from being validated: find it, and go on without."""
+    good: list[Statement] = []
+    problems: list[Problem] = []
+    for statement in statements:
+        try:
+            cedarpy.PolicySet.from_str(statement.text)
+        except ValueError as error:
+            problems.append(problem_at(statement, "POLICY_SYNTAX", str(error), SYNTAX_FIX))
+        else:
+            good.append(statement)
+    if not problems:
+        wrong = "these parse one by one, but not together"
+        return [
+            problem_at(statements[0], "POLICY_SYNTAX", wrong, "simplify the policies from here")
+        ]
+    return problems + (_examine(good, schema) if good else [])
+
+
+def _validate(text: str, statements: Sequence[Statement], schema: Schema) -> list[Problem]:
+    """The engine's strict validation; its error names a policy by position."""
+    result = cedarpy.validate_policies(text, schema.handle, release_gil=True)
+    problems = []
+    for error in result.errors:
+        match = _POSITIONAL.fullmatch(error.policy_id)
+        message = re.sub(r"^for policy `policy\d+`, ", "", error.error)
+        fix = (
+            "compare with the schema, `stockade policy show --schema`: "
+            "an attribute with a `?` there needs a `has` before it"
+        )
+        if match and int(match[1]) < len(statements):
+            place = statements[int(match[1])]
+            problems.append(problem_at(place, "POLICY_INVALID", message, fix))
+        else:
+            problems.append(Problem("", 0, "POLICY_INVALID", message, fix))
+    if not result.validation_passed and not problems:
+        problems.append(Problem("", 0, "POLICY_INVALID", "the set does not validate", "check it"))
+    return problems
