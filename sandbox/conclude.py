@@ -1,7 +1,8 @@
 """From the facts of a finished run to its outcome.
 
 Pure. The order of belief: our own verdict, then a limit the kernel reports as hit, then what
-bubblewrap says of the tool. bubblewrap reports a tool killed by signal N as 128+N, as a shell
+bubblewrap says of the tool. A tool that fails with its scratch full is taken to have failed for
+that, since no kernel reports it. bubblewrap reports a tool killed by signal N as 128+N, as a shell
 does, so a tool that exits with such a code on purpose is read as signalled; `detail` says so.
 """
 
@@ -63,6 +64,9 @@ def _end(
         said = supervisor.output.stderr_head.decode("utf-8", "replace").strip()
         return End.ENGINE_FAILURE, None, said or "bubblewrap ended without a report"
     number = _SIGNAL_OF.get(code)
+    if supervisor.scratch_full and (code == 128 + signal.SIGBUS or (code and number is None)):
+        # A full tmpfs is ENOSPC to who writes and SIGBUS to who has mapped it.
+        return End.KILLED_BY_LIMIT, LimitName.DISK, f"ended with {code}, its scratch full"
     if number is None:
         return End.EXITED, None, ""
     limit = _LIMIT_OF.get(number)

@@ -33,6 +33,7 @@ class LimitName(Enum):
     PIDS = "pids"
     OUTPUT = "output"
     FILE_SIZE = "file_size"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,18 @@ does not work; that is what the report is for.
 
 import json
 import secrets
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.diagnosis import diagnose
 from sandbox.errors import SandboxError
+from sandbox.interpreter import interpreter
 from sandbox.outcome import Control, End
 from sandbox.settings import ProcessSettings
-from sandbox.spec import Limits, Mount, RunSpec
+from sandbox.spec import Limits, RunSpec
 from sandbox.tier import Missing, ProbeReport, Sandbox, Stream
 
 _OBSERVER = Path(__file__).with_name("observer.py")
-_SYSTEM_PYTHON = Path("/usr/bin/python3")
 _HOSTNAME = "probe"
 _MIB = 2**20
 _LIMITS = Limits(
@@ -114,18 +113,8 @@ def _parse(text: bytes) -> dict[str, str]:
     return seen if isinstance(seen, dict) and seen.get("ran") == "yes" else {}
 
 
-def _interpreter() -> tuple[str, tuple[Mount, ...]]:
-    """A Python the sandbox can reach: one of /usr if there is one, else our own, shown to it."""
-    home = Path(sys.base_prefix).resolve()
-    if home.is_relative_to("/usr"):
-        return str(Path(sys.executable).resolve()), ()
-    if _SYSTEM_PYTHON.exists():
-        return str(_SYSTEM_PYTHON), ()
-    return str(Path(sys.executable).resolve()), (Mount(str(home), str(home)),)
-
-
 def _spec(settings: ProcessSettings) -> RunSpec:
-    program, mounts = _interpreter()
+    program, mounts = interpreter()
     return RunSpec(
         argv=(program, "-I", "-S", "-"),
         env={"LC_ALL": "C.UTF-8", "PROBE": settings.instance},

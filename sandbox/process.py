@@ -21,6 +21,7 @@ from sandbox.hostview import check_startable
 from sandbox.outcome import Control, Outcome
 from sandbox.pool import Pool
 from sandbox.probe import observe
+from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
 from sandbox.started import NotStartedError, Started, Starter
@@ -146,7 +147,8 @@ class ProcessSandbox:
     async def _through(self, spec: RunSpec, output: OutputSink, started: Started) -> Outcome:
         """From the gate to the end. What is left of it is taken down after the answer."""
         launched, group = started.launched, started.group
-        supervisor = Supervisor(spec, self._settings, launched, group, output)
+        scratch = Scratch(spec.limits, started.fds)
+        supervisor = Supervisor(spec, self._settings, launched, group, output, scratch)
         try:
             await supervisor.watch(started.fds)
             if supervisor.output.failure is not None:

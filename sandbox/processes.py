@@ -32,11 +32,21 @@ def tree(pid: int) -> Iterator[int]:
     while pending:
         here = pending.pop()
         yield here
-        for path in Path(f"/proc/{here}/task").glob("*/children"):
-            try:
-                pending.extend(int(word) for word in path.read_text().split())
-            except OSError:
-                continue
+        pending.extend(_children(here))
+
+
+def _children(pid: int) -> Iterator[int]:
+    """Of each of its threads; none, if it has gone meanwhile."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - glob raises if it goes
+    except OSError:
+        return
+    for thread in threads:
+        try:
+            text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+        except OSError:
+            continue
+        yield from map(int, text.split())
 
 
 def cpu_and_memory(init: int) -> tuple[float, int]:

@@ -15,12 +15,14 @@ from sandbox.cgroup import RunGroup
 from sandbox.descriptors import Descriptors
 from sandbox.launch import Launched
 from sandbox.outcome import End, LimitName
+from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
 from sandbox.streams import Output, feed
 from sandbox.tier import OutputSink
 
 _GONE_SECONDS = 1.0
+_FIRST_LOOK = 0.001
 
 
 class Supervisor:
@@ -33,11 +35,13 @@ class Supervisor:
         launched: Launched,
         group: RunGroup,
         sink: OutputSink,
+        scratch: Scratch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._settings = spec, settings
         self._launched, self._group, self._clock = launched, group, clock
         self._began = clock()
+        self._scratch = scratch
         self.output = Output(spec.limits.output_bytes, sink, self._over_output)
         self.verdict: tuple[End, LimitName | None] | None = None
         self.cut_short = False
@@ -58,6 +62,11 @@ class Supervisor:
         self.settle(End.CANCELLED)
 
     @property
+    def scratch_full(self) -> bool:
+        """Whether the tool ended with its scratch full."""
+        return self._scratch.full
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the gate was opened."""
         return self._clock() - self._began
@@ -70,13 +79,22 @@ class Supervisor:
             pumps.start_soon(self.output.pump, launched.stderr, "stderr", self._sink_failed)
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._enforce)
+                beside.start_soon(self._take_hold)
                 for fd, rest in launched.unsent.items():
                     beside.start_soon(feed, fd, rest, fds.close)
                 await self._ended()
                 beside.cancel_scope.cancel()
+            self._scratch.look()
             # Every writer is dead, so what is left is at most two pipes full.
             pumps.cancel_scope.deadline = anyio.current_time() + self._settings.drain_seconds
         self.cut_short = pumps.cancel_scope.cancelled_caught
+
+    async def _take_hold(self) -> None:
+        """Of the scratch, which bubblewrap builds meanwhile; no event says when it is there."""
+        pause = _FIRST_LOOK
+        while not self._scratch.pin(self._launched.init_pid):
+            await anyio.sleep(pause)
+            pause = min(2 * pause, self._settings.poll_seconds)
 
     async def _ended(self) -> None:
         """The tool has ended when bubblewrap has; its relatives are not waited for but killed."""
@@ -101,6 +119,7 @@ class Supervisor:
             cost += self._clock()
             left = self._spec.limits.wall_seconds - self.elapsed
             over = self._group.breached() or self._over_cpu() or self._over_memory()
+            over = over or (LimitName.DISK if self._scratch.too_many else None)
             if over is not None:
                 self.settle(End.KILLED_BY_LIMIT, over)
                 return
@@ -110,6 +129,7 @@ class Supervisor:
 
     def measure(self) -> None:
         """Take the figures of the whole tree, from the group or else from /proc."""
+        self._scratch.look()
         cpu, memory = self._group.cpu_seconds(), self._group.peak_memory()
         if cpu is None or memory is None:
             seen = processes.cpu_and_memory(self._launched.init_pid)

@@ -379,7 +379,7 @@ class CallEvent(_message.Message):
         signal: _builtins.int
         """Set when a signal ended the tool."""
         limit: _builtins.str
-        """When state is TIMED_OUT or KILLED: "wall", "cpu", "memory", "pids", "output", "file_size"."""
+        """When state is TIMED_OUT or KILLED: "wall", "cpu", "memory", "pids", "output", "file_size", "disk"."""
         redactions: _builtins.int
         """How many secret values were taken out of the output."""
         fix: _builtins.str

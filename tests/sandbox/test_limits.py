@@ -154,6 +154,54 @@ async def test_tmp_size(runner: Runner) -> None:
     assert sink.text.split() == [str(2 * MIB)] * 2
 
 
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+async def test_disk_full(runner: Runner, place: str) -> None:
+    """A tool that fails with its scratch full has met that limit; it did not merely fail."""
+    wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
+    script = f"head -c {4 * MIB} /dev/zero >{place}/x"
+    outcome, _ = await runner(shell(script, limits=wanted))
+    assert (outcome.end, outcome.limit, outcome.exit_code) == (
+        End.KILLED_BY_LIMIT, LimitName.DISK, None,
+    )  # fmt: skip
+    outcome, _ = await runner(shell(f"{script}; rm {place}/x; exit 3", limits=wanted))
+    assert (outcome.end, outcome.exit_code) == (End.EXITED, 3)
+
+
+async def test_disk_full_and_well(run: Runner) -> None:
+    """A tool that fills its scratch and copes with that has succeeded."""
+    wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
+    outcome, _ = await run(shell(f"head -c {4 * MIB} /dev/zero >/tmp/x; exit 0", limits=wanted))
+    assert (outcome.end, outcome.exit_code) == (End.EXITED, 0)
+
+
+async def test_disk_full_under_a_mapping(run: Runner) -> None:
+    """To who has mapped a file, a full scratch is SIGBUS: that too is named by the limit."""
+    script = f"""
+import mmap
+with open("/tmp/x", "wb+") as file:
+    file.truncate({8 * MIB})
+    mapped = mmap.mmap(file.fileno(), {8 * MIB})
+    for page in range(0, {8 * MIB}, 4096): mapped[page] = 1
+"""
+    wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
+    outcome, _ = await run(python(script, limits=wanted))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.DISK)
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+async def test_number_of_files(runner: Runner, place: str) -> None:
+    """A scratch has one file for every 4 KiB at most: empty ones take the kernel's memory too."""
+    script = f"""
+import os, time
+for number in range(1500): os.close(os.open("{place}/%d" % number, os.O_CREAT | os.O_WRONLY))
+time.sleep(1)
+"""
+    outcome, _ = await runner(python(script, limits=limits(tmp_bytes=4 * MIB)))
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.DISK)
+    outcome, _ = await runner(python(script, limits=limits(tmp_bytes=8 * MIB)))
+    assert outcome.exit_code == 0
+
+
 async def test_open_files(runner: Runner) -> None:
     """Descriptors are limited per process, and cannot be raised again."""
     script = """
