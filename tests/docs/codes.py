@@ -24,7 +24,14 @@ _RAISES = re.compile(r".*(Error|Fault)|_refuse|_refusal|_invalid|Ending|Verdict|
 
 NOT_CODES = {
     # environment variables
-    *("GRPC_SSL_CIPHER_SUITES", "GRPC_VERBOSITY", "LC_ALL", "NO_COLOR", "STOCKADE_HOME"),
+    *(
+        "GRPC_SSL_CIPHER_SUITES",
+        "GRPC_VERBOSITY",
+        "LC_ALL",
+        "NO_COLOR",
+        "STOCKADE_HOME",
+        "STOCKADE_VICTIM",
+    ),
     # words of the operating system's
     *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),
     # gRPC's own statuses
