@@ -51,7 +51,8 @@ def make_directory() -> Path:
 class RunningDaemon:
     """One home and the daemon on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
+        self._settings = settings  # sections of its configuration besides the usual ones
         self.root = make_directory()
         self.home = Home.under(self.root)
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,6 +147,7 @@ class RunningDaemon:
             "[rates]\ncalls_per_second = 100000\ncalls_burst = 100000\n"
             "administration_per_second = 100000\nadministration_burst = 100000\n"
             f'[workspaces.{WORKSPACE}]\npath = "{work.resolve()}"\naccess = "read"\n'
+            + self._settings
         )
         key = make_key()
         request, certificate, authority = (self.root / name for name in ("csr", "pem", "ca"))

@@ -30,9 +30,9 @@ class Bench:
             self._daemon = daemon
         return self._daemon
 
-    def prepared(self) -> RunningDaemon:
+    def prepared(self, settings: str = "") -> RunningDaemon:
         """A home of its own for a measure that changes or restarts the daemon; not started."""
-        daemon = RunningDaemon()
+        daemon = RunningDaemon(settings)
         self._stack.callback(daemon.remove)
         return daemon
 

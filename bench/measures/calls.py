@@ -1,6 +1,7 @@
 """Whole calls over mTLS, each with its durable receipts, and bare bubblewrap beside them."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from bench.bubblewrap import BareBubblewrap
 from bench.daemon import TOOL, WORKSPACE, finish
@@ -10,6 +11,7 @@ from bench.sampling import Step, interleaved, sample
 from stockade.v1 import call_pb2
 
 WARM = 20
+PAUSE_SECONDS = 0.04
 
 
 def denied(bench: Bench) -> Iterator[Result]:
@@ -25,20 +27,47 @@ def denied(bench: Bench) -> Iterator[Result]:
 
 
 def process(bench: Bench) -> Iterator[Result]:
-    """A tool that runs /bin/true in the process tier, and bubblewrap alone."""
+    """A tool that runs /bin/true in the process tier, started ahead and not, and bubblewrap alone.
+
+    Between calls there is a pause, as between those of an agent, so that what is done beside a call
+    (taking down its sandbox, starting the next) is in nobody's time.
+    """
     bare = BareBubblewrap(bench.daemon)
-    with bench.daemon.client() as client:
-        call, alone = interleaved(
+    unready = bench.prepared("[ready]\nper_profile = 0\n")
+    unready.start()
+    unready.add_tool()
+    with bench.daemon.client() as client, unready.client() as cold_client:
+        call, cold, alone = interleaved(
             bench.times(600),
             WARM,
-            Step(lambda: finish(client, TOOL, {}, call_pb2.CALL_STATE_SUCCEEDED)),
+            _paused(lambda: finish(client, TOOL, {}, call_pb2.CALL_STATE_SUCCEEDED)),
+            _paused(lambda: finish(cold_client, TOOL, {}, call_pb2.CALL_STATE_SUCCEEDED)),
             Step(bare.run, bare.prepare, bare.clean),
         )
+        steady = sample(
+            bench.times(600),
+            0,
+            lambda: finish(client, TOOL, {}, call_pb2.CALL_STATE_SUCCEEDED),
+        )
     yield timing("call.process.true", "ms", call, beside="bare.bwrap.true")
+    yield timing("call.process.cold", "ms", cold, beside="bare.bwrap.true")
     yield timing("bare.bwrap.true", "ms", alone, beside="call.process.true")
+    yield timing("call.process.back_to_back", "ms", steady, beside="call.process.true")
+
+
+def _paused(run: Callable[[], object]) -> Step:
+    return Step(run, after=lambda: time.sleep(PAUSE_SECONDS))
 
 
 MEASURES = (
     Measure(("call.denied",), denied),
-    Measure(("call.process.true", "bare.bwrap.true"), process),
+    Measure(
+        (
+            "call.process.true",
+            "call.process.cold",
+            "bare.bwrap.true",
+            "call.process.back_to_back",
+        ),
+        process,
+    ),
 )
