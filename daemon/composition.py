@@ -18,9 +18,11 @@ import anyio.to_thread
 import structlog
 from uuid_utils.compat import uuid7
 
+from daemon import policy_states
 from daemon.config import Config, load_config
 from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.endpoint import announced
+from daemon.entities import Entities
 from daemon.errors import ConfigError, StartError
 from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
@@ -37,6 +39,7 @@ from daemon.vault_keeper import VaultKeeper
 from daemon.vault_root import root_source
 from daemon.worlds import Worlds
 from policy.bundle import load_directory
+from policy.entity_data import EntityData
 from policy.errors import BundleError
 from stockade.home import Home
 
@@ -95,8 +98,9 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     worlds = Worlds(config, devices)
     vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)
     snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)
-    toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer)
+    toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer, base.clock)
     policies = Policies(worlds, base.reader, base.writer, base.clock)
+    entities = Entities(worlds, base.writer, base.clock)
     tiers = Tiers(estate.chain_id, config.ready)
     async with anyio.create_task_group() as group:
         group.start_soon(vault.unlock)
@@ -105,7 +109,7 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
     local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE))
-    parts = Parts(base, devices, worlds, vault, toolbox, policies, tiers, local or "")
+    parts = Parts(base, devices, worlds, vault, toolbox, policies, entities, tiers, local or "")
     async with serving(parts) as served:
         yield served
 
@@ -118,8 +122,9 @@ async def _first_world(
         _log.warning("tool.refused", folder=str(refused.folder), reason=refused.error.message)
     stored = await policies.stored()
     try:
-        files = stored or load_directory(base.estate.home.policies)
-        world = await worlds.build(files, registry, tiers.unavailable)
+        files = stored.files if stored else load_directory(base.estate.home.policies)
+        data = (stored and stored.data) or EntityData()
+        world = await worlds.build(files, registry, tiers.unavailable, data)
     except BundleError as error:
         problem = PolicyInvalid(error.problems)
         raise StartError(
@@ -128,8 +133,7 @@ async def _first_world(
             fix=f"{problem.fix}; or, if a tool was refused (see the log), restore it",
         ) from None
     worlds.replace(world)
-    if stored is None:
-        await policies.record(world, "stockaded")
+    await policies.record(world, policy_states.START if stored else policy_states.INITIALISED)
 
 
 def check_workspaces(config: Config, home: Home) -> None:

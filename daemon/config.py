@@ -6,11 +6,13 @@ refused with the key and the reason (`ConfigError`): a typo must not remove a ru
 """
 
 import tomllib
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from daemon.errors import ConfigError
 
@@ -112,6 +114,33 @@ class Approvals(_Section):
         le=7 * 86400,
         description="How long a call waits for a human before it expires.",
     )
+
+
+class PolicySection(_Section):
+    """What policies are told, and when they are taken from the folder."""
+
+    time_zone: str = Field(
+        default="UTC",
+        description=(
+            "The zone of `context.clock` in policies, by its IANA name, as in `Europe/Vienna`."
+        ),
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        zone_of(name)
+        return name
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of that name; raises ValueError."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r:.80}") from None
 
 
 class Risk(_Section):
@@ -236,6 +265,7 @@ class Config(_Section):
     identity: Identity = Identity()
     vault: Vault = Vault()
     approvals: Approvals = Approvals()
+    policy: PolicySection = PolicySection()
     risk: Risk = Risk()
     workspaces: dict[WorkspaceName, Workspace] = {}
     ready: Ready = Ready()

@@ -39,7 +39,9 @@ class Permission:
     ) -> Decision:
         """Policy's answer to an administrative question; an agent's device is asked about too."""
         world = self._worlds.current
-        context = administrative_context(self._clock.now(), principal.origin)
+        context = administrative_context(
+            world.local(self._clock.now()), principal.origin, maintenance=world.data.maintenance
+        )
         for subject in world.subjects(principal):
             decision = world.pdp.decide(Question(subject, action, resource, context, entities))
             if not decision.allowed:

@@ -1,4 +1,4 @@
-"""The policy set in force: checked, applied and remembered.
+"""The policy set in force: checked, applied, rolled back and remembered.
 
 What is in force is what the database says was activated last. A set that does not validate against
 this daemon's schema and tools changes nothing. Raises `BadRequest` (POLICY_INVALID, with the
@@ -6,11 +6,14 @@ problems), `NotFound`, and `Unavailable`.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import anyio.to_thread
 from sqlalchemy import Connection
 
+from daemon import policy_states
 from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound, StartError
 from daemon.store import policies
@@ -23,7 +26,12 @@ from daemon.world import World, schema_text
 from daemon.worlds import Worlds
 from ledger.chain import Entry
 from policy.bundle import Bundle
+from policy.entity_data import EntityData, parse_entity_data, state_digest
 from policy.errors import BundleError, PolicyError, Problem
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,6}")
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+WHICH = "`stockade policy history` shows them: name one by its number or its digest"
 
 
 class PolicyInvalid(BadRequest):
@@ -39,6 +47,28 @@ class PolicyInvalid(BadRequest):
         self.problems = tuple(problems)
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A policy state that was in force once."""
+
+    # 0 where it was named by its digest.
+    number: int
+    digest: str
+    files: Mapping[str, str] = field(repr=False)
+    # None where they were not kept.
+    schema: str | None = field(repr=False)
+    data: EntityData | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A policy state that has just come into force."""
+
+    number: int
+    digest: str
+    entry: Entry
+
+
 class Policies:
     """See the module."""
 
@@ -48,77 +78,149 @@ class Policies:
         self._writer = writer
         self._clock = clock
 
-    async def stored(self) -> dict[str, str] | None:
-        """The files that were activated last, or None before the first time."""
+    async def stored(self) -> Version | None:
+        """What was activated last, or None before the first time."""
 
-        def query(connection: Connection) -> bytes | None:
+        def query(connection: Connection) -> tuple[Activation, PolicyRow | None] | None:
             activation = policies.current(connection)
-            row = policies.get(connection, activation.digest) if activation else None
-            return row.files if row else None
+            if activation is None:
+                return None
+            return activation, policies.get(connection, activation.digest)
 
-        files = await self._reader.read(query)
-        return None if files is None else _decode(files)
+        found = await self._reader.read(query)
+        return None if found is None or found[1] is None else _version(found[0].number, found[1])
 
-    async def files_of(self, digest: str) -> dict[str, str]:
-        """The files of a set that was in force once."""
-        row = await self._reader.read(lambda c: policies.get(c, PolicyDigest(digest)))
-        if row is None:
-            raise NotFound(
-                "there was never such a policy set",
-                code="UNKNOWN_POLICY",
-                fix="name one that was in force, by its whole digest",
-            )
-        return _decode(row.files)
+    async def version(self, reference: str) -> Version:
+        """A state that was in force once, by its number or the beginning of its digest."""
+
+        def query(connection: Connection) -> tuple[int, list[PolicyRow]]:
+            digests: tuple[PolicyDigest, ...] = ()
+            number = 0
+            if _NUMBER.fullmatch(reference):
+                activation = policies.numbered(connection, int(reference))
+                if activation is not None:
+                    digests, number = (activation.digest,), activation.number
+            elif _DIGEST.fullmatch(reference):
+                digests = policies.beginning(connection, reference)
+            rows = (policies.get(connection, digest) for digest in digests)
+            return number, [row for row in rows if row is not None]
+
+        number, rows = await self._reader.read(query)
+        if len(rows) == 1:
+            return _version(number, rows[0])
+        what = "more than one begins like that" if rows else "there was never such a policy set"
+        raise NotFound(f"{what}: {reference!r:.80}", code="UNKNOWN_POLICY", fix=WHICH)
+
+    async def number(self) -> int:
+        """The number of the state in force."""
+        activation = await self._reader.read(policies.current)
+        return 0 if activation is None else activation.number
 
     async def history(self) -> tuple[Activation, ...]:
-        """The sets that were in force, newest first."""
+        """The states that were in force, newest first."""
         return await self._reader.read(policies.history)
 
     async def check(self, files: Mapping[str, str]) -> tuple[tuple[Problem, ...], str]:
         """What is wrong with a set, and the digest it would have."""
-        schema = schema_text(self._worlds.current.registry)
+        world = self._worlds.current
+        schema = schema_text(world.registry)
         try:
             bundle = await anyio.to_thread.run_sync(Bundle.build, files, schema)
         except BundleError as error:
             return error.problems, ""
-        return (), bundle.digest
+        return (), state_digest(bundle.digest, world.data)
 
-    async def apply(self, files: Mapping[str, str], principal: str) -> tuple[str, Entry]:
+    async def apply(
+        self, files: Mapping[str, str], principal: str, cause: str = policy_states.APPLIED
+    ) -> Applied:
         """Puts a set in force for everybody at once."""
-        async with self._worlds.changing() as world:
-            try:
-                changed = await self._worlds.build(files, world.registry, world.unavailable)
-            except BundleError as error:
-                raise PolicyInvalid(error.problems) from None
-            except PolicyError as error:
-                raise BadRequest(str(error), code=error.code, fix=error.fix) from None
-            entry = await self.record(changed, principal)
-            self._worlds.replace(changed)
-            return changed.bundle.digest, entry
+        async with self._worlds.changing():
+            changed = await self._rebuilt(files, None)
+            return await self._put_in_force(changed, principal, "policy.applied", cause, {})
 
-    async def record(self, world: World, principal: str) -> Entry:
-        """Makes a world's policies the ones that the next start begins with."""
-        digest, now = PolicyDigest(world.bundle.digest), self._clock.now_ms()
-        row = PolicyRow(digest, json.dumps(dict(world.bundle.files)).encode(), now)
-
-        def operation(tx: Tx) -> Entry:
-            policies.save(tx.connection, row)
-            after = policies.current(tx.connection)
-            policies.activate(
-                tx.connection, digest, after=after, activated_by=principal, now_ms=now
+    async def rollback(self, reference: str, principal: str, *, with_data: bool) -> Applied:
+        """Puts a set in force again, if it still fits the schema and the tools there are now."""
+        target = await self.version(reference or await self._before())
+        data = target.data if with_data else None
+        if with_data and data is None:
+            raise NotFound(
+                "the entity data of that time were not kept",
+                code="UNKNOWN_POLICY",
+                fix="roll back the policies alone, without --entities",
             )
-            body = {"principal": principal, "policy_digest": str(digest)}
-            return tx.receipt("policy.applied", body, principal=principal)
+        async with self._worlds.changing() as world:
+            if data is not None:
+                # A switch is not rolled back: it says what is now.
+                data = data.with_maintenance(world.data.maintenance)
+            changed = await self._rebuilt(target.files, data)
+            body = {"to": target.number, "to_digest": target.digest, "entities": with_data}
+            cause = policy_states.ROLLED_BACK
+            return await self._put_in_force(changed, principal, "policy.rolled_back", cause, body)
 
-        return await self._writer.write(operation)
+    async def record(self, world: World, cause: str) -> None:
+        """Makes the first world's policies the ones that the next start begins with."""
+        if cause == policy_states.INITIALISED:
+            await self._put_in_force(world, "stockaded", "policy.applied", cause, {})
+            return
+        now, packed = self._clock.now_ms(), await policy_states.pack(world)
+        await self._writer.write(
+            lambda tx: policy_states.follow(tx, packed, by="stockaded", cause=cause, now_ms=now)
+        )
+
+    async def _before(self) -> str:
+        """The last version whose files were not those in force."""
+        history = await self.history()
+        for activation in history:
+            if activation.files != history[0].files:
+                return str(activation.number)
+        raise NotFound("there is no earlier policy set", code="UNKNOWN_POLICY", fix=WHICH)
+
+    async def _rebuilt(self, files: Mapping[str, str], data: EntityData | None) -> World:
+        try:
+            return await self._worlds.rebuild(files=files, data=data)
+        except BundleError as error:
+            raise PolicyInvalid(error.problems) from None
+        except PolicyError as error:
+            raise BadRequest(str(error), code=error.code, fix=error.fix) from None
+
+    async def _put_in_force(
+        self,
+        changed: World,
+        principal: str,
+        kind: str,
+        cause: str,
+        body: Mapping[str, object],
+    ) -> Applied:
+        now, packed = self._clock.now_ms(), await policy_states.pack(changed)
+
+        def operation(tx: Tx) -> Applied:
+            number = policy_states.put_in_force(tx, packed, by=principal, cause=cause, now_ms=now)
+            receipt = {
+                "principal": principal,
+                "policy_digest": changed.digest,
+                "version": number,
+                "cause": cause,
+                **body,
+            }
+            return Applied(number, changed.digest, tx.receipt(kind, receipt, principal=principal))
+
+        applied = await self._writer.write(operation)
+        # Whatever failed until here left the set before in force: this is the only step.
+        self._worlds.replace(changed)
+        return applied
 
 
-def _decode(files: bytes) -> dict[str, str]:
-    decoded = json.loads(files)
-    if not isinstance(decoded, dict):
+def _version(number: int, row: PolicyRow) -> Version:
+    try:
+        files, schema = json.loads(row.files), row.schema and json.loads(row.schema)["cedar"]
+        data = row.data and parse_entity_data(row.data)
+        if not isinstance(files, dict):
+            raise TypeError("files")
+    except (ValueError, KeyError, TypeError, PolicyError):
         raise StartError(
             "the stored policies are damaged",
             code="STORE_CORRUPT",
             fix="restore the data directory from a backup",
-        )
-    return {str(name): str(text) for name, text in decoded.items()}
+        ) from None
+    named = {str(name): str(text) for name, text in files.items()}
+    return Version(number, str(row.digest), named, schema or None, data or None)

@@ -28,6 +28,7 @@ from daemon.calls.live import LiveCall
 from daemon.config import Rates as RateLimits
 from daemon.devices import Devices, certificate_revoked, device_revoked
 from daemon.enrolment import Enrolment
+from daemon.entities import Entities
 from daemon.errands import Errands
 from daemon.errors import StartError
 from daemon.foundation import Foundation
@@ -124,6 +125,7 @@ class Parts:
     vault: VaultKeeper
     toolbox: Toolbox
     policies: Policies
+    entities: Entities
     tiers: Tiers
     local_device: str
 
@@ -144,7 +146,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             clock=base.clock,
             who_may_approve=lambda live: _who_may_approve(parts, live),
             changed=board.changed,
-            policy_digest=lambda: parts.worlds.current.bundle.digest,
+            policy_digest=lambda: parts.worlds.current.digest,
         )
         calls = Calls(
             config=config,
@@ -199,7 +201,8 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(facts, parts.worlds, calls, book, parts.vault), by_name(server)
+            DaemonService(facts, parts.worlds, parts.policies, calls, book, parts.vault),
+            by_name(server),
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, by_name(server))
@@ -250,7 +253,7 @@ def _add_services(
         ApprovalService(answers, board, parts.devices, base.reader), server
     )
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(
-        PolicyService(parts.policies, parts.worlds), server
+        PolicyService(parts.policies, parts.entities, parts.worlds), server
     )
     secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
     device_pb2_grpc.add_DeviceServiceServicer_to_server(

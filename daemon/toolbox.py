@@ -12,7 +12,10 @@ from typing import TypeVar
 import anyio.to_thread
 from uuid_utils.compat import uuid7
 
+from daemon import policy_states
+from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound
+from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.tools.errors import ToolError
 from daemon.tools.folder import UploadEntry, parse_upload
@@ -32,12 +35,18 @@ class Toolbox:
     """See the module."""
 
     def __init__(
-        self, operator_dir: Path, snapshots: SnapshotStore, worlds: Worlds, writer: Writer
+        self,
+        operator_dir: Path,
+        snapshots: SnapshotStore,
+        worlds: Worlds,
+        writer: Writer,
+        clock: Clock,
     ) -> None:
         self._operator_dir = operator_dir
         self._snapshots = snapshots
         self._worlds = worlds
         self._writer = writer
+        self._clock = clock
 
     async def load(self) -> Registry:
         """The tools as they are on disk now."""
@@ -55,21 +64,22 @@ class Toolbox:
         name = folder.manifest.name
         async with self._worlds.changing() as world:
             registry = await _in_thread(lambda: world.registry.with_tool(folder, self._snapshots))
-            changed = await self._world_with(world, registry)
+            changed = await self._world_with(registry)
             tool = registry.by_name[name]
             body = {
                 "principal": principal,
                 "tool": name,
                 "version": tool.manifest.version,
                 "tool_digest": str(tool.digest),
-                "policy_digest": changed.bundle.digest,
+                "policy_digest": changed.digest,
             }
             # Recorded first: a tool on disk without a receipt would be there at the next start.
-            entry = await self._record("tool.added", body)
+            entry = await self._record("tool.added", body, changed)
             try:
                 await _in_thread(lambda: install(self._operator_dir, folder, _random_name))
             except BadRequest as fault:
-                await self._record("tool.add_failed", {**body, "reason": fault.code})
+                body |= {"reason": fault.code, "policy_digest": world.digest}
+                await self._record("tool.add_failed", body, world)
                 raise
             self._worlds.replace(changed)
         return tool, entry
@@ -84,16 +94,21 @@ class Toolbox:
                     code="UNKNOWN_TOOL",
                     fix="`stockade tools list` shows them; builtin tools stay",
                 )
-            changed = await self._world_with(world, world.registry.without(name))
-            body = {"principal": principal, "tool": name, "tool_digest": str(tool.digest)}
-            entry = await self._record("tool.removed", body)
+            changed = await self._world_with(world.registry.without(name))
+            body = {
+                "principal": principal,
+                "tool": name,
+                "tool_digest": str(tool.digest),
+                "policy_digest": changed.digest,
+            }
+            entry = await self._record("tool.removed", body, changed)
             self._worlds.replace(changed)
             await _in_thread(lambda: uninstall(self._operator_dir, name, _random_name))
         return entry
 
-    async def _world_with(self, world: World, registry: Registry) -> World:
+    async def _world_with(self, registry: Registry) -> World:
         try:
-            return await self._worlds.build(world.bundle.files, registry, world.unavailable)
+            return await self._worlds.rebuild(registry=registry)
         except PolicyError as error:
             raise BadRequest(
                 f"with these tools the policies in force are not valid: {error}",
@@ -101,9 +116,16 @@ class Toolbox:
                 fix="change the policies first: `stockade policy apply`",
             ) from None
 
-    async def _record(self, kind: str, body: Mapping[str, object]) -> Entry:
-        principal = str(body["principal"])
-        return await self._writer.write(lambda tx: tx.receipt(kind, body, principal=principal))
+    async def _record(self, kind: str, body: Mapping[str, object], world: World) -> Entry:
+        """The receipt, and the world's policy state: the schema follows the tools."""
+        principal, now = str(body["principal"]), self._clock.now_ms()
+        packed = await policy_states.pack(world)
+
+        def operation(tx: Tx) -> Entry:
+            policy_states.follow(tx, packed, by=principal, cause=policy_states.TOOLS, now_ms=now)
+            return tx.receipt(kind, body, principal=principal)
+
+        return await self._writer.write(operation)
 
 
 def _random_name() -> str:

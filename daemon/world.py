@@ -5,10 +5,12 @@ in one assignment, so no call ever sees half a change. `build` validates everyth
 the leaves raise: what does not fit together never comes into force.
 """
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 
-from daemon.config import Config
+from daemon.config import Config, zone_of
 from daemon.principal import Principal
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Registry, Tool
@@ -23,9 +25,11 @@ from policy.entities import (
     ToolEntity,
     WorkspaceEntity,
 )
+from policy.entity_data import EntityData, state_digest
 from policy.pdp import PDP
 from policy.risk import Floors, Tier
 from policy.schema import compose, load_base
+from policy.snapshot import Snapshot, take
 from policy.values import EntityUid
 
 SCHEME = "secret://"
@@ -48,11 +52,30 @@ class World:
 
     bundle: Bundle
     pdp: PDP
+    data: EntityData
+    # Of bundle and data together: what decisions carry and approvals are bound to.
+    digest: str
+    snapshot: Snapshot = field(repr=False)
+    zone: tzinfo
     registry: Registry
     translations: Mapping[str, Translation]
     workspaces: frozenset[str]
     floors: Floors
     unavailable: Mapping[Tier, Unavailable]
+
+    def local(self, now: datetime) -> datetime:
+        """The same moment on the operator's clock."""
+        return now.astimezone(self.zone)
+
+    def toolsets(self, tool: Tool) -> frozenset[str]:
+        """Every toolset that a tool is in."""
+        entity = tool_entity(tool)
+        above = self.data.ancestors([entity.uid, *entity.parents])
+        return frozenset(uid.id for uid in above if uid.type == "Toolset")
+
+    def groups(self, names: Iterable[str]) -> frozenset[EntityUid]:
+        """These groups, and every group that they are in."""
+        return self.data.ancestors(EntityUid("Group", name) for name in names)
 
     @staticmethod
     def principal_uid(principal: Principal) -> EntityUid:
@@ -92,9 +115,17 @@ def tool_entity(tool: Tool) -> ToolEntity:
 
 def schema_text(registry: Registry) -> str:
     """The Cedar schema of a set of tools."""
-    return compose(
-        load_base(), {tool.name: dict(tool.manifest.input.schema) for tool in registry.tools}
-    )
+    return compose(load_base(), _input_schemas(registry))
+
+
+def schema_document(world: World) -> bytes:
+    """The schema as it is kept: Cedar's text, and the tools' own that it was made from."""
+    document = {"cedar": world.bundle.schema.text, "tools": _input_schemas(world.registry)}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _input_schemas(registry: Registry) -> dict[str, dict[str, object]]:
+    return {tool.name: dict(tool.manifest.input.schema) for tool in registry.tools}
 
 
 def build(
@@ -103,13 +134,19 @@ def build(
     principals: Iterable[DeviceEntity | AgentEntity],
     config: Config,
     unavailable: Mapping[Tier, Unavailable],
+    data: EntityData | None = None,
 ) -> World:
     """A world from its parts; raises `PolicyError` with everything that is wrong."""
+    data = data or EntityData()
     bundle = Bundle.build(files, schema_text(registry))
-    entities = EntityStore.build(_entities(registry, principals, config), bundle.schema)
+    entities = tuple(data.describe(_entities(registry, principals, config)))
     return World(
         bundle=bundle,
-        pdp=PDP(bundle, entities),
+        pdp=PDP(bundle, EntityStore.build(entities, bundle.schema)),
+        data=data,
+        digest=state_digest(bundle.digest, data),
+        snapshot=take(entities),
+        zone=zone_of(config.policy.time_zone),
         registry=registry,
         translations={t.name: translate(t.manifest.input.schema) for t in registry.tools},
         workspaces=frozenset(config.workspaces),

@@ -14,6 +14,7 @@ from daemon.config import Config
 from daemon.devices import Devices
 from daemon.tools.registry import Registry
 from daemon.world import Unavailable, World, build
+from policy.entity_data import EntityData
 from policy.risk import Tier
 
 
@@ -38,11 +39,31 @@ class Worlds:
         files: Mapping[str, str],
         registry: Registry,
         unavailable: Mapping[Tier, Unavailable],
+        data: EntityData,
     ) -> World:
         """A world of the devices as they are now; raises `PolicyError`. Changes nothing."""
         devices = self._devices.entities()
         return await anyio.to_thread.run_sync(
-            build, files, registry, devices, self._config, unavailable
+            build, files, registry, devices, self._config, unavailable, data
+        )
+
+    async def rebuild(
+        self,
+        *,
+        files: Mapping[str, str] | None = None,
+        registry: Registry | None = None,
+        data: EntityData | None = None,
+    ) -> World:
+        """The world in force with these parts in place of its own, for callers inside `changing`.
+
+        Raises `PolicyError`. Changes nothing.
+        """
+        now = self.current
+        return await self.build(
+            now.bundle.files if files is None else files,
+            registry or now.registry,
+            now.unavailable,
+            now.data if data is None else data,
         )
 
     def replace(self, world: World) -> None:
@@ -57,5 +78,4 @@ class Worlds:
 
     async def refresh_devices(self) -> None:
         """The same world with the devices as they are now; for callers inside `changing`."""
-        now = self.current
-        self.replace(await self.build(now.bundle.files, now.registry, now.unavailable))
+        self.replace(await self.rebuild())

@@ -1,7 +1,8 @@
 """The contexts of the questions, typed. Pure; leaves `EntityError` only.
 
 Trusted so that no caller writes Cedar's JSON by hand: every field the schema asks for is an
-argument here, and the numbers that go with sets are counted here, not claimed.
+argument here, and the numbers that go with sets are counted here, not claimed. Hour, date and
+weekday are those of the time's own zone: whoever gives a time has put it into the operator's.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,21 @@ class CallFacts:
     workspace: EntityUid | None = None
     secrets: frozenset[EntityUid] = frozenset()
     lease: str | None = None
+    maintenance: bool = False
+
+
+def _moment(time: datetime, maintenance: bool) -> dict[str, CedarValue]:
+    return {
+        "time": datetime_value(time),
+        "clock": {
+            "epoch": int(time.timestamp() // 1),
+            "date": time.date().isoformat(),
+            "hour": time.hour,
+            "minute": time.minute,
+            "weekday": time.isoweekday(),
+        },
+        "maintenance": maintenance,
+    }
 
 
 def _shared(facts: CallFacts) -> dict[str, CedarValue]:
@@ -34,7 +50,7 @@ def _shared(facts: CallFacts) -> dict[str, CedarValue]:
         "arguments": facts.arguments,
         "risk": decimal_value(facts.risk),
         "tier": facts.tier.label,
-        "time": datetime_value(facts.time),
+        **_moment(facts.time, facts.maintenance),
         "origin": facts.origin,
     }
     if facts.workspace is not None:
@@ -77,11 +93,13 @@ def secret_context(facts: CallFacts, tool: EntityUid) -> Context:
     return {**_shared(facts), "tool": entity_value(tool)}
 
 
-def connect_context(tool: EntityUid, port: int, time: datetime) -> Context:
+def connect_context(
+    tool: EntityUid, port: int, time: datetime, *, maintenance: bool = False
+) -> Context:
     """For connect."""
-    return {"tool": entity_value(tool), "port": port, "time": datetime_value(time)}
+    return {"tool": entity_value(tool), "port": port, **_moment(time, maintenance)}
 
 
-def administrative_context(time: datetime, origin: str) -> Context:
+def administrative_context(time: datetime, origin: str, *, maintenance: bool = False) -> Context:
     """For every administrative act."""
-    return {"time": datetime_value(time), "origin": origin}
+    return {**_moment(time, maintenance), "origin": origin}

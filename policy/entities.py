@@ -38,8 +38,23 @@ class Entity(Protocol):
     def attributes(self) -> Mapping[str, CedarValue]:
         """Its attributes, as Cedar JSON."""
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What the operator has tagged it with."""
 
-class _Bare:
+
+class _Untagged:
+    """An entity as it is by itself: `policy.entity_data` adds what the operator says of it."""
+
+    __slots__ = ()
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+
+class _Bare(_Untagged):
     """An entity without parents and, unless it says otherwise, without attributes."""
 
     __slots__ = ()
@@ -102,7 +117,7 @@ class DaemonEntity(_Bare):
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceEntity:
+class DeviceEntity(_Untagged):
     """A paired client."""
 
     id: str
@@ -126,7 +141,7 @@ class DeviceEntity:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentEntity:
+class AgentEntity(_Untagged):
     """An automation with its own certificate, enrolled by a device."""
 
     id: str
@@ -154,7 +169,7 @@ class AgentEntity:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolEntity:
+class ToolEntity(_Untagged):
     """A tool, with what its manifest declares. It is always in the toolset of its provenance."""
 
     id: str
@@ -354,6 +369,7 @@ def _dump(entities: Mapping[EntityUid, Entity]) -> str:
                 "uid": uid.to_json(),
                 "attrs": entity.attributes,
                 "parents": [parent.to_json() for parent in entity.parents],
+                **({"tags": entity.tags} if entity.tags else {}),
             }
             for uid, entity in entities.items()
         ],

@@ -27,6 +27,7 @@ from stockade.credentials import (
 from stockade.endpoint import load_endpoint, read_endpoint
 from stockade.errors import BadRequest, CredentialsError, DaemonUnreachable, StockadeError
 from stockade.home import Home
+from stockade.policy_requests import PolicyRequests
 from stockade.renewal import keep_renewed
 from stockade.v1 import (
     agent_pb2,
@@ -40,8 +41,6 @@ from stockade.v1 import (
     device_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
-    policy_pb2,
-    policy_pb2_grpc,
     secret_pb2,
     secret_pb2_grpc,
     tool_pb2,
@@ -59,12 +58,12 @@ def new_call_id() -> str:
     return str(uuid_utils.compat.uuid7())
 
 
-class Client:
+class Client(PolicyRequests):
     """A connection to one daemon as this device."""
 
     def __init__(self, connection: Connection, credentials: Credentials) -> None:
+        super().__init__(connection)
         self.credentials = credentials
-        self._connection = connection
         self._closed = threading.Event()
         channel = connection.channel
         self._agents = agent_pb2_grpc.AgentServiceStub(channel)
@@ -72,7 +71,6 @@ class Client:
         self._daemon = daemon_pb2_grpc.DaemonServiceStub(channel)
         self._devices = device_pb2_grpc.DeviceServiceStub(channel)
         self._ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
-        self._policy = policy_pb2_grpc.PolicyServiceStub(channel)
         self._secrets = secret_pb2_grpc.SecretServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
 
@@ -300,35 +298,7 @@ class Client:
         request = agent_pb2.RevokeAgentRequest(agent_id=agent_id)
         return self._connection.ask(self._agents.RevokeAgent, request)
 
-    # Policy and secrets
-
-    def get_policy(self, digest: str = "") -> policy_pb2.GetPolicyResponse:
-        """The policy set in force, or an earlier one."""
-        return self._connection.ask(
-            self._policy.GetPolicy, policy_pb2.GetPolicyRequest(digest=digest)
-        )
-
-    def check_policy(
-        self, files: Sequence[policy_pb2.PolicyFile]
-    ) -> policy_pb2.CheckPolicyResponse:
-        """What is wrong with a policy set. Changes nothing."""
-        return self._connection.ask(
-            self._policy.CheckPolicy, policy_pb2.CheckPolicyRequest(files=files)
-        )
-
-    def apply_policy(
-        self, files: Sequence[policy_pb2.PolicyFile]
-    ) -> policy_pb2.ApplyPolicyResponse:
-        """Puts a policy set in force at once, or changes nothing."""
-        return self._connection.ask(
-            self._policy.ApplyPolicy, policy_pb2.ApplyPolicyRequest(files=files)
-        )
-
-    def list_policy_versions(self) -> policy_pb2.ListPolicyVersionsResponse:
-        """The sets that were in force, newest first."""
-        return self._connection.ask(
-            self._policy.ListPolicyVersions, policy_pb2.ListPolicyVersionsRequest()
-        )
+    # Secrets. What concerns policy is in `stockade.policy_requests`.
 
     def put_secret(self, reference: str, value: bytes) -> secret_pb2.PutSecretResponse:
         """Stores a new version of a secret. No request gives a value out again."""

@@ -18,7 +18,7 @@ from daemon.principal import Principal
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
-from daemon.world import World, secret_uid, tool_entity
+from daemon.world import World, secret_uid
 from policy.arguments import to_context
 from policy.contexts import (
     CallFacts,
@@ -179,7 +179,7 @@ def judge(
             asked=tuple(asked),
             risk=inputs,
             risk_milli=_milli(risk),
-            policy_digest=world.bundle.digest,
+            policy_digest=world.digest,
         )
     except PolicyError as error:
         # What cannot be put to policy exactly is not permitted.
@@ -191,7 +191,7 @@ def judge(
             asked=tuple(asked),
             risk=inputs,
             risk_milli=_milli(risk),
-            policy_digest=world.bundle.digest,
+            policy_digest=world.digest,
         )
     exact = ExactCall(
         principal=str(candidate.principal),
@@ -201,7 +201,7 @@ def judge(
         tier=tier.label,
         secrets=candidate.secrets,
         workspace=candidate.workspace,
-        policy_digest=world.bundle.digest,
+        policy_digest=world.digest,
     )
     message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
     return Verdict(
@@ -214,7 +214,7 @@ def judge(
         risk_milli=_milli(risk),
         tier=tier,
         exact=exact,
-        policy_digest=world.bundle.digest,
+        policy_digest=world.digest,
     )
 
 
@@ -239,7 +239,8 @@ def _facts(
         arguments=to_context(tool.name, world.translations[tool.name], candidate.arguments),
         risk=risk,
         tier=tier,
-        time=now,
+        time=world.local(now),
+        maintenance=world.data.maintenance,
         origin=candidate.principal.origin,
         workspace=EntityUid("Workspace", candidate.workspace) if candidate.workspace else None,
         secrets=frozenset(secret_uid(name) for name in candidate.secrets),
@@ -249,7 +250,7 @@ def _facts(
 def _examine(hearing: _Hearing, floor: Tier) -> Tier:
     """May it be called at all; in which tier; with its secrets."""
     world, tool = hearing.world, hearing.tool
-    _require_declared(hearing.candidate)
+    _require_declared(world, hearing.candidate)
     context = call_context(hearing.facts)
     _require(hearing.ask("call", tool, context), hearing.about("this call"))
     tier = choose_tier(floor, lambda action: hearing.ask(action, tool, context)).tier
@@ -264,14 +265,13 @@ def _examine(hearing: _Hearing, floor: Tier) -> Tier:
     return tier
 
 
-def _require_declared(candidate: Candidate) -> None:
+def _require_declared(world: World, candidate: Candidate) -> None:
     """An agent gets no tool and no secret that its manifest does not name, whatever policy says."""
     principal, tool = candidate.principal, candidate.tool
     if principal.name.kind == "device":
         return
     declared = principal.agent.declared if principal.agent else Declared()
-    toolsets = frozenset(toolset.id for toolset in tool_entity(tool).parents)
-    if not declared.covers_tool(tool.name, toolsets):
+    if not declared.covers_tool(tool.name, world.toolsets(tool)):
         raise _undeclared("UNDECLARED_TOOL", f"the tool {tool.name}")
     for name in candidate.secrets:
         if name not in declared.secrets:
@@ -297,7 +297,7 @@ def _conclude(
     context = attended_context(
         hearing.facts,
         frozenset(EntityUid("Device", approver.device_id) for approver in approvers),
-        frozenset(EntityUid("Group", group) for a in approvers for group in a.groups),
+        hearing.world.groups(group for approver in approvers for group in approver.groups),
     )
     attended = hearing.ask("call_attended", hearing.tool, context)
     if attended.allowed:

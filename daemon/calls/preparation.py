@@ -93,4 +93,4 @@ def _unfit(world: World, candidate: Candidate) -> Verdict | None:
 
 
 def _refusal(world: World, code: str, message: str, fix: str) -> Verdict:
-    return Verdict(Ruling.DENY, code, message, fix, policy_digest=world.bundle.digest)
+    return Verdict(Ruling.DENY, code, message, fix, policy_digest=world.digest)

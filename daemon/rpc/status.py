@@ -8,6 +8,7 @@ from pathlib import Path
 from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.live import timestamp
+from daemon.policies import Policies
 from daemon.rpc.faults import Context
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
@@ -30,10 +31,17 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
     """See proto/stockade/v1/daemon.proto."""
 
     def __init__(
-        self, facts: Facts, worlds: Worlds, calls: Calls, book: Book, vault: VaultKeeper
+        self,
+        facts: Facts,
+        worlds: Worlds,
+        policies: Policies,
+        calls: Calls,
+        book: Book,
+        vault: VaultKeeper,
     ) -> None:
         self._facts = facts
         self._worlds = worlds
+        self._policies = policies
         self._calls = calls
         self._book = book
         self._vault = vault
@@ -46,7 +54,9 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             version=metadata.version("stockade"),
             started=timestamp(self._facts.started_ms),
             address=self._facts.address,
-            policy_digest=world.bundle.digest,
+            policy_digest=world.digest,
+            policy_version=await self._policies.number(),
+            maintenance=world.data.maintenance,
             tools=len(world.registry.tools),
             refused_tools=len(world.registry.refused),
             running_calls=self._calls.running,

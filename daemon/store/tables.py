@@ -167,11 +167,27 @@ secrets: Final = Table(
     _text("state"),
 )
 
+# What policy states are made of, by the digest of the content, so that each is kept once.
+policy_documents: Final = Table(
+    "policy_documents",
+    metadata,
+    Column("digest", String, primary_key=True),
+    _bytes("content"),  # zlib
+)
+
+
+def _document(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, String, ForeignKey("policy_documents.digest"), nullable=null)
+
+
 policies: Final = Table(
     "policies",
     metadata,
     Column("digest", String, primary_key=True),
-    _bytes("files"),
+    _document("files"),
+    # Null for sets that were stored before these were kept.
+    _document("schema", null=True),
+    _document("data", null=True),
     _number("saved_ms"),
 )
 
@@ -182,6 +198,18 @@ policy_activations: Final = Table(
     Column("digest", String, ForeignKey("policies.digest"), nullable=False),
     _number("activated_ms"),
     _text("activated_by"),
+    _text("cause"),
+)
+
+# The entities that decisions were made with; the oldest go when there are too many bytes of them.
+entity_snapshots: Final = Table(
+    "entity_snapshots",
+    metadata,
+    Column("digest", String, primary_key=True),
+    _bytes("content"),
+    _number("size"),
+    _number("saved_ms"),
+    Index(None, "saved_ms"),
 )
 
 tool_records: Final = Table(

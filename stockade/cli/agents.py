@@ -100,7 +100,7 @@ def revoke(agent: Which, yes: Yes = False, json_: Json = False) -> int:
     from stockade.client import Client
 
     with Client.open() as client:
-        found = _find(client, agent)
+        found = find(client, agent)
         question = f"Revoke {found.name} ({found.agent_id})?"
         if not yes and sys.stdin.isatty() and not ask(question):
             note("nothing was done")
@@ -113,7 +113,8 @@ def revoke(agent: Which, yes: Yes = False, json_: Json = False) -> int:
     return 0
 
 
-def _find(client: "Client", text: str) -> "agent_pb2.Agent":
+def find(client: "Client", text: str) -> "agent_pb2.Agent":
+    """The agent of that id or name, or whose id begins like that."""
     agents = client.list_agents()
     exact = [one for one in agents if one.agent_id == text]
     active = [one for one in agents if one.name == text and one.status == "active"]

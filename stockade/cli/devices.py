@@ -102,7 +102,7 @@ def show(device: Which, json_: Json = False) -> None:
     from stockade.client import Client
 
     with Client.open() as client:
-        found = _find(client, device)
+        found = find(client, device)
     if json_:
         machine.emit(found)
         return
@@ -142,7 +142,7 @@ def revoke(
     with Client.open() as client:
         if certificate:
             return _revoke_certificate(client, certificate, json_)
-        found = _find(client, device)
+        found = find(client, device)
         question = f"Revoke {found.name} ({found.device_id})?"
         if not yes and sys.stdin.isatty() and not ask(question):
             note("nothing was done")
@@ -202,7 +202,7 @@ def groups(
     from stockade.client import Client
 
     with Client.open() as client:
-        answer = client.set_device_groups(_find(client, device).device_id, names)
+        answer = client.set_device_groups(find(client, device).device_id, names)
     if json_:
         machine.emit(answer)
     else:
@@ -288,7 +288,8 @@ def _closed(closed: "device_pb2.InviteDeviceEvent.Closed") -> int:
     )
 
 
-def _find(client: "Client", text: str) -> "device_pb2.Device":
+def find(client: "Client", text: str) -> "device_pb2.Device":
+    """The device of that id or name, or whose id begins like that."""
     devices = client.list_devices()
     exact = [one for one in devices if one.device_id == text]
     active = [one for one in devices if one.name == text and one.status == "active"]

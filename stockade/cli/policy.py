@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockade.cli import machine
+from stockade.cli import machine, policy_entities
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import UsageError, note, say, table, when
 from stockade.errors import BadRequest
@@ -22,7 +22,13 @@ app = group(
     "stockade policy check",
     "stockade policy apply ./policies",
     "stockade policy history",
+    "stockade policy rollback 3",
 )
+for part in (policy_entities.groups, policy_entities.toolsets, policy_entities.tags):
+    app.add_typer(part)
+app.command(
+    epilog=examples("stockade policy maintenance on", "stockade policy maintenance --json")
+)(policy_entities.maintenance)
 
 Folder = Annotated[
     Path | None,
@@ -32,7 +38,9 @@ Folder = Annotated[
 
 @app.command(epilog=examples("stockade policy show", "stockade policy show --schema"))
 def show(
-    digest: Annotated[str, typer.Option("--digest", help="An earlier set.")] = "",
+    digest: Annotated[
+        str, typer.Option("--digest", "--version", help="An earlier set: its digest or number.")
+    ] = "",
     schema: Annotated[bool, typer.Option("--schema", help="The Cedar schema instead.")] = False,
     json_: Json = False,
 ) -> None:
@@ -93,8 +101,36 @@ def apply(folder: Folder = None, json_: Json = False) -> int:
     if json_:
         machine.emit(answer)
     else:
-        say(f"in force: {answer.digest}")
+        say(f"in force: version {answer.version}, {answer.digest}")
     return 0
+
+
+@app.command(epilog=examples("stockade policy rollback", "stockade policy rollback 3 --entities"))
+def rollback(
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION",
+            help="Number or digest in the history; default: the last one with other policies.",
+        ),
+    ] = "",
+    entities: Annotated[
+        bool, typer.Option("--entities", help="Its groups, toolsets and tags, too.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Put an earlier set in force again, if it is valid with the tools there are now.
+
+    It comes into force as a new version, at once and for all calls, or nothing is changed.
+    """
+    from stockade.client import Client
+
+    with Client.open() as client:
+        answer = client.rollback_policy(version, entities=entities)
+    if json_:
+        machine.emit(answer)
+    else:
+        say(f"in force: version {answer.version}, {answer.digest}")
 
 
 @app.command(epilog=examples("stockade policy history --json"))
@@ -108,9 +144,16 @@ def history(json_: Json = False) -> None:
         machine.emit(answer)
         return
     table(
-        ("digest", "since", "by", ""),
+        ("version", "digest", "since", "why", "by", ""),
         (
-            (one.digest[:16], when(one.activated), one.activated_by, "now" * one.in_force)
+            (
+                str(one.version),
+                one.digest[:16],
+                when(one.activated),
+                one.cause,
+                one.activated_by,
+                "now" * one.in_force,
+            )
             for one in answer.versions
         ),
         empty="no policy was ever in force",

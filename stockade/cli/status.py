@@ -55,12 +55,14 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     lines = [
         ("daemon", f"{answer.version} at {answer.address}, since {when(answer.started)}"),
         ("data", answer.data_directory),
-        ("policy", answer.policy_digest),
+        ("policy", f"version {answer.policy_version}, {answer.policy_digest[:16]}"),
         ("tools", f"{answer.tools}{refused}"),
         ("calls", f"{answer.running_calls} running, {answer.pending_approvals} wait for approval"),
         ("ledger", ledger),
         ("vault", f"{answer.vault.root}: {_vault(answer.vault)}"),
     ]
+    if answer.maintenance:
+        lines.insert(2, ("maintenance", "on: `stockade policy maintenance off` ends it"))
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
         works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"

@@ -154,6 +154,8 @@ class GetStatusResponse(_message.Message):
     TIERS_FIELD_NUMBER: _builtins.int
     VAULT_FIELD_NUMBER: _builtins.int
     DATA_DIRECTORY_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
     policy_digest: _builtins.str
@@ -167,6 +169,10 @@ class GetStatusResponse(_message.Message):
     ledger_state: _builtins.str
     """"ok", or the reason code and message of what keeps receipts from being written."""
     data_directory: _builtins.str
+    maintenance: _builtins.bool
+    """Whether a time of maintenance has begun: `stockade policy maintenance`."""
+    policy_version: _builtins.int
+    """The number of the policy version in force."""
     @_builtins.property
     def started(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -190,10 +196,12 @@ class GetStatusResponse(_message.Message):
         tiers: _abc.Iterable[Global___GetStatusResponse.Tier] | None = ...,
         vault: Global___GetStatusResponse.Vault | None = ...,
         data_directory: _builtins.str = ...,
+        maintenance: _builtins.bool = ...,
+        policy_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/policy.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"(\n\nPolicyFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"W\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\"\"\n\x10GetPolicyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"[\n\x11GetPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\x12\x0e\n\x06schema\x18\x03 \x01(\t\"<\n\x12\x43heckPolicyRequest\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\"S\n\x13\x43heckPolicyResponse\x12,\n\x08problems\x18\x01 \x03(\x0b\x32\x1a.stockade.v1.PolicyProblem\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"<\n\x12\x41pplyPolicyRequest\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\"L\n\x13\x41pplyPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"\x1b\n\x19ListPolicyVersionsRequest\"\xdd\x01\n\x1aListPolicyVersionsResponse\x12G\n\x08versions\x18\x01 \x03(\x0b\x32\x35.stockade.v1.ListPolicyVersionsResponse.PolicyVersion\x1av\n\rPolicyVersion\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12-\n\tactivated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x10\n\x08in_force\x18\x04 \x01(\x08\x32\xe6\x02\n\rPolicyService\x12J\n\tGetPolicy\x12\x1d.stockade.v1.GetPolicyRequest\x1a\x1e.stockade.v1.GetPolicyResponse\x12P\n\x0b\x43heckPolicy\x12\x1f.stockade.v1.CheckPolicyRequest\x1a .stockade.v1.CheckPolicyResponse\x12P\n\x0b\x41pplyPolicy\x12\x1f.stockade.v1.ApplyPolicyRequest\x1a .stockade.v1.ApplyPolicyResponse\x12\x65\n\x12ListPolicyVersions\x12&.stockade.v1.ListPolicyVersionsRequest\x1a\'.stockade.v1.ListPolicyVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/policy.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"(\n\nPolicyFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"W\n\rPolicyProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\"\"\n\x10GetPolicyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"m\n\x11GetPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\x12\x0e\n\x06schema\x18\x03 \x01(\t\x12\x10\n\x08\x65ntities\x18\x04 \x01(\x0c\"<\n\x12\x43heckPolicyRequest\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\"S\n\x13\x43heckPolicyResponse\x12,\n\x08problems\x18\x01 \x03(\x0b\x32\x1a.stockade.v1.PolicyProblem\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"<\n\x12\x41pplyPolicyRequest\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.stockade.v1.PolicyFile\"]\n\x13\x41pplyPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\x1b\n\x19ListPolicyVersionsRequest\"\x94\x02\n\x1aListPolicyVersionsResponse\x12G\n\x08versions\x18\x01 \x03(\x0b\x32\x35.stockade.v1.ListPolicyVersionsResponse.PolicyVersion\x1a\xac\x01\n\rPolicyVersion\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12-\n\tactivated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tivated_by\x18\x03 \x01(\t\x12\x10\n\x08in_force\x18\x04 \x01(\x08\x12\x0f\n\x07version\x18\x05 \x01(\x04\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x14\n\x0c\x66iles_digest\x18\x07 \x01(\t\":\n\x15RollbackPolicyRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x65ntities\x18\x02 \x01(\x08\"`\n\x16RollbackPolicyResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\"\"\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"e\n\nMembership\x12\"\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Entity\x12#\n\x06parent\x18\x02 \x01(\x0b\x32\x13.stockade.v1.Entity\x12\x0e\n\x06\x65xists\x18\x03 \x01(\x08\"V\n\x03Tag\x12#\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x13.stockade.v1.Entity\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0e\n\x06\x65xists\x18\x04 \x01(\x08\"\x14\n\x12GetEntitiesRequest\"\x8f\x01\n\x13GetEntitiesResponse\x12,\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x17.stockade.v1.Membership\x12\x1e\n\x04tags\x18\x02 \x03(\x0b\x32\x10.stockade.v1.Tag\x12\x13\n\x0bmaintenance\x18\x03 \x01(\x08\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\"\xff\x01\n\x15\x43hangeEntitiesRequest\x12:\n\x07\x63hanges\x18\x01 \x03(\x0b\x32).stockade.v1.ChangeEntitiesRequest.Change\x1a\xa9\x01\n\x06\x43hange\x12\'\n\x04join\x18\x01 \x01(\x0b\x32\x17.stockade.v1.MembershipH\x00\x12(\n\x05leave\x18\x02 \x01(\x0b\x32\x17.stockade.v1.MembershipH\x00\x12\x1f\n\x03tag\x18\x03 \x01(\x0b\x32\x10.stockade.v1.TagH\x00\x12!\n\x05untag\x18\x04 \x01(\x0b\x32\x10.stockade.v1.TagH\x00\x42\x08\n\x06\x63hange\"g\n\x16\x43hangeEntitiesResponse\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\"#\n\x15SetMaintenanceRequest\x12\n\n\x02on\x18\x01 \x01(\x08\"b\n\x16SetMaintenanceResponse\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x15\n\rpolicy_digest\x18\x02 \x01(\t\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt2\xc9\x05\n\rPolicyService\x12J\n\tGetPolicy\x12\x1d.stockade.v1.GetPolicyRequest\x1a\x1e.stockade.v1.GetPolicyResponse\x12P\n\x0b\x43heckPolicy\x12\x1f.stockade.v1.CheckPolicyRequest\x1a .stockade.v1.CheckPolicyResponse\x12P\n\x0b\x41pplyPolicy\x12\x1f.stockade.v1.ApplyPolicyRequest\x1a .stockade.v1.ApplyPolicyResponse\x12\x65\n\x12ListPolicyVersions\x12&.stockade.v1.ListPolicyVersionsRequest\x1a\'.stockade.v1.ListPolicyVersionsResponse\x12Y\n\x0eRollbackPolicy\x12\".stockade.v1.RollbackPolicyRequest\x1a#.stockade.v1.RollbackPolicyResponse\x12P\n\x0bGetEntities\x12\x1f.stockade.v1.GetEntitiesRequest\x1a .stockade.v1.GetEntitiesResponse\x12Y\n\x0e\x43hangeEntities\x12\".stockade.v1.ChangeEntitiesRequest\x1a#.stockade.v1.ChangeEntitiesResponse\x12Y\n\x0eSetMaintenance\x12\".stockade.v1.SetMaintenanceRequest\x1a#.stockade.v1.SetMaintenanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,21 +40,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPOLICYREQUEST']._serialized_start=229
   _globals['_GETPOLICYREQUEST']._serialized_end=263
   _globals['_GETPOLICYRESPONSE']._serialized_start=265
-  _globals['_GETPOLICYRESPONSE']._serialized_end=356
-  _globals['_CHECKPOLICYREQUEST']._serialized_start=358
-  _globals['_CHECKPOLICYREQUEST']._serialized_end=418
-  _globals['_CHECKPOLICYRESPONSE']._serialized_start=420
-  _globals['_CHECKPOLICYRESPONSE']._serialized_end=503
-  _globals['_APPLYPOLICYREQUEST']._serialized_start=505
-  _globals['_APPLYPOLICYREQUEST']._serialized_end=565
-  _globals['_APPLYPOLICYRESPONSE']._serialized_start=567
-  _globals['_APPLYPOLICYRESPONSE']._serialized_end=643
-  _globals['_LISTPOLICYVERSIONSREQUEST']._serialized_start=645
-  _globals['_LISTPOLICYVERSIONSREQUEST']._serialized_end=672
-  _globals['_LISTPOLICYVERSIONSRESPONSE']._serialized_start=675
-  _globals['_LISTPOLICYVERSIONSRESPONSE']._serialized_end=896
-  _globals['_LISTPOLICYVERSIONSRESPONSE_POLICYVERSION']._serialized_start=778
-  _globals['_LISTPOLICYVERSIONSRESPONSE_POLICYVERSION']._serialized_end=896
-  _globals['_POLICYSERVICE']._serialized_start=899
-  _globals['_POLICYSERVICE']._serialized_end=1257
+  _globals['_GETPOLICYRESPONSE']._serialized_end=374
+  _globals['_CHECKPOLICYREQUEST']._serialized_start=376
+  _globals['_CHECKPOLICYREQUEST']._serialized_end=436
+  _globals['_CHECKPOLICYRESPONSE']._serialized_start=438
+  _globals['_CHECKPOLICYRESPONSE']._serialized_end=521
+  _globals['_APPLYPOLICYREQUEST']._serialized_start=523
+  _globals['_APPLYPOLICYREQUEST']._serialized_end=583
+  _globals['_APPLYPOLICYRESPONSE']._serialized_start=585
+  _globals['_APPLYPOLICYRESPONSE']._serialized_end=678
+  _globals['_LISTPOLICYVERSIONSREQUEST']._serialized_start=680
+  _globals['_LISTPOLICYVERSIONSREQUEST']._serialized_end=707
+  _globals['_LISTPOLICYVERSIONSRESPONSE']._serialized_start=710
+  _globals['_LISTPOLICYVERSIONSRESPONSE']._serialized_end=986
+  _globals['_LISTPOLICYVERSIONSRESPONSE_POLICYVERSION']._serialized_start=814
+  _globals['_LISTPOLICYVERSIONSRESPONSE_POLICYVERSION']._serialized_end=986
+  _globals['_ROLLBACKPOLICYREQUEST']._serialized_start=988
+  _globals['_ROLLBACKPOLICYREQUEST']._serialized_end=1046
+  _globals['_ROLLBACKPOLICYRESPONSE']._serialized_start=1048
+  _globals['_ROLLBACKPOLICYRESPONSE']._serialized_end=1144
+  _globals['_ENTITY']._serialized_start=1146
+  _globals['_ENTITY']._serialized_end=1180
+  _globals['_MEMBERSHIP']._serialized_start=1182
+  _globals['_MEMBERSHIP']._serialized_end=1283
+  _globals['_TAG']._serialized_start=1285
+  _globals['_TAG']._serialized_end=1371
+  _globals['_GETENTITIESREQUEST']._serialized_start=1373
+  _globals['_GETENTITIESREQUEST']._serialized_end=1393
+  _globals['_GETENTITIESRESPONSE']._serialized_start=1396
+  _globals['_GETENTITIESRESPONSE']._serialized_end=1539
+  _globals['_CHANGEENTITIESREQUEST']._serialized_start=1542
+  _globals['_CHANGEENTITIESREQUEST']._serialized_end=1797
+  _globals['_CHANGEENTITIESREQUEST_CHANGE']._serialized_start=1628
+  _globals['_CHANGEENTITIESREQUEST_CHANGE']._serialized_end=1797
+  _globals['_CHANGEENTITIESRESPONSE']._serialized_start=1799
+  _globals['_CHANGEENTITIESRESPONSE']._serialized_end=1902
+  _globals['_SETMAINTENANCEREQUEST']._serialized_start=1904
+  _globals['_SETMAINTENANCEREQUEST']._serialized_end=1939
+  _globals['_SETMAINTENANCERESPONSE']._serialized_start=1941
+  _globals['_SETMAINTENANCERESPONSE']._serialized_end=2039
+  _globals['_POLICYSERVICE']._serialized_start=2042
+  _globals['_POLICYSERVICE']._serialized_end=2755
 # @@protoc_insertion_point(module_scope)

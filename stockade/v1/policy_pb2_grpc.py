@@ -54,6 +54,26 @@ class PolicyServiceStub:
                 request_serializer=stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsResponse.FromString,
                 _registered_method=True)
+        self.RollbackPolicy = channel.unary_unary(
+                '/stockade.v1.PolicyService/RollbackPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.RollbackPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.RollbackPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetEntities = channel.unary_unary(
+                '/stockade.v1.PolicyService/GetEntities',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.GetEntitiesRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.GetEntitiesResponse.FromString,
+                _registered_method=True)
+        self.ChangeEntities = channel.unary_unary(
+                '/stockade.v1.PolicyService/ChangeEntities',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.ChangeEntitiesRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.ChangeEntitiesResponse.FromString,
+                _registered_method=True)
+        self.SetMaintenance = channel.unary_unary(
+                '/stockade.v1.PolicyService/SetMaintenance',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -88,6 +108,38 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackPolicy(self, request, context):
+        """Puts a set that was in force once in force again, if it is valid with the schema and the tools
+        there are now; else changes nothing: INVALID_ARGUMENT / POLICY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntities(self, request, context):
+        """Groups in groups, toolsets and tags, as the operator has set them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeEntities(self, request, context):
+        """Changes them, all of the changes or none. What decisions carry as policy digest changes too, so
+        that what waits for approval is void.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMaintenance(self, request, context):
+        """Begins or ends a time of maintenance: `context.maintenance` in policies, which have to forbid
+        what is not to be. FAILED_PRECONDITION / MAINTENANCE_UNHEEDED if none of them reads it,
+        FAILED_PRECONDITION / MAINTENANCE_LOCKS_OUT if who begins it could not end it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -110,6 +162,26 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ListPolicyVersions,
                     request_deserializer=stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsResponse.SerializeToString,
+            ),
+            'RollbackPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.RollbackPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.RollbackPolicyResponse.SerializeToString,
+            ),
+            'GetEntities': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntities,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.GetEntitiesRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.GetEntitiesResponse.SerializeToString,
+            ),
+            'ChangeEntities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeEntities,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.ChangeEntitiesRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.ChangeEntitiesResponse.SerializeToString,
+            ),
+            'SetMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMaintenance,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +292,114 @@ class PolicyService:
             '/stockade.v1.PolicyService/ListPolicyVersions',
             stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsRequest.SerializeToString,
             stockade_dot_v1_dot_policy__pb2.ListPolicyVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/RollbackPolicy',
+            stockade_dot_v1_dot_policy__pb2.RollbackPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.RollbackPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/GetEntities',
+            stockade_dot_v1_dot_policy__pb2.GetEntitiesRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.GetEntitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeEntities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/ChangeEntities',
+            stockade_dot_v1_dot_policy__pb2.ChangeEntitiesRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.ChangeEntitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/SetMaintenance',
+            stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

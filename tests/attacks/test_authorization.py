@@ -29,7 +29,7 @@ GREET = {"health", "get_status", "who_am_i", "renew_certificate", "list_tools", 
 READ = {
     "list_calls", "get_policy", "list_policy_versions", "check_policy", "explain_policy",
     "list_secrets", "list_devices", "read_ledger", "follow_ledger", "export_ledger",
-    "get_ledger_keys", "reflection",
+    "get_ledger_keys", "reflection", "get_entities",
 }  # fmt: skip
 REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}

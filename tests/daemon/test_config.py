@@ -38,6 +38,10 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "vault.root": (['"keychain"', '"file"'], ['"File"', '"none"', '""', "1"]),
     "approvals.lifetime_seconds": (["5", "604800"], ["4", "604801", "0", "5.0", '"600"']),
+    "policy.time_zone": (
+        ['"UTC"', '"Europe/Vienna"', '"America/Argentina/Buenos_Aires"'],
+        ['"Nowhere/City"', '""', '"../etc/localtime"', '"/etc/localtime"', '"Europe"', "1"],
+    ),
     "risk.container_floor": (["0", "0.6", '"0.3"', "0.0001"], ["-0.1", "1.1", "nan", "inf", "[]"]),
     "risk.gvisor_floor": (["0.3", "1", '"1.0"'], ["-1", "1.0001", "nan", '"high"', "0.29"]),
     "calls.max_running": (["1", "4096"], ["0", "4097", "-1", "1.5", "true"]),

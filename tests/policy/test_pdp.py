@@ -128,7 +128,7 @@ def test_entities_of_a_question_do_not_outlive_it() -> None:
     context = {
         "tool": {"__entity": {"type": "Tool", "id": "publish"}},
         "port": 443,
-        "time": call_context(facts())["time"],
+        **{name: call_context(facts())[name] for name in ("time", "clock", "maintenance")},
     }
     asked = question(action="connect", resource=host.uid, context=context, entities=(host,))
     assert point.decide(asked).allowed

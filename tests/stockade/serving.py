@@ -336,6 +336,12 @@ class Policies(policy_pb2_grpc.PolicyServiceServicer):
             refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "POLICY_INVALID", "1 problem")
         return policy_pb2.ApplyPolicyResponse(digest="d" * 64)
 
+    def _unserved(self, request: Any, context: Context) -> Any:
+        """What tests/operating asks of a real daemon."""
+        refuse(context, grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", "not here")
+
+    RollbackPolicy = GetEntities = ChangeEntities = SetMaintenance = _unserved
+
 
 class Secrets(secret_pb2_grpc.SecretServiceServicer):
     def __init__(self, world: World) -> None:

@@ -12,9 +12,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from daemon.store import schema
+from daemon.store import policies, schema
 from daemon.store.engine import open_engine, writing
 from daemon.store.faults import StoreFault
+from daemon.store.ids import PolicyDigest
+from daemon.store.policies import PolicyRow
 from daemon.store.tables import metadata
 
 
@@ -148,3 +150,30 @@ def test_an_older_database_is_brought_up_with_all_that_is_in_it(
         found = connection.execute("SELECT serial, device_id, agent_id FROM certificates")
         assert found.fetchall() == [("0a", "dev-1", None)]
     connection.close()
+
+
+def test_older_policies_are_kept_with_their_history(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sets that the first version stored are found under their digests, in their order."""
+    monkeypatch.setattr(schema, "REVISION", "0002")
+    open_engine(path).dispose()
+    monkeypatch.undo()
+    with sqlite3.connect(path) as connection:
+        for digest, files in (("aa", b'{"a.cedar":""}'), ("bb", b"{}"), ("cc", b"{}")):
+            connection.execute("INSERT INTO policies VALUES (?, ?, 1)", (digest, files))
+        for number, digest in enumerate(("aa", "bb", "aa"), 1):
+            row = (number, digest, number, "device/dev-1")
+            connection.execute("INSERT INTO policy_activations VALUES (?, ?, ?, ?)", row)
+    connection.close()
+    engine = open_engine(path)
+    with engine.connect() as connected:
+        found = policies.history(connected)
+        assert [(one.number, one.digest, one.cause) for one in found] == [
+            (3, "aa", "applied"),
+            (2, "bb", "applied"),
+            (1, "aa", "applied"),
+        ]
+        kept = policies.get(connected, PolicyDigest("aa"))
+        assert kept == PolicyRow(PolicyDigest("aa"), b'{"a.cedar":""}', None, None, 1)
+    engine.dispose()

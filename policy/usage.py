@@ -1,0 +1,46 @@
+"""Which policies look at what: read off their text, for what policies themselves cannot say.
+
+Trusted with questions about policies, never with a decision. Pure; raises nothing of its own.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import cedarpy
+from cedarpy import pst
+
+from policy.bundle import Bundle
+from policy.statements import PolicyRef, Statement, split
+
+_CONTEXT = pst.Var("context")
+
+
+def statements(bundle: Bundle) -> Iterator[tuple[PolicyRef, Statement]]:
+    """Every policy of a bundle with its text."""
+    found = (one for name, text in bundle.files.items() for one in split(name, text)[0])
+    yield from zip(bundle.policies, found, strict=True)
+
+
+def forbids_by_context(bundle: Bundle, attribute: str) -> tuple[PolicyRef, ...]:
+    """The forbids that read this attribute of the context."""
+    return tuple(
+        ref
+        for ref, statement in statements(bundle)
+        if attribute in statement.text and _forbids_by(statement.text, attribute)
+    )
+
+
+def _forbids_by(text: str, attribute: str) -> bool:
+    return any(
+        policy.effect == "forbid" and _reads(policy.clauses, attribute)
+        for policy in cedarpy.policies_to_pst(text).static_policies.values()
+    )
+
+
+def _reads(value: object, attribute: str) -> bool:
+    if isinstance(value, pst.GetAttr) and value.attr == attribute and value.base == _CONTEXT:
+        return True
+    if dataclasses.is_dataclass(value):
+        parts = [getattr(value, part.name) for part in dataclasses.fields(value)]
+        return any(_reads(part, attribute) for part in parts)
+    return isinstance(value, tuple | list) and any(_reads(part, attribute) for part in value)

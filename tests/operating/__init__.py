@@ -1,0 +1,1 @@
+"""An operator at work: policies and what they are told, changed on a running daemon."""
