@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockade.cli import machine, policy_entities
+from stockade.cli import machine, policy_entities, policy_evaluate
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import UsageError, note, say, table, when
 from stockade.errors import BadRequest
@@ -29,6 +29,8 @@ for part in (policy_entities.groups, policy_entities.toolsets, policy_entities.t
 app.command(
     epilog=examples("stockade policy maintenance on", "stockade policy maintenance --json")
 )(policy_entities.maintenance)
+
+app.command("evaluate", epilog=policy_evaluate.EXAMPLES)(policy_evaluate.evaluate)
 
 Folder = Annotated[
     Path | None,
