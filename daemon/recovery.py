@@ -12,7 +12,8 @@ import structlog
 from daemon.calls import records
 from daemon.calls.engine import Calls
 from daemon.calls.feed import Feed
-from daemon.calls.judge import Candidate, Ruling, Verdict, judge
+from daemon.calls.hearing import Ruling
+from daemon.calls.judge import Candidate, Verdict, judge
 from daemon.calls.live import LiveCall
 from daemon.clock import Clock
 from daemon.config import Config

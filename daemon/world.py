@@ -46,6 +46,19 @@ class Unavailable:
     fix: str
 
 
+@dataclass(slots=True)
+class KeptSnapshot:
+    """The entities of a world, and whether they are stored yet: the first decision stores them."""
+
+    snapshot: Snapshot
+    kept: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Of what they say."""
+        return self.snapshot.digest
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """See the module."""
@@ -55,7 +68,7 @@ class World:
     data: EntityData
     # Of bundle and data together: what decisions carry and approvals are bound to.
     digest: str
-    snapshot: Snapshot = field(repr=False)
+    snapshot: KeptSnapshot = field(repr=False)
     zone: tzinfo
     registry: Registry
     translations: Mapping[str, Translation]
@@ -145,7 +158,7 @@ def build(
         pdp=PDP(bundle, EntityStore.build(entities, bundle.schema)),
         data=data,
         digest=state_digest(bundle.digest, data),
-        snapshot=take(entities),
+        snapshot=KeptSnapshot(take(entities)),
         zone=zone_of(config.policy.time_zone),
         registry=registry,
         translations={t.name: translate(t.manifest.input.schema) for t in registry.tools},

@@ -9,7 +9,7 @@ does. An approval whose call is no longer exactly what was approved is void.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cryptography import x509
@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from daemon.calls import records
 from daemon.calls.engine import Calls
-from daemon.calls.judge import Candidate, Ruling, Verdict, judge, may_approve
+from daemon.calls.hearing import Asked, Ruling
+from daemon.calls.judge import Candidate, Verdict, judge, may_approve
 from daemon.calls.live import LiveCall
 from daemon.clock import Clock
 from daemon.devices import Devices
@@ -111,11 +112,14 @@ class Answers:
             raise _not_pending(row.state)
         self._check_signature(answer, row, live)
         replaced = self._replaced(live)
-        if not replaced:
-            self._check_permission(answer, live)
+        asked = None if replaced else self._check_permission(answer, live)
         # The future's callback runs whatever becomes of this RPC: what was recorded is applied.
         future = self._writer.submit(
-            lambda tx: self._end(tx, row, live) if replaced else self._settle(tx, answer, row, live)
+            lambda tx: (
+                self._end(tx, row, live)
+                if asked is None
+                else self._settle(tx, answer, row, live, asked)
+            )
         )
         future.add_done_callback(lambda done: self._apply(live, answer.approval_id, done))
         return (await asyncio.shield(future)).entry
@@ -144,13 +148,16 @@ class Answers:
                 fix="answer with `stockade approvals`; if it is up to date, pair the device again",
             )
 
-    def _check_permission(self, answer: Answer, live: LiveCall) -> None:
+    def _check_permission(self, answer: Answer, live: LiveCall) -> dict[str, object]:
+        """Policy's yes to this answer, as its receipt has it."""
+        world, asked = self._worlds.current, list[Asked]()
         decision = may_approve(
-            self._worlds.current,
+            world,
             _candidate(live),
             live.verdict,
             self._clock.now(),
             answer.principal,
+            lambda question, given: asked.append(Asked.of(question, given)),
         )
         if not decision.allowed:
             raise Refused(
@@ -158,13 +165,22 @@ class Answers:
                 code="MAY_NOT_APPROVE",
                 fix="an owner can change the device's groups or the policy",
             )
+        questions = [one.to_json() for one in asked]
+        return {"questions": questions, "policy_digest": world.digest}
 
     def _end(self, tx: Tx, row: ApprovalRow, live: LiveCall) -> Settlement:
         """Ends a call whose tool is no longer what was shown; no answer to it counts."""
         state, event, verdict = ApprovalState.WITHDRAWN, Event.DENY, _void(live.verdict)
         return self._close(tx, row, live, None, state, event, verdict, self._clock.now_ms())
 
-    def _settle(self, tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall) -> Settlement:
+    def _settle(
+        self,
+        tx: Tx,
+        answer: Answer,
+        row: ApprovalRow,
+        live: LiveCall,
+        asked: Mapping[str, object],
+    ) -> Settlement:
         now = self._clock.now_ms()
         recorded = approvals.answer(
             tx.connection,
@@ -182,13 +198,15 @@ class Answers:
             raise Conflict("this device has answered already", code="ALREADY_ANSWERED", fix=WATCH)
         if recorded is Answered.NOT_PENDING:
             raise _not_pending(None)
-        entry = self._answered(tx, answer, row, live)
+        entry = self._answered(tx, answer, row, live, asked)
         if not answer.approve:
             return self._reject(tx, answer, row, live, entry, now)
         return self._weigh(tx, row, live, entry, now)
 
     @staticmethod
-    def _answered(tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall) -> Entry:
+    def _answered(
+        tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall, asked: Mapping[str, object]
+    ) -> Entry:
         body = {
             "call": live.call_id,
             "approval": answer.approval_id,
@@ -198,6 +216,7 @@ class Answers:
             "statement_digest": hashlib.sha256(row.statement).hexdigest(),
             "signature": answer.signature.hex(),
             "certificate": answer.principal.certificate.decode("ascii"),
+            **asked,
         }
         return tx.receipt(
             "approval.answered",
@@ -266,6 +285,7 @@ class Answers:
             )
         if not settled:
             raise _not_pending(None)
+        records.keep_told(tx, verdict, now)
         body = {"approval": str(row.approval_id), **records.verdict_body(verdict)}
         origin = State.PENDING_APPROVAL
         moved = records.move(tx, live, event, verdict.code, now, body, from_state=origin)
@@ -278,6 +298,7 @@ class Answers:
             return
         result = done.result()
         if result.state and result.verdict and result.call_entry:
+            records.was_kept(result.verdict)
             self._calls.settle(live.call_id, result.state, result.verdict, result.call_entry)
         self._changed(approval_id)
 

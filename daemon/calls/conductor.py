@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from daemon.calls import records
-from daemon.calls.judge import TIER_UNAVAILABLE, Ruling
+from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
 from daemon.calls.live import LiveCall
 from daemon.calls.run import Finished, Run
 from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_waiting
@@ -173,6 +173,7 @@ class Conductor:
         if isinstance(admitted, Existing):
             live.existing = admitted.row
             return False
+        records.was_kept(live.verdict)
         live.last_entry = admitted
         live.state = next_state(State.RECEIVED, records.EVENT_OF[live.verdict.ruling])
         if run is not None:

@@ -1,42 +1,39 @@
-"""What policy says of a call: the questions of docs/design.md, in order, each answered by Cedar.
+"""What policy says of a call that came: the hearing of `daemon.calls.hearing`, and what it is of.
 
-Pure: a world, a call and a time in; a verdict out. Trusted never to permit without a plain yes to
-every question, and never to let a human's yes stand in for policy's: with approvals the very same
-questions are asked, only "unattended?" becomes "attended by these?". The checks run before anybody
-is asked to approve, so that nobody approves what could not run.
+Pure: a world, a call and a time in; a verdict out. Trusted to put to policy exactly what was asked,
+and to name in the verdict everything that an approval is bound to and an explanation needs. What
+the agent's manifest does not declare is refused before policy is asked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from enum import Enum
 from typing import Any
 
 from daemon.agent_manifest import Declared
+from daemon.calls.hearing import (
+    Approvers,
+    Asked,
+    Case,
+    Ruling,
+    Witness,
+    hear,
+    may_answer,
+)
 from daemon.principal import Principal
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
-from daemon.world import World, secret_uid
+from daemon.world import KeptSnapshot, World
 from policy.arguments import to_context
-from policy.contexts import (
-    CallFacts,
-    Context,
-    approve_context,
-    attended_context,
-    call_context,
-    secret_context,
-)
+from policy.entities import Entity
 from policy.errors import PolicyError
-from policy.pdp import Decision, Question, ReasonCode
+from policy.pdp import Decision
 from policy.risk import RiskInputs, Tier, score, tier_floor
 from policy.statements import PolicyRef
-from policy.tier import choose_tier
 from policy.values import EntityUid
 from stockade.statement import ExactCall
-
-TIER_UNAVAILABLE = "TIER_UNAVAILABLE"
 
 # How far the code of a tool is trusted, by where it came from.
 CODE_TRUST: Mapping[Origin, Decimal] = {
@@ -45,34 +42,29 @@ CODE_TRUST: Mapping[Origin, Decimal] = {
 }
 
 
-class Ruling(Enum):
-    """The three answers to a call."""
-
-    PERMIT = "permit"
-    ASK = "ask"
-    DENY = "deny"
-
-
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One question and its answer, as the receipt has it."""
+class Heard:
+    """What policy was told, as far as neither the call nor the rest of the verdict says it."""
 
-    action: str
-    principal: str
-    resource: str
-    allowed: bool
-    code: str
-    policies: tuple[PolicyRef, ...]
+    time_ms: int
+    # The operator's time zone.
+    zone: str
+    floor: Tier
+    secrets: tuple[str, ...]
+    # Devices; None where nobody's word was asked about.
+    approvers: tuple[str, ...] | None
+    snapshot: KeptSnapshot
 
     def to_json(self) -> dict[str, Any]:
         """For a receipt."""
+        approvers = {} if self.approvers is None else {"approvers": list(self.approvers)}
         return {
-            "action": self.action,
-            "principal": self.principal,
-            "resource": self.resource,
-            "allowed": self.allowed,
-            "code": self.code,
-            "policies": [f"{ref.id} ({ref.file}:{ref.line})" for ref in self.policies],
+            "time_ms": self.time_ms,
+            "zone": self.zone,
+            "floor": self.floor.label,
+            "secrets": list(self.secrets),
+            "entities": self.snapshot.digest,
+            **approvers,
         }
 
 
@@ -91,6 +83,8 @@ class Verdict:
     tier: Tier | None = None
     exact: ExactCall | None = None
     policy_digest: str = ""
+    # None where policy was not asked.
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,44 +112,32 @@ class Candidate:
         return tuple(secret.reference for secret in self.tool.manifest.secrets)
 
 
-@dataclass(slots=True)
-class _Hearing:
-    """One call being judged: what has been asked so far."""
-
-    world: World
-    candidate: Candidate
-    facts: CallFacts
-    asked: list[Asked] = field(default_factory=list)
-
-    @property
-    def tool(self) -> EntityUid:
-        return EntityUid("Tool", self.candidate.tool.name)
-
-    def ask(self, action: str, resource: EntityUid, context: Context) -> Decision:
-        """Policy's answer; for an agent both its own and its device's, the first no if any."""
-        reasons: tuple[PolicyRef, ...] = ()
-        for subject in self.world.subjects(self.candidate.principal):
-            decision = self.world.pdp.decide(Question(subject, action, resource, context))
-            code, allowed = decision.code.value, decision.allowed
-            self.asked.append(
-                Asked(action, str(subject), str(resource), allowed, code, decision.reasons)
-            )
-            if not allowed:
-                return decision
-            reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
-        return replace(decision, reasons=reasons)
-
-    def about(self, what: str) -> str:
-        """What the last question was about, saying so if it was the agent's device's."""
-        own = str(self.world.principal_uid(self.candidate.principal))
-        return what if self.asked[-1].principal == own else f"{what} to the agent's device"
-
-
-class _DeniedError(Exception):
-    """Ends a hearing; never leaves this module."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
+def case_of(
+    world: World,
+    subjects: Sequence[EntityUid],
+    tool: Tool,
+    arguments: Mapping[str, Any],
+    *,
+    origin: str,
+    time: datetime,
+    entities: tuple[Entity, ...] = (),
+) -> Case:
+    """The case of a call of this tool; `PolicyError` for what policy cannot be told exactly."""
+    risk = risk_inputs(tool)
+    wanted = tool.manifest.workspace
+    return Case(
+        subjects=tuple(subjects),
+        tool=tool.name,
+        arguments=to_context(tool.name, world.translations[tool.name], arguments),
+        risk=risk,
+        floor=tier_floor(score(risk), world.floors),
+        time=world.local(time),
+        maintenance=world.data.maintenance,
+        origin=origin,
+        workspace=str(arguments.get(wanted.argument, "")) if wanted else "",
+        secrets=tuple(secret.reference for secret in tool.manifest.secrets),
+        entities=entities,
+    )
 
 
 def judge(
@@ -165,35 +147,123 @@ def judge(
     approvers: Sequence[Principal] | None = None,
 ) -> Verdict:
     """The verdict on a call; with `approvers`, on whether their approval is enough by now."""
-    inputs = _risk_inputs(candidate.tool)
-    risk = score(inputs)
-    asked: list[Asked] = []
-    try:
-        floor = tier_floor(risk, world.floors)
-        hearing = _Hearing(world, candidate, _facts(world, candidate, now, risk, floor), asked)
-        tier = _examine(hearing, floor)
-        ruling, code, policies = _conclude(hearing, approvers)
-    except _DeniedError as denied:
+    inputs = risk_inputs(candidate.tool)
+    about = Verdict(
+        Ruling.DENY,
+        "",
+        "",
+        risk=inputs,
+        risk_milli=_milli(score(inputs)),
+        policy_digest=world.digest,
+    )
+    if (refusal := _undeclared(world, candidate)) is not None:
+        code, what = refusal
         return replace(
-            denied.verdict,
-            asked=tuple(asked),
-            risk=inputs,
-            risk_milli=_milli(risk),
-            policy_digest=world.digest,
+            about,
+            code=code,
+            message=f"the agent's manifest does not declare {what}",
+            fix="add it to the manifest's [capabilities] and enroll the agent again",
         )
+    try:
+        case = _case(world, candidate, now)
+        outcome = hear(world.pdp, case, world.unavailable, _approvers(world, approvers))
     except PolicyError as error:
         # What cannot be put to policy exactly is not permitted.
-        return Verdict(
-            Ruling.DENY,
-            error.code,
-            str(error),
-            error.fix,
-            asked=tuple(asked),
-            risk=inputs,
-            risk_milli=_milli(risk),
-            policy_digest=world.digest,
-        )
-    exact = ExactCall(
+        return replace(about, code=error.code, message=str(error), fix=error.fix)
+    return replace(
+        about,
+        ruling=outcome.ruling,
+        code=outcome.code,
+        message=outcome.message,
+        fix=outcome.fix,
+        policies=outcome.policies,
+        asked=outcome.asked,
+        tier=outcome.tier,
+        exact=_exact(world, candidate, outcome.tier) if outcome.tier else None,
+        heard=_heard(world, case, approvers),
+    )
+
+
+def may_approve(
+    world: World,
+    candidate: Candidate,
+    verdict: Verdict,
+    now: datetime,
+    approver: Principal,
+    witness: Witness | None = None,
+) -> Decision:
+    """Whether this person's yes to this call counts."""
+    assert verdict.tier is not None  # noqa: S101 - it was judged
+    case = _case(world, candidate, now)
+    return may_answer(world.pdp, case, verdict.tier, world.principal_uid(approver), witness)
+
+
+def undeclared_by(
+    world: World, tool: Tool, secrets: Sequence[str], declared: Declared
+) -> tuple[str, str] | None:
+    """Why an agent gets this tool not, whatever policy says: a code, and what is not declared."""
+    if not declared.covers_tool(tool.name, world.toolsets(tool)):
+        return "UNDECLARED_TOOL", f"the tool {tool.name}"
+    for name in secrets:
+        if name not in declared.secrets:
+            return "UNDECLARED_SECRET", name
+    return None
+
+
+def risk_inputs(tool: Tool) -> RiskInputs:
+    """What the risk of a call of this tool is made of."""
+    capabilities = tool.manifest.capabilities
+    return RiskInputs(
+        data_sensitivity=tool.manifest.risk.data_sensitivity,
+        code_trust=CODE_TRUST[tool.origin],
+        network=capabilities.network,
+        filesystem_write=capabilities.filesystem_write,
+        external_apis=capabilities.external_apis,
+    )
+
+
+def _case(world: World, candidate: Candidate, now: datetime) -> Case:
+    principal = candidate.principal
+    return case_of(
+        world,
+        world.subjects(principal),
+        candidate.tool,
+        candidate.arguments,
+        origin=principal.origin,
+        time=now,
+    )
+
+
+def _undeclared(world: World, candidate: Candidate) -> tuple[str, str] | None:
+    principal = candidate.principal
+    if principal.name.kind == "device":
+        return None
+    declared = principal.agent.declared if principal.agent else Declared()
+    return undeclared_by(world, candidate.tool, candidate.secrets, declared)
+
+
+def _approvers(world: World, approvers: Sequence[Principal] | None) -> Approvers | None:
+    if approvers is None:
+        return None
+    return Approvers(
+        frozenset(EntityUid("Device", approver.device_id) for approver in approvers),
+        world.groups(group for approver in approvers for group in approver.groups),
+    )
+
+
+def _heard(world: World, case: Case, approvers: Sequence[Principal] | None) -> Heard:
+    return Heard(
+        time_ms=round(case.time.timestamp() * 1000),
+        zone=str(world.zone),
+        floor=case.floor,
+        secrets=case.secrets,
+        approvers=None if approvers is None else tuple(sorted({a.device_id for a in approvers})),
+        snapshot=world.snapshot,
+    )
+
+
+def _exact(world: World, candidate: Candidate, tier: Tier) -> ExactCall:
+    return ExactCall(
         principal=str(candidate.principal),
         tool=candidate.tool.name,
         tool_digest=candidate.tool.digest,
@@ -203,134 +273,8 @@ def judge(
         workspace=candidate.workspace,
         policy_digest=world.digest,
     )
-    message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
-    return Verdict(
-        ruling,
-        code,
-        message,
-        policies=policies,
-        asked=tuple(asked),
-        risk=inputs,
-        risk_milli=_milli(risk),
-        tier=tier,
-        exact=exact,
-        policy_digest=world.digest,
-    )
-
-
-def may_approve(
-    world: World, candidate: Candidate, verdict: Verdict, now: datetime, approver: Principal
-) -> Decision:
-    """Whether this person's yes to this call counts."""
-    assert verdict.tier is not None and verdict.risk is not None  # noqa: S101, PT018 - it was judged
-    facts = _facts(world, candidate, now, score(verdict.risk), verdict.tier)
-    requester = candidate.principal
-    agent = world.principal_uid(requester) if requester.name.kind == "agent" else None
-    context = approve_context(facts, EntityUid("Device", requester.device_id), agent)
-    tool = EntityUid("Tool", candidate.tool.name)
-    return world.pdp.decide(Question(world.principal_uid(approver), "approve", tool, context))
-
-
-def _facts(
-    world: World, candidate: Candidate, now: datetime, risk: Decimal, tier: Tier
-) -> CallFacts:
-    tool = candidate.tool
-    return CallFacts(
-        arguments=to_context(tool.name, world.translations[tool.name], candidate.arguments),
-        risk=risk,
-        tier=tier,
-        time=world.local(now),
-        maintenance=world.data.maintenance,
-        origin=candidate.principal.origin,
-        workspace=EntityUid("Workspace", candidate.workspace) if candidate.workspace else None,
-        secrets=frozenset(secret_uid(name) for name in candidate.secrets),
-    )
-
-
-def _examine(hearing: _Hearing, floor: Tier) -> Tier:
-    """May it be called at all; in which tier; with its secrets."""
-    world, tool = hearing.world, hearing.tool
-    _require_declared(world, hearing.candidate)
-    context = call_context(hearing.facts)
-    _require(hearing.ask("call", tool, context), hearing.about("this call"))
-    tier = choose_tier(floor, lambda action: hearing.ask(action, tool, context)).tier
-    if (missing := world.unavailable.get(tier)) is not None:
-        message = f"the call needs the {tier.label} tier: {missing.reason}"
-        raise _DeniedError(Verdict(Ruling.DENY, TIER_UNAVAILABLE, message, missing.fix))
-    hearing.facts = replace(hearing.facts, tier=tier)
-    for name in hearing.candidate.secrets:
-        context = secret_context(hearing.facts, tool)
-        decision = hearing.ask("use_secret", secret_uid(name), context)
-        _require(decision, hearing.about(f"the use of {name}"))
-    return tier
-
-
-def _require_declared(world: World, candidate: Candidate) -> None:
-    """An agent gets no tool and no secret that its manifest does not name, whatever policy says."""
-    principal, tool = candidate.principal, candidate.tool
-    if principal.name.kind == "device":
-        return
-    declared = principal.agent.declared if principal.agent else Declared()
-    if not declared.covers_tool(tool.name, world.toolsets(tool)):
-        raise _undeclared("UNDECLARED_TOOL", f"the tool {tool.name}")
-    for name in candidate.secrets:
-        if name not in declared.secrets:
-            raise _undeclared("UNDECLARED_SECRET", name)
-
-
-def _undeclared(code: str, what: str) -> _DeniedError:
-    message = f"the agent's manifest does not declare {what}"
-    fix = "add it to the manifest's [capabilities] and enroll the agent again"
-    return _DeniedError(Verdict(Ruling.DENY, code, message, fix))
-
-
-def _conclude(
-    hearing: _Hearing, approvers: Sequence[Principal] | None
-) -> tuple[Ruling, str, tuple[PolicyRef, ...]]:
-    """With nobody's word, or with these people's."""
-    if approvers is None:
-        context = call_context(hearing.facts)
-        unattended = hearing.ask("call_unattended", hearing.tool, context)
-        if unattended.allowed:
-            return Ruling.PERMIT, "PERMITTED", unattended.reasons
-        return Ruling.ASK, "APPROVAL_REQUIRED", unattended.reasons
-    context = attended_context(
-        hearing.facts,
-        frozenset(EntityUid("Device", approver.device_id) for approver in approvers),
-        hearing.world.groups(group for approver in approvers for group in approver.groups),
-    )
-    attended = hearing.ask("call_attended", hearing.tool, context)
-    if attended.allowed:
-        return Ruling.PERMIT, "APPROVED", attended.reasons
-    return Ruling.ASK, "APPROVAL_REQUIRED", attended.reasons
-
-
-def _require(decision: Decision, what: str) -> None:
-    if decision.allowed:
-        return
-    code = decision.code.value
-    if decision.code is ReasonCode.FORBIDDEN:
-        first = decision.reasons[0]
-        message = f"{what} is forbidden by policy {first.id} ({first.file}:{first.line})"
-    elif decision.code is ReasonCode.NOT_PERMITTED:
-        message = f"no policy permits {what}"
-    else:
-        message = f"policy could not say yes to {what}: {'; '.join(decision.errors) or code}"
-    fix = "`stockade policy show` prints the policies in force"
-    raise _DeniedError(Verdict(Ruling.DENY, code, message, fix, decision.reasons))
 
 
 def _milli(risk: Decimal) -> int:
     """The score in thousandths, rounded up: never understated."""
     return int((risk * 1000).to_integral_value(ROUND_CEILING))
-
-
-def _risk_inputs(tool: Tool) -> RiskInputs:
-    capabilities = tool.manifest.capabilities
-    return RiskInputs(
-        data_sensitivity=tool.manifest.risk.data_sensitivity,
-        code_trust=CODE_TRUST[tool.origin],
-        network=capabilities.network,
-        filesystem_write=capabilities.filesystem_write,
-        external_apis=capabilities.external_apis,
-    )

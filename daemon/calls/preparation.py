@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from uuid_utils.compat import uuid7
 
-from daemon.calls.judge import Candidate, Ruling, Verdict
+from daemon.calls.hearing import Ruling
+from daemon.calls.judge import Candidate, Verdict
 from daemon.calls.live import LiveCall, Request
 from daemon.tools.arguments import ParsedArguments, parse_arguments, validate
 from daemon.tools.errors import ArgumentsError

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.calls.judge import Ruling, Verdict
+from daemon.calls.hearing import Ruling
+from daemon.calls.judge import Verdict
 from daemon.calls.live import LiveCall
 from daemon.errors import Conflict
 from daemon.lifecycle import Event, State, next_state
-from daemon.store import approvals, calls
+from daemon.store import approvals, calls, snapshots
 from daemon.store.approvals import ApprovalRow, ApprovalState
 from daemon.store.calls import CallRow, Existing
 from daemon.store.commit import Tx
@@ -76,6 +77,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         "detach": live.detach,
     }
     _receipt(tx, live, "call.received", received)
+    keep_told(tx, verdict, admission.now_ms)
     if live.statement is not None:
         _ask(tx, live)
     entry = _receipt(tx, live, f"call.{state}", verdict_body(verdict))
@@ -151,10 +153,26 @@ def close_approval(tx: Tx, live: LiveCall, state: ApprovalState, now_ms: int) ->
     return approvals.settle(tx.connection, approval_id, state, now_ms=now_ms)
 
 
+def keep_told(tx: Tx, verdict: Verdict, now_ms: int) -> None:
+    """Keeps what policy was told of the entities, with the decision that was made of it."""
+    told = verdict.heard.snapshot if verdict.heard else None
+    if told is not None and not told.kept:
+        snapshot = told.snapshot
+        snapshots.save(tx.connection, snapshot.digest, snapshot.content, now_ms)
+
+
+def was_kept(verdict: Verdict) -> None:
+    """What `keep_told` was to keep is durable now."""
+    if verdict.heard is not None:
+        verdict.heard.snapshot.kept = True
+
+
 def verdict_body(verdict: Verdict) -> dict[str, Any]:
     """A verdict, as a receipt has it."""
     exact = verdict.exact
+    heard = {"heard": verdict.heard.to_json()} if verdict.heard else {}
     return {
+        **heard,
         "reason": verdict.code,
         "message": verdict.message,
         "policies": [ref.id for ref in verdict.policies],

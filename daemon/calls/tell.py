@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import orjson
 
-from daemon.calls.judge import Ruling, Verdict
+from daemon.calls.hearing import Ruling
+from daemon.calls.judge import Verdict
 from daemon.calls.live import LiveCall, timestamp
 from daemon.calls.run import Finished
 from daemon.lifecycle import State, next_state

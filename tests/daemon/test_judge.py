@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from daemon.calls.judge import TIER_UNAVAILABLE, Ruling, may_approve
+from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
+from daemon.calls.judge import may_approve
 from daemon.principal import Principal
 from policy.pdp import ReasonCode
 from policy.risk import Tier

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.calls.judge import Ruling, Verdict, may_approve
+from daemon.calls.hearing import Ruling
+from daemon.calls.judge import Verdict, may_approve
 from daemon.principal import Principal
 from policy.risk import Tier
 from tests.daemon.judging import (

@@ -1,0 +1,258 @@
+"""The questions about a call, in order, each answered by Cedar: docs/design.md.
+
+Pure: facts, policies and floors in; a ruling with every question and answer out. The judge hears
+calls that came, explanations and replays hear them again, policy tests hear calls that never were:
+all by this one function. Trusted never to permit without a plain yes to every question, and never
+to let a human's yes stand in for policy's: with approvers the very same questions are asked, only
+"unattended?" becomes "attended by these?". Leaves `PolicyError` for facts that cannot be put to
+policy exactly.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from daemon.world import Unavailable, secret_uid
+from policy.contexts import (
+    CallFacts,
+    Context,
+    approve_context,
+    attended_context,
+    call_context,
+    secret_context,
+)
+from policy.entities import Entity
+from policy.pdp import PDP, Decision, Question, ReasonCode
+from policy.risk import RiskInputs, Tier, score
+from policy.statements import PolicyRef
+from policy.tier import choose_tier
+from policy.values import CedarValue, EntityUid
+
+TIER_UNAVAILABLE = "TIER_UNAVAILABLE"
+
+Witness = Callable[[Question, Decision], None]
+"""Told of every question as it is answered."""
+
+
+class Ruling(Enum):
+    """The three answers to a call."""
+
+    PERMIT = "permit"
+    ASK = "ask"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question and its answer, as the receipt has it."""
+
+    action: str
+    principal: str
+    resource: str
+    allowed: bool
+    code: str
+    policies: tuple[PolicyRef, ...]
+    errors: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, question: Question, decision: Decision) -> "Asked":
+        """What is kept of it."""
+        return cls(
+            action=question.action,
+            principal=str(question.principal),
+            resource=str(question.resource),
+            allowed=decision.allowed,
+            code=decision.code.value,
+            policies=decision.reasons,
+            errors=decision.errors,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For a receipt."""
+        errors = {"errors": list(self.errors)} if self.errors else {}
+        return {
+            "action": self.action,
+            "principal": self.principal,
+            "resource": self.resource,
+            "allowed": self.allowed,
+            "code": self.code,
+            "policies": [f"{ref.id} ({ref.file}:{ref.line})" for ref in self.policies],
+            **errors,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A call, with all that policy is told of it."""
+
+    # Who asks and must be permitted: a device; an agent, then the device that answers for it.
+    subjects: tuple[EntityUid, ...]
+    tool: str
+    arguments: Mapping[str, CedarValue] = field(repr=False)
+    risk: RiskInputs
+    floor: Tier
+    # By the operator's clock.
+    time: datetime
+    maintenance: bool
+    origin: str
+    workspace: str = ""
+    secrets: tuple[str, ...] = ()
+    # What exists for this case alone.
+    entities: tuple[Entity, ...] = ()
+
+    def facts(self, tier: Tier) -> CallFacts:
+        """As the questions have it."""
+        return CallFacts(
+            arguments=self.arguments,
+            risk=score(self.risk),
+            tier=tier,
+            time=self.time,
+            maintenance=self.maintenance,
+            origin=self.origin,
+            workspace=EntityUid("Workspace", self.workspace) if self.workspace else None,
+            secrets=frozenset(secret_uid(name) for name in self.secrets),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """Those whose yes a call has, and every group that one of them is in."""
+
+    devices: frozenset[EntityUid]
+    groups: frozenset[EntityUid]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a hearing."""
+
+    ruling: Ruling
+    code: str
+    message: str
+    fix: str
+    policies: tuple[PolicyRef, ...]
+    asked: tuple[Asked, ...]
+    # None where it was denied before there was one, or where there is none.
+    tier: Tier | None = None
+
+
+def hear(
+    pdp: PDP,
+    case: Case,
+    unavailable: Mapping[Tier, Unavailable],
+    approvers: Approvers | None = None,
+    witness: Witness | None = None,
+) -> Outcome:
+    """The outcome for a call; with approvers, of whether their approval is enough by now."""
+    hearing = _Hearing(pdp, case, case.facts(case.floor), witness)
+    try:
+        tier = _examine(hearing, unavailable)
+        ruling, code, decision = _conclude(hearing, approvers)
+    except _DeniedError as denied:
+        return replace(denied.outcome, asked=tuple(hearing.asked))
+    message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
+    return Outcome(ruling, code, message, "", decision.reasons, tuple(hearing.asked), tier)
+
+
+def may_answer(
+    pdp: PDP, case: Case, tier: Tier, approver: EntityUid, witness: Witness | None = None
+) -> Decision:
+    """Whether this person's yes to this call counts."""
+    *agent, device = case.subjects
+    context = approve_context(case.facts(tier), device, *agent)
+    tool = EntityUid("Tool", case.tool)
+    question = Question(approver, "approve", tool, context, case.entities)
+    decision = pdp.decide(question)
+    if witness is not None:
+        witness(question, decision)
+    return decision
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """What has been asked so far."""
+
+    pdp: PDP
+    case: Case
+    facts: CallFacts
+    witness: Witness | None
+    asked: list[Asked] = field(default_factory=list)
+
+    @property
+    def tool(self) -> EntityUid:
+        return EntityUid("Tool", self.case.tool)
+
+    def ask(self, action: str, resource: EntityUid, context: Context) -> Decision:
+        """Policy's answer; for an agent both its own and its device's, the first no if any."""
+        reasons: tuple[PolicyRef, ...] = ()
+        for subject in self.case.subjects:
+            question = Question(subject, action, resource, context, self.case.entities)
+            decision = self.pdp.decide(question)
+            self.asked.append(Asked.of(question, decision))
+            if self.witness is not None:
+                self.witness(question, decision)
+            if not decision.allowed:
+                return decision
+            reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
+        return replace(decision, reasons=reasons)
+
+    def about(self, what: str) -> str:
+        """What the last question was about, saying so if it was the agent's device's."""
+        own = str(self.case.subjects[0])
+        return what if self.asked[-1].principal == own else f"{what} to the agent's device"
+
+
+class _DeniedError(Exception):
+    """Ends a hearing; never leaves this module."""
+
+    def __init__(self, code: str, message: str, fix: str, policies: Sequence[PolicyRef]) -> None:
+        self.outcome = Outcome(Ruling.DENY, code, message, fix, tuple(policies), ())
+
+
+def _examine(hearing: _Hearing, unavailable: Mapping[Tier, Unavailable]) -> Tier:
+    """May it be called at all; in which tier; with its secrets."""
+    case, tool = hearing.case, hearing.tool
+    context = call_context(hearing.facts)
+    _require(hearing.ask("call", tool, context), hearing.about("this call"))
+    tier = choose_tier(case.floor, lambda action: hearing.ask(action, tool, context)).tier
+    if (missing := unavailable.get(tier)) is not None:
+        message = f"the call needs the {tier.label} tier: {missing.reason}"
+        raise _DeniedError(TIER_UNAVAILABLE, message, missing.fix, ())
+    hearing.facts = replace(hearing.facts, tier=tier)
+    for name in case.secrets:
+        context = secret_context(hearing.facts, tool)
+        decision = hearing.ask("use_secret", secret_uid(name), context)
+        _require(decision, hearing.about(f"the use of {name}"))
+    return tier
+
+
+def _conclude(hearing: _Hearing, approvers: Approvers | None) -> tuple[Ruling, str, Decision]:
+    """With nobody's word, or with these people's."""
+    if approvers is None:
+        context = call_context(hearing.facts)
+        decision = hearing.ask("call_unattended", hearing.tool, context)
+        code = "PERMITTED"
+    else:
+        context = attended_context(hearing.facts, approvers.devices, approvers.groups)
+        decision = hearing.ask("call_attended", hearing.tool, context)
+        code = "APPROVED"
+    if decision.allowed:
+        return Ruling.PERMIT, code, decision
+    return Ruling.ASK, "APPROVAL_REQUIRED", decision
+
+
+def _require(decision: Decision, what: str) -> None:
+    if decision.allowed:
+        return
+    code = decision.code.value
+    if decision.code is ReasonCode.FORBIDDEN:
+        first = decision.reasons[0]
+        message = f"{what} is forbidden by policy {first.id} ({first.file}:{first.line})"
+    elif decision.code is ReasonCode.NOT_PERMITTED:
+        message = f"no policy permits {what}"
+    else:
+        message = f"policy could not say yes to {what}: {'; '.join(decision.errors) or code}"
+    fix = "`stockade policy show` prints the policies in force"
+    raise _DeniedError(code, message, fix, decision.reasons)
