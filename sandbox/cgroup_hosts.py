@@ -19,17 +19,17 @@ _LEAF = "stockade-daemon"
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """One mounted hierarchy: its controllers (empty for v2) and this process's own group."""
+    """One mounted hierarchy: its controllers (empty for v2) and the process's own group."""
 
     controllers: frozenset[str]
     root: Path
     own: Path
 
 
-def hierarchies() -> Iterator[Hierarchy]:
-    """The hierarchies this process is in and can see."""
+def hierarchies(process: str = "self") -> Iterator[Hierarchy]:
+    """The hierarchies a process is in, as far as this one can see them."""
     paths: dict[frozenset[str], str] = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
         _, listed, path = line.split(":", 2)
         paths[frozenset(name for name in listed.split(",") if name)] = path
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -21,6 +21,11 @@ _LIMIT_OF = {
 }
 
 
+def limit_of_signal(number: int) -> LimitName | None:
+    """The limit whose signal this is."""
+    return _LIMIT_OF.get(number)
+
+
 def conclude(
     spec: RunSpec,
     supervisor: Supervisor,

@@ -20,6 +20,7 @@ from pathlib import Path
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
 _AF_VSOCK = 40
 _PTRACE_ATTACH = 16
+_PR_GET_NO_NEW_PRIVS = 39
 
 
 def attempt(action: Callable[[], object]) -> str:
@@ -46,9 +47,24 @@ def status() -> dict[str, str]:
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
+def flags(point: str) -> str:
+    """Whether what is mounted at `point` says it is read-only."""
+    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    found = [options.split(",")[0] for _, where, _, options, *_ in lines if where == point]
+    return found[-1] if found else "none"
+
+
 def create(directory: str) -> None:
-    """Create a file that never has a name and is gone when it is closed."""
-    os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY))
+    """Create a file that, where that is possible, never has a name; gone at once."""
+    try:
+        os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY))
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        # gVisor has no nameless files; a name nobody has, gone at once.
+        name = f"{directory}/.stockade-probe-{os.getpid()}"
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.unlink(name)  # noqa: PTH108
 
 
 def connect() -> None:
@@ -66,6 +82,8 @@ def observations() -> dict[str, str]:
         "ran": "yes",
         "write_root": attempt(lambda: create("/")),
         "write_usr": attempt(lambda: create("/usr")),
+        "root_flags": flags("/"),
+        "usr_flags": flags("/usr"),
         "write_tmp": attempt(lambda: create("/tmp")),  # noqa: S108
         "write_sysctl": attempt(lambda: os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
         "init_memory": attempt(lambda: os.open("/proc/1/mem", os.O_RDWR)),
@@ -77,9 +95,11 @@ def observations() -> dict[str, str]:
         "unshare": libc_call("unshare", 0x1000_0001),
         "ptrace": libc_call("ptrace", ctypes.c_long(_PTRACE_ATTACH), 0, None, None),
         "keyctl": libc_call("syscall", number, ctypes.c_long(0), ctypes.c_long(-3), 0),
-        "capabilities": "".join(seen[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")),
-        "no_new_privileges": seen["NoNewPrivs"],
-        "seccomp": seen["Seccomp"],
+        "capabilities": "".join(
+            seen.get(f"Cap{kind}", "-") for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")
+        ),
+        "no_new_privileges": str(ctypes.CDLL(None).prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
+        "seccomp": seen.get("Seccomp", "-"),
         "uid": str(os.getuid()),
         "pid_small": "yes" if os.getpid() < 100 else str(os.getpid()),
         "hostname": platform.node(),

@@ -7,14 +7,14 @@ does not work; that is what the report is for.
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from sandbox.diagnosis import diagnose
 from sandbox.errors import SandboxError
 from sandbox.interpreter import interpreter
-from sandbox.outcome import Control, End
-from sandbox.settings import ProcessSettings
+from sandbox.outcome import Control, End, Outcome
 from sandbox.spec import Limits, RunSpec
 from sandbox.tier import Missing, ProbeReport, Sandbox, Stream
 
@@ -37,6 +37,8 @@ _NO_CAPABILITIES = "0" * 16 * 5
 _WANTED: dict[str, tuple[frozenset[str], str]] = {
     "write_root": (frozenset({"EROFS"}), "read-only root"),
     "write_usr": (frozenset({"EROFS"}), "read-only /usr"),
+    "root_flags": (frozenset({"ro"}), "root mounted read-only"),
+    "usr_flags": (frozenset({"ro"}), "/usr mounted read-only"),
     # The other half of the pair: the same program with the grant does succeed.
     "write_tmp": (frozenset({"done"}), "private writable /tmp"),
     "write_sysctl": (frozenset({"EACCES", "EPERM", "EROFS"}), "kernel settings out of reach"),
@@ -59,7 +61,30 @@ _WANTED: dict[str, tuple[frozenset[str], str]] = {
 }
 
 
-async def observe(sandbox: Sandbox, settings: ProcessSettings) -> ProbeReport:
+class Probed(Protocol):
+    """What a probe has to know of the tier it looks at."""
+
+    @property
+    def instance(self) -> str:
+        """Any text; it is given to the observer as a variable."""
+        ...
+
+    @property
+    def inside_uid(self) -> int:
+        """The user a run has to have."""
+        ...
+
+    @property
+    def differing(self) -> Mapping[str, frozenset[str]]:
+        """Observations that prove a control in this tier though another one proves it elsewhere."""
+        ...
+
+
+async def observe(
+    sandbox: Sandbox,
+    settings: Probed,
+    explain: Callable[[Outcome], tuple[Missing, ...]] = diagnose,
+) -> ProbeReport:
     """Run the observer in `sandbox` and judge what it saw."""
     chunks: list[bytes] = []
 
@@ -73,12 +98,12 @@ async def observe(sandbox: Sandbox, settings: ProcessSettings) -> ProbeReport:
         return ProbeReport(False, (Missing(_primitive(error), error.message, error.fix),), {})
     seen = _parse(b"".join(chunks))
     if outcome.end is not End.EXITED or outcome.exit_code != 0 or not seen:
-        return ProbeReport(False, diagnose(outcome), outcome.controls)
+        return ProbeReport(False, explain(outcome), outcome.controls)
     missing = judge(seen, settings)
     return ProbeReport(not missing, missing, {**outcome.controls, **_observed(seen, settings)})
 
 
-def judge(seen: Mapping[str, str], settings: ProcessSettings) -> tuple[Missing, ...]:
+def judge(seen: Mapping[str, str], settings: Probed) -> tuple[Missing, ...]:
     """What was not seen to hold. No observation is no proof."""
     return tuple(
         Missing(words, f"a probe saw {name}: {seen.get(name, 'nothing')}", _FIX)
@@ -87,14 +112,17 @@ def judge(seen: Mapping[str, str], settings: ProcessSettings) -> tuple[Missing, 
     )
 
 
-def _wanted(settings: ProcessSettings) -> dict[str, tuple[frozenset[str], str]]:
-    return {**_WANTED, "uid": (frozenset({str(settings.inside_uid)}), "not root inside")}
+def _wanted(settings: Probed) -> dict[str, tuple[frozenset[str], str]]:
+    wanted = {**_WANTED, "uid": (frozenset({str(settings.inside_uid)}), "not root inside")}
+    for name, proof in settings.differing.items():
+        wanted[name] = (proof, wanted[name][1])
+    return wanted
 
 
-_FIX = "do not use this tier on this host; report the kernel and bubblewrap versions"
+_FIX = "do not use this tier on this host; report the versions of kernel and engine"
 
 
-def _observed(seen: Mapping[str, str], settings: ProcessSettings) -> dict[str, Control]:
+def _observed(seen: Mapping[str, str], settings: Probed) -> dict[str, Control]:
     return {
         f"observed.{name}": Control(words, seen[name] if seen.get(name) in proof else "")
         for name, (proof, words) in _wanted(settings).items()
@@ -113,7 +141,7 @@ def _parse(text: bytes) -> dict[str, str]:
     return seen if isinstance(seen, dict) and seen.get("ran") == "yes" else {}
 
 
-def _spec(settings: ProcessSettings) -> RunSpec:
+def _spec(settings: Probed) -> RunSpec:
     program, mounts = interpreter()
     return RunSpec(
         argv=(program, "-I", "-S", "-"),

@@ -4,6 +4,7 @@ Refuses an instance name that could not be told apart from another one's leftove
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sandbox.errors import SpecRefusedError
@@ -37,6 +38,11 @@ class ProcessSettings:
     drain_seconds: float = 5.0
     cleanup_seconds: float = 2.0
     pool: PoolSettings = field(default_factory=PoolSettings)
+
+    @property
+    def differing(self) -> Mapping[str, frozenset[str]]:
+        """This tier is the measure."""
+        return {}
 
     def __post_init__(self) -> None:
         if _INSTANCE.match(self.instance) is None:

@@ -23,6 +23,7 @@ MAX_ARGV, MAX_ENV, MAX_MOUNTS = 4096, 1024, 64  # bubblewrap refuses more than 9
 MAX_SECRET_FILE = 1024 * 1024
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_IMAGE = re.compile(r"(?:[a-z0-9][a-z0-9._/:-]{0,200}@)?sha256:[0-9a-f]{64}\Z")
 _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
@@ -45,6 +46,8 @@ class RunSpec:
 
     `secret_env` values never appear in an argv, in the environment of anything but the tool, or
     on disk; `secret_files` maps paths inside the sandbox to contents, readable by the tool only.
+    `image`, if any, is the root file system, named by a digest: only containers have one. `python`
+    says that argv is Python, which a tier that has an interpreter waiting may run in it.
     """
 
     argv: tuple[str, ...]
@@ -57,6 +60,8 @@ class RunSpec:
     secret_files: Mapping[str, SecretBytes] = field(repr=False)
     limits: Limits
     run_id: str
+    image: str = ""
+    python: bool = False
 
     def __post_init__(self) -> None:
         for name in ("env", "secret_env", "secret_files"):
@@ -75,6 +80,8 @@ def _refuse(code: str, message: str, fix: str) -> SpecRefusedError:
 def _check_names(spec: RunSpec) -> None:
     if _RUN_ID.match(spec.run_id) is None:
         raise _refuse("RUN_ID_REFUSED", "the run id is not 1 to 64 plain characters", "use a UUID")
+    if spec.image and _IMAGE.match(spec.image) is None:
+        raise _refuse("IMAGE_NOT_BY_DIGEST", "the image is not named by a digest", "NAME@sha256:..")
     if _HOSTNAME.match(spec.hostname) is None:
         raise _refuse("HOSTNAME_REFUSED", "the host name is not one DNS label", "use a-z, 0-9, -")
     check_absolute(spec.cwd, "the working directory")

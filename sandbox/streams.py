@@ -59,8 +59,10 @@ class Output:
     async def _chunk(self, fd: int, stream: Stream) -> bool:
         # One byte more than allowed, so that the cap itself is not taken for an excess.
         data = await read(fd, min(CHUNK, self._left + 1))
-        if not data:
-            return False
+        return bool(data) and await self.deliver(stream, data)
+
+    async def deliver(self, stream: Stream, data: bytes) -> bool:
+        """Pass on what the cap allows; false once it is passed."""
         allowed = data[: self._left]
         # Before the await: the other stream draws on the same cap meanwhile.
         self._left -= len(allowed)

@@ -1,0 +1,86 @@
+"""What an operator may choose about the container tiers, validated.
+
+The two tiers differ in little more than the runtime; what differs is here, in one place.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sandbox.errors import SpecRefusedError
+from sandbox.pool import PoolSettings
+
+_MIB = 2**20
+_INSTANCE = re.compile(r"[a-z0-9]{4,32}\Z")
+# Its kernel looks at owners before it looks at mounts, has no settings in /proc and no ambient
+# capabilities, answers EPERM wherever a filter refuses, and calls hosts unreachable, not networks.
+_GVISOR_SAYS: Mapping[str, frozenset[str]] = {
+    "write_root": frozenset({"EROFS", "EACCES"}),
+    "write_usr": frozenset({"EROFS", "EACCES"}),
+    "write_sysctl": frozenset({"ENOENT", "EACCES", "EPERM", "EROFS"}),
+    "connect": frozenset({"EHOSTUNREACH", "ENETUNREACH"}),
+    "vsock": frozenset({"EPERM", "EAFNOSUPPORT"}),
+    "capabilities": frozenset({"0" * 16 * 5, "0" * 16 * 4 + "-"}),
+}
+_RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """The settings of one container tier.
+
+    `instance` marks what this daemon leaves in the engine, so that a later `reap` removes its own
+    leftovers and nobody else's. `gvisor` says that the runtime is runsc. `root_becomes` is the user
+    a run has when the daemon is root; otherwise it has the daemon's own.
+    """
+
+    instance: str
+    gvisor: bool = False
+    runtime: str = "runc"
+    socket: str = "/var/run/docker.sock"
+    root_becomes: int = 65534
+    poll_seconds: float = 0.05
+    start_seconds: float = 60.0
+    drain_seconds: float = 5.0
+    pool: PoolSettings = field(default_factory=lambda: PoolSettings(total=8, starts=2))
+
+    def __post_init__(self) -> None:
+        if _INSTANCE.match(self.instance) is None:
+            raise SpecRefusedError(
+                "INSTANCE_NAME",
+                "an instance name is 4 to 32 lower-case letters and digits",
+                "derive it from the data directory, for example by a digest",
+            )
+        if _RUNTIME.match(self.runtime) is None:
+            raise SpecRefusedError(
+                "RUNTIME_NAME",
+                "the runtime's name is not one Docker could have",
+                "name one that `docker info` lists",
+            )
+
+    @property
+    def tier(self) -> str:
+        """The name of the tier."""
+        return "gvisor" if self.gvisor else "container"
+
+    @property
+    def inside_uid(self) -> int:
+        """The user of every run: inside, and on the host."""
+        return os.geteuid() or self.root_becomes
+
+    @property
+    def differing(self) -> Mapping[str, frozenset[str]]:
+        """What a probe sees where gVisor's kernel, or its reading of our filter, differs."""
+        return _GVISOR_SAYS if self.gvisor else {}
+
+    @property
+    def own_memory(self) -> int:
+        """What the launcher (and gVisor's kernel) take of the container's memory."""
+        return 64 * _MIB if self.gvisor else 8 * _MIB
+
+    def most_pids(self, wanted: int) -> int:
+        """The group's limit for a run that may have `wanted` processes."""
+        # gVisor counts its guests itself (RLIMIT_NPROC); outside each of them is up to two threads,
+        # besides those of its kernel. Otherwise only the launcher is added.
+        return 2 * wanted + 128 if self.gvisor else wanted + 1

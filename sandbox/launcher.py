@@ -1,0 +1,186 @@
+"""What a container starts: it waits for one request, carries it out once, and reports the end.
+
+Standalone: sent as text to the interpreter inside, so it imports nothing of ours. Its first process
+is the container's init and stays the daemon's: out of the tool's reach (not dumpable, no handlers),
+it kills and reaps whatever the tool left, and only then says how the tool ended, under a number the
+tool does not know. Its child reads the request from standard input, which is the only way in, and
+becomes the tool: by execve or, for Python that is run in place, by running it.
+
+`frame` writes the request: a length, then lists of fields, with all lengths and counts in 4 bytes,
+big-endian. What follows it on standard input is the tool's.
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+
+LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without a daemon, the end
+SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
+FLAGS = 5  # words of `python3 -I -S -X utf8`: how this runs, and how Python in place would be run
+
+
+def exactly(count: int) -> bytes:
+    """So many bytes of standard input; no request any more is the end."""
+    parts = []
+    while count:
+        part = os.read(0, count)
+        if not part:
+            os.write(WRITE, b"gone")
+            os._exit(0)
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def request() -> list[list[bytes]]:
+    """All of it, before any of it is acted on."""
+    body, at = exactly(int.from_bytes(exactly(4), "big")), 0
+    lists: list[list[bytes]] = []
+    while at < len(body):
+        count, at = int.from_bytes(body[at : at + 4], "big"), at + 4
+        lists.append([])
+        for _ in range(count):
+            size, at = int.from_bytes(body[at : at + 4], "big"), at + 4
+            lists[-1].append(body[at : at + size])
+            at += size
+    return lists
+
+
+def write(files: list[bytes]) -> None:
+    """Secret files, onto a tmpfs, for the tool alone."""
+    for at in range(0, len(files), 2):
+        path, content = files[at : at + 2]
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        while content:
+            content = content[os.write(fd, content) :]
+        os.close(fd)
+
+
+def bound(limits: list[bytes]) -> None:
+    """The limits of each process of the tool, which inherit them."""
+    try:
+        # Where memory is short the kernel takes the tool, not the init that tells of it.
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
+    for limit in limits:
+        name, *wanted = (int(part) for part in limit.split(b":"))
+        hard = resource.getrlimit(name)[1]
+        if hard != resource.RLIM_INFINITY:  # only privilege could raise it
+            wanted = [min(each, hard) for each in wanted]
+        try:
+            resource.setrlimit(name, (wanted[0], wanted[1]))
+        except ValueError as error:
+            raise PermissionError(1, str(error)) from None
+
+
+def become(program: bytes, argv: list[bytes], environment: dict[bytes, bytes]) -> None:
+    """Run the tool in the place of this process; comes back only by an error."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores both, and that is inherited
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    names = [program]
+    if b"/" not in program:
+        places = environment.get(b"PATH", b"/bin:/usr/bin").split(b":")
+        names = [place + b"/" + program for place in places if place[:1] == b"/"]
+    for name in names:
+        try:
+            os.execve(name, argv, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise FileNotFoundError(2, "no such program")
+
+
+def run_python(argv: list[bytes]) -> None:
+    """`python3 FLAGS -c CODE ...` or `python3 FLAGS FILE ...`, in this interpreter."""
+    rest = [os.fsdecode(word) for word in argv[FLAGS:]]
+    main = type(sys)("__main__")
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
+    try:
+        if rest[0] == "-c":
+            name, source, sys.argv = "<string>", rest[1].encode(), ["-c", *rest[2:]]
+        else:
+            name, sys.argv = rest[0], rest
+            main.__file__ = name
+            with open(name, "rb") as file:
+                source = file.read()
+        sys.modules["__main__"] = main
+        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the tool's, shown as Python does
+        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        sys.exit(1)
+
+
+def tool() -> None:
+    """One request, carried out."""
+    (kind, cwd, program), limits, files, argv, pairs = request()
+    environment = dict(pair.split(b"=", 1) for pair in pairs)
+    step = b"files"
+    try:
+        write(files)
+        step = b"cwd"
+        os.chdir(cwd)
+        step = b"limits"
+        bound(limits)
+        step = b"program"
+        if kind == b"run":
+            become(program, argv, environment)
+    except OSError as error:
+        os.write(WRITE, b"no-%s %d" % (step, error.errno or 0))
+        os._exit(127)
+    os.close(WRITE)
+    os.environb.clear()
+    os.environb.update(environment)
+    time.tzset()
+    run_python(argv)
+
+
+def report(child: int, trouble: bytes) -> bytes:
+    """How the tool ended, once nothing of it is left."""
+    status = None
+    while status is None:
+        pid, code = os.wait()
+        status = code if pid == child else None
+    while True:
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    full = b"full" if any(os.statvfs(place).f_bavail == 0 for place in SCRATCH) else b"free"
+    if trouble:
+        return trouble + b" " + full
+    if os.WIFSIGNALED(status):
+        return b"signal %d %s" % (os.WTERMSIG(status), full)
+    return b"exit %d %s" % (os.WEXITSTATUS(status), full)
+
+
+READ, WRITE = os.pipe()
+CHILD = os.fork()
+if CHILD == 0:
+    os.close(READ)
+    os.setsid()
+    OURS = sys.modules["__main__"]  # kept: these functions' names are in it
+    tool()
+else:
+    import ctypes
+
+    os.close(WRITE)
+    os.close(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which an init does not get
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: our memory is not the tool's to read
+    NONCE = os.urandom(16).hex().encode()
+    os.write(1, b"ready %s\n" % NONCE)
+    TROUBLE = os.read(READ, 64)  # ends when the tool has started, or could not
+    END = report(CHILD, TROUBLE)
+    if TROUBLE != b"gone":
+        for STREAM in (1, 2):
+            os.set_blocking(STREAM, True)  # the tool shares it, and may have changed that
+            os.write(STREAM, b"%s %s\n" % (NONCE, END))
+        time.sleep(LINGER_SECONDS)

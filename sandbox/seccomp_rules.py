@@ -1,0 +1,80 @@
+"""What no sandboxed program may ask of the kernel: one table for every tier, as plain data.
+
+Pure. `seccomp` makes a BPF program of it for bubblewrap, `seccomp_profile` the JSON that Docker
+takes; neither adds or leaves out a rule of its own.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LOW_32 = 0xFFFF_FFFF
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_NAMESPACE_FLAGS = (
+    0x0002_0000,  # CLONE_NEWNS
+    0x0200_0000,  # CLONE_NEWCGROUP
+    0x0400_0000,  # CLONE_NEWUTS
+    0x0800_0000,  # CLONE_NEWIPC
+    0x1000_0000,  # CLONE_NEWUSER
+    0x2000_0000,  # CLONE_NEWPID
+    0x4000_0000,  # CLONE_NEWNET
+)
+_FAMILIES = frozenset({1, 2, 10, 16})  # UNIX, INET, INET6, NETLINK: what a netns bounds
+_LAST_FAMILY = 64
+
+# Each refused with EPERM, so that a program which only tries goes on without it.
+DENIED = (
+    # Namespaces and the mount table.
+    *("unshare", "setns", "mount", "umount", "umount2", "pivot_root", "chroot"),
+    *("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "mount_setattr"),
+    *("quotactl", "quotactl_fd", "swapon", "swapoff"),
+    # Other processes: their memory, descriptors and identity.
+    *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp"),
+    *("pidfd_getfd", "move_pages", "migrate_pages"),
+    # Large kernel interfaces with a record.
+    *("bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter"),
+    *("io_uring_register", "fanotify_init", "memfd_secret"),
+    # Keyrings are not namespaced by anything we unshare but the user namespace.
+    *("add_key", "request_key", "keyctl"),
+    # File handles reach around the mount table.
+    *("open_by_handle_at", "name_to_handle_at"),
+    # The machine itself.
+    *("kexec_load", "kexec_file_load", "init_module", "finit_module", "create_module"),
+    *("delete_module", "reboot", "acct", "syslog", "settimeofday", "clock_settime", "stime"),
+    *("iopl", "ioperm", "modify_ldt", "vm86", "vm86old", "vhangup", "sethostname"),
+    *("setdomainname", "uselib", "ustat", "sysfs", "_sysctl", "nfsservctl", "lookup_dcookie"),
+    # Turns off address randomisation, and emulates other systems.
+    "personality",
+)
+# Newer than the libseccomp of Debian 12; above 423 every architecture has one number.
+DENIED_NUMBERS = (467,)  # open_tree_attr
+# Its flags are in memory, where no filter can look; callers fall back to clone on ENOSYS only.
+NOT_THERE = "clone3"
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentRule:
+    """Refuse `call` where argument `index`, under `mask`, is `value`.
+
+    Arguments are 64 bits wide in a filter and 32 in the kernel, so whatever compares a whole
+    argument is masked (`TIOCSTI + 2**32`).
+    """
+
+    call: str
+    index: int
+    mask: int
+    value: int
+    error: int
+
+
+def argument_rules() -> Iterator[ArgumentRule]:
+    """The calls that are refused only for what they ask."""
+    for request in (_TIOCSTI, _TIOCLINUX):
+        yield ArgumentRule("ioctl", 1, LOW_32, request, errno.EPERM)
+    for flag in _NAMESPACE_FLAGS:
+        yield ArgumentRule("clone", 0, flag, flag, errno.EPERM)
+    for family in range(_LAST_FAMILY):
+        if family not in _FAMILIES:
+            # AF_VSOCK reaches the hypervisor from inside any network namespace.
+            for call in ("socket", "socketpair"):
+                yield ArgumentRule(call, 0, LOW_32, family, errno.EAFNOSUPPORT)
