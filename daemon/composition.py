@@ -101,10 +101,10 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer, base.clock)
     policies = Policies(worlds, base.reader, base.writer, base.clock)
     entities = Entities(worlds, base.writer, base.clock)
-    tiers = Tiers(estate.chain_id, config.ready)
+    tiers = Tiers(estate.chain_id, config)
     async with anyio.create_task_group() as group:
         group.start_soon(vault.unlock)
-        group.start_soon(tiers.examine)
+        group.start_soon(tiers.examine_first)
     if not vault.state.available:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)

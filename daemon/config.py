@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from daemon.errors import ConfigError
 
+_RUNTIME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
 WorkspaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
@@ -195,6 +197,47 @@ class Ready(_Section):
     )
 
 
+class Containers(_Section):
+    """Docker Engine, which the container and gVisor tiers run on. Its socket is as good as root."""
+
+    socket: str = Field(
+        default="/var/run/docker.sock",
+        pattern=r"^/[^\x00]{0,100}$",
+        description="Where Docker Engine listens: an absolute path.",
+    )
+    runtime: str = Field(
+        default="runc",
+        pattern=_RUNTIME,
+        description="The engine's runtime for the container tier.",
+    )
+    gvisor_runtime: str = Field(
+        default="runsc",
+        pattern=_RUNTIME,
+        description="The engine's runtime for the gVisor tier: runsc, by the name it has there.",
+    )
+    per_profile: int = Field(
+        default=2,
+        ge=0,
+        le=64,
+        description=(
+            "The most containers that wait for one profile: a tool's image, mounts and limits. 0"
+            " starts none ahead."
+        ),
+    )
+    total: int = Field(
+        default=8, ge=0, le=1024, description="The most that wait in one of the two tiers."
+    )
+    starts: int = Field(
+        default=2, ge=1, le=64, description="The most that one tier starts at one time."
+    )
+    idle_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="A profile that nobody asked for this long has none waiting any more.",
+    )
+
+
 class Calls(_Section):
     """Bounds on calls."""
 
@@ -269,6 +312,7 @@ class Config(_Section):
     risk: Risk = Risk()
     workspaces: dict[WorkspaceName, Workspace] = {}
     ready: Ready = Ready()
+    containers: Containers = Containers()
     calls: Calls = Calls()
     rates: Rates = Rates()
     log: Log = Log()

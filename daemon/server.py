@@ -155,6 +155,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             conductor=conductor,
             clock=base.clock,
             group=group,
+            until_examined=parts.tiers.until_examined,
         )
         server = grpc.aio.server(
             interceptors=[Gate(permission, live_rpcs, errands, _rates(config.rates))],
@@ -185,6 +186,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             writer=base.writer,
             clock=base.clock,
             changed=board.changed,
+            until_examined=parts.tiers.until_examined,
         )
         _add_services(
             by_name(server),
@@ -199,7 +201,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             rotation,
             enrolment,
         )
-        facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers.reports)
+        facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
             DaemonService(facts, parts.worlds, parts.policies, calls, book, parts.vault),
             by_name(server),
@@ -213,7 +215,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(rotation.watch)
-        group.start_soon(parts.tiers.keep)
+        group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
         for name in ("", *SERVICES):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:

@@ -1,67 +1,122 @@
 """The sandbox tiers of this host: what was seen to work, and what was not."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import structlog
 
-from daemon.config import Ready
+from daemon.config import Config, Containers
 from daemon.world import Unavailable
 from policy.risk import Tier
+from sandbox.container import ContainerSandbox
+from sandbox.container_settings import ContainerSettings
 from sandbox.pool import PoolSettings
 from sandbox.process import ProcessSandbox
 from sandbox.settings import ProcessSettings
-from sandbox.tier import ProbeReport, Sandbox
+from sandbox.tier import Missing, ProbeReport, Sandbox
 
 _log = structlog.get_logger("stockade.sandbox")
 
-_NOT_BUILT = Unavailable(
-    "this version of Stockade does not have it yet",
-    "use a tool of less risk; the floors are under [risk] in config.toml",
+_LATER = (Tier.CONTAINER, Tier.GVISOR)
+EXAMINE_SECONDS = 15.0
+_NOT_PROBED = ProbeReport(
+    works=False,
+    missing=(Missing("a probe", "the daemon is still looking", "ask again in a few seconds"),),
+    controls={},
 )
-_NOT_PROBED = ProbeReport(works=False, missing=(), controls={})
+
+Tell = Callable[[Mapping[Tier, Unavailable]], Awaitable[None]]
 
 
 class Tiers:
     """Every tier, with the sandbox that is it and the report of its probe."""
 
-    def __init__(self, instance: str, ready: Ready) -> None:
-        pool = PoolSettings(
-            per_profile=ready.per_profile, total=ready.total, idle_seconds=ready.idle_seconds
-        )
+    def __init__(self, instance: str, config: Config) -> None:
+        ready, pool = config.ready, _pool(config.containers)
+        containers = config.containers
         self.sandboxes: Mapping[Tier, Sandbox] = {
-            Tier.PROCESS: ProcessSandbox(ProcessSettings(instance=instance, pool=pool)),
-        }
-        # Of the tiers there are; what a call needs besides is refused as not there.
-        self.reports: dict[Tier, ProbeReport] = dict.fromkeys(self.sandboxes, _NOT_PROBED)
-
-    async def examine(self) -> None:
-        """Removes what an earlier daemon left, then runs something in each tier and looks."""
-        for tier, sandbox in self.sandboxes.items():
-            left = await sandbox.reap()
-            if left:
-                _log.warning("sandbox.reaped", tier=tier.label, runs=left)
-            report = self.reports[tier] = await sandbox.probe()
-            for missing in report.missing:
-                _log.warning(
-                    "sandbox.missing",
-                    tier=tier.label,
-                    primitive=missing.primitive,
-                    reason=missing.reason,
-                    fix=missing.fix,
+            Tier.PROCESS: ProcessSandbox(
+                ProcessSettings(
+                    instance=instance,
+                    pool=PoolSettings(
+                        per_profile=ready.per_profile,
+                        total=ready.total,
+                        idle_seconds=ready.idle_seconds,
+                    ),
                 )
+            ),
+            Tier.CONTAINER: ContainerSandbox(
+                ContainerSettings(
+                    instance, runtime=containers.runtime, socket=containers.socket, pool=pool
+                )
+            ),
+            Tier.GVISOR: ContainerSandbox(
+                ContainerSettings(
+                    instance,
+                    gvisor=True,
+                    runtime=containers.gvisor_runtime,
+                    socket=containers.socket,
+                    pool=pool,
+                )
+            ),
+        }
+        self.reports: dict[Tier, ProbeReport] = dict.fromkeys(self.sandboxes, _NOT_PROBED)
+        self._pending = set(_LATER)
+        self._examined = anyio.Event()
 
-    async def keep(self) -> None:
-        """Keeps sandboxes started ahead in the tiers that work, until cancelled."""
+    async def examine_first(self) -> None:
+        """Looks at the tier that needs no engine, which takes no time; the others come later."""
+        await self._examine(Tier.PROCESS)
+
+    async def attend(self, tell: Tell) -> None:
+        """Looks at the other tiers, keeps sandboxes ready in those that work; until cancelled.
+
+        When an engine goes or comes back, its tiers are looked at again. `tell` is told each time.
+        """
         async with anyio.create_task_group() as group:
-            for tier, sandbox in self.sandboxes.items():
+            if self.reports[Tier.PROCESS].works:
+                group.start_soon(self.sandboxes[Tier.PROCESS].keep)
+            for tier in _LATER:
+                group.start_soon(self._attend, tier, tell)
+
+    async def until_examined(self) -> None:
+        """Waits, not for ever, until every tier has been looked at."""
+        with anyio.move_on_after(EXAMINE_SECONDS):
+            await self._examined.wait()
+
+    async def _attend(self, tier: Tier, tell: Tell) -> None:
+        sandbox = self.sandboxes[tier]
+        while True:
+            await self._examine(tier)
+            await tell(self.unavailable)
+            self._pending.discard(tier)
+            if not self._pending:
+                self._examined.set()
+            async with anyio.create_task_group() as group:
                 if self.reports[tier].works:
                     group.start_soon(sandbox.keep)
+                await sandbox.altered()
+                group.cancel_scope.cancel()
+
+    async def _examine(self, tier: Tier) -> None:
+        sandbox = self.sandboxes[tier]
+        left = await sandbox.reap()
+        if left:
+            _log.warning("sandbox.reaped", tier=tier.label, runs=left)
+        report = self.reports[tier] = await sandbox.probe()
+        for missing in report.missing:
+            _log.warning(
+                "sandbox.missing",
+                tier=tier.label,
+                primitive=missing.primitive,
+                reason=missing.reason,
+                fix=missing.fix,
+            )
 
     @property
     def unavailable(self) -> dict[Tier, Unavailable]:
         """The tiers that refuse calls, with the reason."""
-        failing = {
+        return {
             tier: Unavailable(
                 "; ".join(f"{one.primitive}: {one.reason}" for one in report.missing),
                 "; ".join(one.fix for one in report.missing),
@@ -69,4 +124,13 @@ class Tiers:
             for tier, report in self.reports.items()
             if not report.works
         }
-        return {tier: _NOT_BUILT for tier in Tier if tier not in self.reports} | failing
+
+
+def _pool(chosen: Containers) -> PoolSettings:
+    return PoolSettings(
+        per_profile=chosen.per_profile,
+        total=chosen.total,
+        starts=chosen.starts,
+        idle_seconds=chosen.idle_seconds,
+        rest_seconds=0.0,
+    )

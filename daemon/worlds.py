@@ -6,6 +6,7 @@ inside `changing`, so that no other change can come between building a world and
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import anyio.to_thread
@@ -75,6 +76,11 @@ class Worlds:
         """Alone with the right to change; gives the world in force."""
         async with self._lock:
             yield self.current
+
+    async def set_unavailable(self, unavailable: Mapping[Tier, Unavailable]) -> None:
+        """The same world with the tiers as they were last seen."""
+        async with self.changing() as now:
+            self.replace(replace(now, unavailable=unavailable))
 
     async def refresh_devices(self) -> None:
         """The same world with the devices as they are now; for callers inside `changing`."""

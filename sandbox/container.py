@@ -84,6 +84,20 @@ class ContainerSandbox:
         """Keep containers waiting for what is asked for, until cancelled."""
         await self._pool.keep()
 
+    async def altered(self) -> None:
+        """Until the engine goes, comes back, or is another."""
+        before = await self._seen()
+        while True:
+            await anyio.sleep(self.settings.look_seconds)
+            if await self._seen() != before:
+                return
+
+    async def _seen(self) -> Engine | None:
+        try:
+            return await self._ask(self._docker.info)
+        except EngineError:
+            return None
+
     async def reap(self) -> int:
         """Remove what an earlier daemon of this instance left; how many of it still ran."""
         labels = {INSTANCE_LABEL: self.settings.instance, TIER_LABEL: self.name}

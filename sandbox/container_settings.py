@@ -43,6 +43,7 @@ class ContainerSettings:
     poll_seconds: float = 0.05
     start_seconds: float = 60.0
     drain_seconds: float = 5.0
+    look_seconds: float = 10.0
     pool: PoolSettings = field(default_factory=lambda: PoolSettings(total=8, starts=2))
 
     def __post_init__(self) -> None:

@@ -73,6 +73,10 @@ class ProcessSandbox:
         """Run a sandbox and observe what it refuses."""
         return await observe(self, self._settings)
 
+    async def altered(self) -> None:
+        """Never: what this tier needs is looked at before every run."""
+        await anyio.sleep_forever()
+
     async def reap(self) -> int:
         """Kill and remove what an earlier daemon of this instance left; how many runs that was.
 

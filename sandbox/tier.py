@@ -66,6 +66,10 @@ class Sandbox(Protocol):
         """Keep sandboxes started ahead until cancelled; ends at once where there is nothing to."""
         ...
 
+    async def altered(self) -> None:
+        """Wait until the host has changed in a way that makes another probe worth while."""
+        ...
+
     async def reap(self) -> int:
         """Remove what a crashed earlier daemon left; how many runs were removed."""
         ...

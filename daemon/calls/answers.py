@@ -9,7 +9,7 @@ does. An approval whose call is no longer exactly what was approved is void.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cryptography import x509
@@ -79,6 +79,7 @@ class Answers:
         writer: Writer,
         clock: Clock,
         changed: Callable[[str], None],
+        until_examined: Callable[[], Awaitable[None]],
     ) -> None:
         self._calls = calls
         self._worlds = worlds
@@ -87,6 +88,7 @@ class Answers:
         self._writer = writer
         self._clock = clock
         self._changed = changed
+        self._until_examined = until_examined
 
     async def give(self, answer: Answer) -> Entry:
         """Records an answer; the receipt of it."""
@@ -102,6 +104,7 @@ class Answers:
                 code="REASON_TOO_LONG",
                 fix="say it shorter",
             )
+        await self._until_examined()  # else an approval just after a start would find no tier
         row = await self._reader.read(
             lambda connection: approvals.get(connection, ApprovalId(answer.approval_id))
         )

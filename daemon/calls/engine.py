@@ -4,7 +4,7 @@ Each runs in a task of its own, owned by the daemon's task group; `stop` ends th
 `submit` are the caller's faults (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import anyio
@@ -14,7 +14,7 @@ from daemon.calls import records
 from daemon.calls.conductor import Conductor
 from daemon.calls.feed import Feed
 from daemon.calls.hearing import Ruling
-from daemon.calls.judge import Verdict, judge
+from daemon.calls.judge import TIER_UNAVAILABLE, Verdict, judge
 from daemon.calls.live import LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.tell import tell_received
@@ -46,6 +46,7 @@ class Calls:
         conductor: Conductor,
         clock: Clock,
         group: TaskGroup,
+        until_examined: Callable[[], Awaitable[None]],
     ) -> None:
         self._config = config
         self._worlds = worlds
@@ -53,6 +54,7 @@ class Calls:
         self._conductor = conductor
         self._clock = clock
         self._group = group
+        self._until_examined = until_examined
         self._live: dict[str, LiveCall] = {}
         self._remembered: dict[str, LiveCall] = {}
         self._remembered_bytes = 0
@@ -155,17 +157,10 @@ class Calls:
     async def _new(self, request: Request) -> tuple[LiveCall, bool]:
         """Takes a call in; or the one that has its id, which may be anybody's, and False."""
         self._require_room(request)
-        while True:
-            world, now = self._worlds.current, self._clock.now_ms()
-            prepared = prepare(world, request)
-            verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
-            if verdict.ruling is Ruling.DENY or not prepared.require().secrets:
-                break
-            verdict = await self._with_secrets(prepared, verdict)
-            if (joined := self.find(request.call_id)) is not None:
-                return joined, False  # the same id came again while the vault was asked
-            if self._worlds.current is world:
-                break  # else policy or tools changed meanwhile: it is judged by what holds now
+        judged = await self._judged(request)
+        if isinstance(judged, LiveCall):
+            return judged, False
+        prepared, verdict, now = judged
         live = self._open(request, prepared, verdict, now)
         self._hold(live)
         self._group.start_soon(
@@ -180,6 +175,24 @@ class Calls:
         if live.fault is not None:
             raise live.fault
         return live, live.existing is None
+
+    async def _judged(self, request: Request) -> tuple[Prepared, Verdict, int] | LiveCall:
+        """A call judged by what is in force; or the one that came with its id meanwhile."""
+        while True:
+            world, now = self._worlds.current, self._clock.now_ms()
+            prepared = prepare(world, request)
+            verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
+            if verdict.code == TIER_UNAVAILABLE:
+                await self._until_examined()  # just after a start it may only not be known yet
+            elif verdict.ruling is Ruling.DENY or not prepared.require().secrets:
+                return prepared, verdict, now
+            else:
+                verdict = await self._with_secrets(prepared, verdict)
+            if (joined := self.find(request.call_id)) is not None:
+                return joined
+            if self._worlds.current is world:
+                return prepared, verdict, now
+            # Policy, tools or tiers changed meanwhile: it is judged by what holds now.
 
     async def _conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         try:

@@ -1,6 +1,5 @@
 """DaemonService: what runs, what works, what does not and how to mend it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +9,7 @@ from daemon.calls.engine import Calls
 from daemon.calls.live import timestamp
 from daemon.policies import Policies
 from daemon.rpc.faults import Context
+from daemon.tiers import Tiers
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
 from policy.risk import Tier
@@ -24,7 +24,7 @@ class Facts:
     started_ms: int
     address: str
     data_directory: Path
-    tiers: Mapping[Tier, ProbeReport]
+    tiers: Tiers
 
 
 class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
@@ -49,6 +49,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
     async def GetStatus(
         self, request: daemon_pb2.GetStatusRequest, context: Context
     ) -> daemon_pb2.GetStatusResponse:
+        await self._facts.tiers.until_examined()
         world, vault = self._worlds.current, self._vault.state
         return daemon_pb2.GetStatusResponse(
             version=metadata.version("stockade"),
@@ -64,7 +65,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             ledger_chain=self._book.chain,
             ledger_sequence=self._book.sequence,
             ledger_state=self._book.state,
-            tiers=[_tier(tier, report) for tier, report in self._facts.tiers.items()],
+            tiers=[_tier(tier, report) for tier, report in self._facts.tiers.reports.items()],
             vault=daemon_pb2.GetStatusResponse.Vault(
                 root=vault.root, available=vault.available, reason=vault.reason, fix=vault.fix
             ),
