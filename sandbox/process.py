@@ -46,6 +46,10 @@ class ProcessSandbox:
 
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
         """Run `spec`. Call it from the event loop's own thread; the sandbox dies with that."""
+        if spec.image:
+            raise SpecRefusedError(
+                "IMAGE_IN_PROCESS", "the process tier has no images", "run it in a container"
+            )
         check_startable(spec)
         self._check_tier()
         if spec.run_id in self._running:
