@@ -34,6 +34,9 @@ NOT_CODES = {
     ),
     # words of the operating system's
     *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),
+    # words of libseccomp's, in the profile that Docker reads
+    *("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_CMP_MASKED_EQ"),
+    *("SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64"),
     # gRPC's own statuses
     *("DEADLINE_EXCEEDED", "UNIMPLEMENTED"),
     # what a device closes over, before it becomes PAIRING_...
