@@ -13,8 +13,8 @@ from anyio.abc import TaskGroup
 from daemon.calls import records
 from daemon.calls.conductor import Conductor
 from daemon.calls.feed import Feed
-from daemon.calls.hearing import Ruling
-from daemon.calls.judge import TIER_UNAVAILABLE, Verdict, judge
+from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
+from daemon.calls.judge import Verdict, judge
 from daemon.calls.live import LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.tell import tell_received
