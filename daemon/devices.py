@@ -128,6 +128,17 @@ class Devices:
         """The device of that id."""
         return self._known.get(device_id)
 
+    def shown(self, principal: str, device_id: str) -> str:
+        """What people call a stored principal; empty if it is not known any more."""
+        device = self._known.get(device_id)
+        if device is None:
+            return ""
+        kind, _, own = principal.partition("/")
+        if kind != "agent":
+            return device.row.name
+        agent = self.agents.get(own)
+        return f"{agent.identity.name} (agent of {device.row.name})" if agent is not None else ""
+
     def entities(self) -> tuple[DeviceEntity | AgentEntity, ...]:
         """The active devices and agents, for policy: a revoked one does not exist there."""
         return (*map(device_entity, self.active), *self.agents.entities())

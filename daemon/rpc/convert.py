@@ -94,12 +94,13 @@ def tool_to_proto(tool: Tool) -> tool_pb2.Tool:
     )
 
 
-def call_to_summary(row: CallRow) -> call_pb2.CallSummary:
+def call_to_summary(row: CallRow, principal_name: str) -> call_pb2.CallSummary:
     """A stored call as a line of a list."""
     return call_pb2.CallSummary(
         call_id=row.call_id,
         tool=row.tool,
         principal=row.principal,
+        principal_name=principal_name,
         state=call_pb2.CallState.Value(f"CALL_STATE_{row.state.name}"),
         reason=row.reason,
         created=timestamp(row.created_ms),

@@ -160,7 +160,11 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         )
         token = f"{rows[-1].created_ms}/{rows[-1].call_id}" if len(rows) == limit else ""
         return tool_pb2.ListCallsResponse(
-            calls=[call_to_summary(row) for row in rows], next_page_token=token
+            calls=[
+                call_to_summary(row, self._devices.shown(row.principal, str(row.device_id)))
+                for row in rows
+            ],
+            next_page_token=token,
         )
 
     async def _find(self, text: str, action: str) -> LiveCall | CallRow:

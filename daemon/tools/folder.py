@@ -81,7 +81,7 @@ def parse_upload(entries: Iterable[UploadEntry]) -> ToolFolder:
             )
         collected[entry.path] = FileEntry(entry.content, entry.executable)
     files = freeze_files(collected)
-    manifest = parse_manifest(files, where="upload", folder=None, origin=Origin.OPERATOR)
+    manifest = parse_manifest(files, where="", folder=None, origin=Origin.OPERATOR)
     return ToolFolder(manifest, files, tree_digest(files))
 
 

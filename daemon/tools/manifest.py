@@ -9,6 +9,7 @@ Errors: ``ManifestError``, always with the file and the key.
 
 from __future__ import annotations
 
+import posixpath
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Manifest:
 def parse_manifest(
     files: Mapping[str, FileEntry], *, where: str, folder: str | None, origin: Origin
 ) -> Manifest:
-    """Parse the manifest among a tool's files; ``where`` names the folder in errors."""
+    """Parse the manifest among a tool's files; ``where`` is the folder in errors, or empty."""
     return _Parser(files, where).parse(folder, origin)
 
 
@@ -82,7 +83,7 @@ class _Parser:
     def __init__(self, files: Mapping[str, FileEntry], where: str) -> None:
         self._files = files
         self._where = where
-        self._label = f"{where}/{MANIFEST}"
+        self._label = posixpath.join(where, MANIFEST)
 
     def parse(self, folder: str | None, origin: Origin) -> Manifest:
         found = self._shape(self._toml())
@@ -155,7 +156,7 @@ class _Parser:
         entry = self._files.get(name)
         if entry is None:
             self._refuse("input_schema", "names no file of the folder", Reason.MANIFEST_INVALID)
-        label = f"{self._where}/{name}"
+        label = posixpath.join(self._where, name)
         try:
             document = parse_json(entry.content, _SCHEMA_JSON)
         except JsonError as error:

@@ -56,7 +56,7 @@ def list_(
                 short[one.call_id],
                 one.tool,
                 _state(one),
-                one.principal.removeprefix("device/"),  # agents keep their kind
+                one.principal_name or one.principal,
                 when(one.created),
             )
             for one in answer.calls

@@ -509,11 +509,14 @@ class CallSummary(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     UPDATED_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_NAME_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     tool: _builtins.str
     principal: _builtins.str
     state: Global___CallState.ValueType
     reason: _builtins.str
+    principal_name: _builtins.str
+    """What people call the principal, as the registry has it now; empty if it is not known any more."""
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -528,10 +531,11 @@ class CallSummary(_message.Message):
         reason: _builtins.str = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
         updated: _timestamp_pb2.Timestamp | None = ...,
+        principal_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "updated", b"updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "created", b"created", "principal", b"principal", "reason", b"reason", "state", b"state", "tool", b"tool", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "created", b"created", "principal", b"principal", "principal_name", b"principal_name", "reason", b"reason", "state", b"state", "tool", b"tool", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -124,6 +124,7 @@ def test_adding_a_broken_folder_changes_nothing(
         assert "Traceback" not in answer.err
         assert "fix: " in answer.err
         assert file in answer.err
+        assert "upload" not in answer.err  # no folder that the person could look for
         assert key in answer.err
         if which not in ("no manifest", "a link"):  # which the command line sees by itself
             assert reason in answer.err
@@ -249,6 +250,10 @@ def test_a_tool_comes_and_goes_by_the_command_line(
     assert shared_daemon.cli("tools", "add", str(folder)).status == 0
     with shared_daemon.client() as client:
         assert output(list(client.call("greet", {"name": "-n"}))) == b"hello -n\n"
+        called = next(one for one in client.list_calls().calls if one.tool == "greet")
+        assert called.principal == f"device/{client.credentials.device_id}"
+        assert called.principal_name == client.who_am_i().device.name
+        assert called.principal_name in shared_daemon.cli("calls", "list").out
         assert shared_daemon.cli("tools", "remove", "greet").status == 0
         denied(client, list(client.call("greet", {"name": "x"})), "UNKNOWN_TOOL")
         kinds = [receipt["kind"] for receipt in ledger(client)]
