@@ -70,9 +70,11 @@ class Agents:
     def __init__(self) -> None:
         self._known: dict[str, KnownAgent] = {}
         self._serials: dict[str, KnownAgent] = {}
+        self.changes = 0
 
     def replace(self, known: tuple[KnownAgent, ...]) -> None:
         """Takes over what the database says."""
+        self.changes += 1
         self._known = {str(agent.row.agent_id): agent for agent in known}
         self._serials = {
             str(certificate.serial): agent

@@ -9,11 +9,13 @@ copy that `load` takes and every change renews, so that no RPC waits for a query
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sqlalchemy import Connection
 
 from daemon.agents import Agents, KnownAgent
 from daemon.clock import Clock
+from daemon.connections import Connections
 from daemon.errors import Unauthenticated
 from daemon.principal import Principal
 from daemon.store import certificates, devices
@@ -97,9 +99,12 @@ class Devices:
         self._known: dict[str, Known] = {}
         self._serials: dict[str, str] = {}
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()
+        self._changes = 0
+        self._connections = Connections(self._find, lambda: (self._changes, self.agents.changes))
 
     def replace(self, known: tuple[Known, ...]) -> None:
         """Takes over what the database says."""
+        self._changes += 1
         self._known = {str(device.row.device_id): device for device in known}
         self._serials = {}
         for device in known:
@@ -107,6 +112,7 @@ class Devices:
 
     def put(self, known: Known) -> None:
         """Takes over what the database says of one device."""
+        self._changes += 1
         device_id = str(known.row.device_id)
         before = self._known.get(device_id)
         for certificate in before.certificates if before else ():
@@ -145,11 +151,20 @@ class Devices:
 
     def is_last_owner(self, device_id: str) -> bool:
         """Whether nobody could administer this daemon without that device."""
-        owners = [str(d.row.device_id) for d in self.active if OWNERS in d.groups]
-        return owners == [device_id]
+        owners = (d for d in self._known.values() if OWNERS in d.groups and d.active)
+        return [str(d.row.device_id) for d in islice(owners, 2)] == [device_id]
 
     def principal(self, pem: bytes, origin: str) -> Principal:
-        """The principal of a certificate that TLS has verified."""
+        """The principal of a connection whose certificate TLS has verified."""
+        found = self._connections.principal(pem, origin)
+        # Time passes without a change of the registry.
+        if self._clock.now_ms() > found.not_after_ms:
+            raise certificate_expired()
+        if not self._accepts(found.issuer):
+            raise _authority_retired()
+        return found
+
+    def _find(self, pem: bytes, origin: str) -> Principal:
         peer = self._peer(pem)
         if not peer.valid_at(self._clock.now()):
             raise certificate_expired()
@@ -240,7 +255,9 @@ class Devices:
 
     def _peer(self, pem: bytes) -> Peer:
         peer = self._peers.get(pem)
-        if peer is None:
+        if peer is not None:
+            self._peers.move_to_end(pem)
+        else:
             try:
                 peer = parse_peer(pem, self._trust_domain, self._clock.now())
             except IdentityError as error:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 
 import anyio
 import grpc
@@ -374,7 +375,8 @@ def _bind(server: grpc.aio.Server, base: Foundation) -> str:
 
 def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
     names = []
-    for device in parts.devices.active[:MAX_APPROVERS_TOLD]:
+    active = (device for device in parts.devices.all if device.active)
+    for device in islice(active, MAX_APPROVERS_TOLD):
         device_id = str(device.row.device_id)
         principal = parts.devices.as_principal(device_id, "")
         if principal is None or live.candidate is None or str(principal) == str(live.principal):

@@ -7,7 +7,7 @@ the leaves raise: what does not fit together never comes into force.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 
 from daemon.config import Config, zone_of
@@ -166,6 +166,15 @@ def build(
         floors=Floors(config.risk.container_floor, config.risk.gvisor_floor),
         unavailable=unavailable,
     )
+
+
+def with_principals(
+    world: World, principals: Iterable[DeviceEntity | AgentEntity], config: Config
+) -> World:
+    """The same world with other devices and agents; policies are not read again."""
+    entities = tuple(world.data.describe(_entities(world.registry, principals, config)))
+    store = EntityStore.build(entities, world.bundle.schema)
+    return replace(world, pdp=replace(world.pdp, entities=store), snapshot=take(entities))
 
 
 def _entities(

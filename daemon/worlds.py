@@ -14,7 +14,7 @@ import anyio.to_thread
 from daemon.config import Config
 from daemon.devices import Devices
 from daemon.tools.registry import Registry
-from daemon.world import Unavailable, World, build
+from daemon.world import Unavailable, World, build, with_principals
 from policy.entity_data import EntityData
 from policy.risk import Tier
 
@@ -42,10 +42,14 @@ class Worlds:
         unavailable: Mapping[Tier, Unavailable],
         data: EntityData,
     ) -> World:
-        """A world of the devices as they are now; raises `PolicyError`. Changes nothing."""
-        devices = self._devices.entities()
+        """A world of the devices as they are now; raises `PolicyError`. Changes nothing.
+
+        For callers inside `changing`, so that the devices stay as they are meanwhile.
+        """
         return await anyio.to_thread.run_sync(
-            build, files, registry, devices, self._config, unavailable, data
+            lambda: build(
+                files, registry, self._devices.entities(), self._config, unavailable, data
+            )
         )
 
     async def rebuild(
@@ -84,4 +88,9 @@ class Worlds:
 
     async def refresh_devices(self) -> None:
         """The same world with the devices as they are now; for callers inside `changing`."""
-        self.replace(await self.rebuild())
+        now = self.current
+        self.replace(
+            await anyio.to_thread.run_sync(
+                lambda: with_principals(now, self._devices.entities(), self._config)
+            )
+        )

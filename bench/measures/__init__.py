@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from bench.measures import approval, calls, connections, ledger, policy, rates, start, vault
+from bench.measures import (
+    approval,
+    calls,
+    connections,
+    devices,
+    ledger,
+    policy,
+    rates,
+    start,
+    vault,
+)
 from bench.plan import Measure
 
 # A start is measured before anything else has warmed or loaded the machine.
@@ -11,6 +21,7 @@ ALL: Sequence[Measure] = (
     *calls.MEASURES,
     *approval.MEASURES,
     *connections.MEASURES,
+    *devices.MEASURES,
     *rates.MEASURES,
     *policy.MEASURES,
     *vault.MEASURES,

@@ -129,7 +129,7 @@ class Gate(grpc.aio.ServerInterceptor):
         async def serve(request: Any, context: Context) -> Any:
             subject, origin = "unknown", context.peer()
             try:
-                principal = self._authenticate(context, origin)
+                principal = authenticate(context, origin, self._doorkeeper.principal)
                 subject = str(principal)
                 kind = Kind.CALL if method == CALL else Kind.ADMINISTRATION
                 self._rates.take(principal.counted_as, kind)
@@ -145,19 +145,6 @@ class Gate(grpc.aio.ServerInterceptor):
                 await abort(context, Fault("a defect in the daemon; its log has the details"))
 
         return serve
-
-    def _authenticate(self, context: Context, origin: str) -> Principal:
-        facts = context.auth_context()
-        certificates = facts.get("x509_pem_cert")
-        if not certificates:
-            raise Unauthenticated("no client certificate", fix="pair this device: `stockade pair`")
-        if list(facts.get("ssl_tls_version", ())) != [TLS_VERSION]:
-            raise Unauthenticated(
-                "this connection is not TLS 1.3",
-                code="TLS_TOO_OLD",
-                fix="use a client that speaks TLS 1.3",
-            )
-        return self._doorkeeper.principal(bytes(next(iter(certificates))), origin)
 
     def _authorize(self, principal: Principal, method: str, rule: Rule | None) -> None:
         if rule is None:
@@ -188,3 +175,20 @@ class Gate(grpc.aio.ServerInterceptor):
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)
             except Unavailable as failure:
                 _log.error("rpc.refusal_not_recorded", rpc=method, reason=failure.code)
+
+
+def authenticate(
+    context: Context, origin: str, find: Callable[[bytes, str], Principal]
+) -> Principal:
+    """The principal of the connection that an RPC came by, by its certificate and nothing else."""
+    facts = context.auth_context()
+    certificates = facts.get("x509_pem_cert")
+    if not certificates:
+        raise Unauthenticated("no client certificate", fix="pair this device: `stockade pair`")
+    if list(facts.get("ssl_tls_version", ())) != [TLS_VERSION]:
+        raise Unauthenticated(
+            "this connection is not TLS 1.3",
+            code="TLS_TOO_OLD",
+            fix="use a client that speaks TLS 1.3",
+        )
+    return find(bytes(next(iter(certificates))), origin)

@@ -12,6 +12,7 @@ from bench.measures import ALL
 CONTRACT = {
     *("call.denied", "call.process.true", "bare.bwrap.true", "daemon.ready", "daemon.rss_idle"),
     *("identity.handshake", "identity.principal", "rpc.rate_1", "rpc.rate_50"),
+    *(f"identity.{what}.{n}" for what in ("handshake", "rpc", "cut") for n in (1, 10_000)),
     *(f"policy.questions.{n}" for n in (10, 100, 1000, 10_000)),
     *(f"policy.whole_set.{n}" for n in (10, 100, 1000, 10_000)),
     *("policy.activate.10000", "approval.resume", "vault.resolve", "vault.redact"),

@@ -1,8 +1,10 @@
 """What may exist, and under which names."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
+import cedarpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from policy.entities import (
 from policy.errors import EntityError, RiskError
 from policy.identifiers import is_valid_id
 from policy.schema import load_base, parse_schema
-from policy.values import EntityUid, datetime_value, decimal_value
+from policy.values import CedarValue, EntityUid, datetime_value, decimal_value
 from tests.policy.world import tool
 
 SCHEMA = parse_schema(load_base())
@@ -168,3 +170,37 @@ def test_times_are_utc_milliseconds() -> None:
         datetime_value(datetime(2026, 11, 20))  # noqa: DTZ001 - the point of the test
     with pytest.raises(EntityError):
         datetime_value(datetime.min.replace(tzinfo=east))
+
+
+def test_the_order_of_entities_does_not_matter() -> None:
+    """An agent given before its device, far apart in a large store, is in its device's groups."""
+    others = [DeviceEntity(f"d{number}", "laptop", ("others",)) for number in range(1500)]
+    agents = [AgentEntity("a", "bot", "last"), AgentEntity("lost", "bot", "gone")]
+    store = build(*agents, *others, DeviceEntity("last", "laptop", ("callers",)))
+    assert len([uid for uid in store.parents if uid.type == "Device"]) == 1501
+    assert store.orphans == (EntityUid("Agent", "lost"),)
+    for agent, group, answer in (("a", "callers", "Allow"), ("a", "others", "Deny")):
+        asked = {
+            "principal": EntityUid("Agent", agent).to_json(),
+            "action": {"type": "Action", "id": "get_status"},
+            "resource": EntityUid("Daemon", "stockade").to_json(),
+            "context": "{}",
+        }
+        policy = f'permit (principal in Group::"{group}", action, resource);'
+        assert cedarpy.is_authorized(asked, policy, store.handle).decision.value == answer
+
+
+def test_an_entity_that_does_not_fit_is_refused_wherever_it_stands() -> None:
+    """The schema holds for each part of a large store."""
+
+    class Odd(DeviceEntity):
+        @property
+        def attributes(self) -> Mapping[str, CedarValue]:
+            return {"colour": "red"}
+
+    many = [DeviceEntity(f"d{number}", "laptop") for number in range(1500)]
+    for place in (0, 700, 1499):
+        given = [*many[:place], Odd("odd", "x"), *many[place:]]
+        with pytest.raises(EntityError) as refused:
+            build(*given)
+        assert refused.value.code == "ENTITY_INVALID"
