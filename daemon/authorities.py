@@ -4,12 +4,23 @@ Between `begin` and `finish` the new one issues to devices, and the old one stil
 daemon, because that is the one every device knows; certificates of both are accepted, and every
 device that renews learns of both. What is stored, and in which order: `daemon.authority_files` and
 `daemon.rotation`. Read by the threads of gRPC's handshakes, so every state is one assignment.
+Issuing leaves `BadRequest` for a request that is not good, `Unavailable` for a key out of reach.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from identity.authority import Authority
+import anyio
+import anyio.to_thread
+
+from daemon.errors import BadRequest, Unavailable
+from identity.authority import Authority, IssuedCertificate
+from identity.errors import IdentityError, KeyFileError, TokenError
+from identity.names import AgentName, DeviceId
+
+# A token may take its time, and signs one after the other: this many threads wait for it.
+ISSUING_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +66,34 @@ class Authorities:
     def __init__(self, state: InForce, now_ms: Callable[[], int]) -> None:
         self._state = state
         self._now_ms = now_ms
+        self._limiter = anyio.CapacityLimiter(ISSUING_THREADS)
 
     @property
     def state(self) -> InForce:
         """What is in force now."""
         return self._state
 
-    @property
-    def issuing(self) -> Authority:
-        """The one that certifies devices and agents."""
-        return self._state.issuing
+    async def issue_device(
+        self, csr_pem: bytes, device: DeviceId, now: datetime, lifetime: timedelta
+    ) -> IssuedCertificate:
+        """A device's certificate, beside the event loop."""
+        issuing = self._state.issuing
+        return await self._issue(lambda: issuing.issue_device(csr_pem, device, now, lifetime))
+
+    async def issue_agent(
+        self, csr_pem: bytes, agent: AgentName, now: datetime, lifetime: timedelta
+    ) -> IssuedCertificate:
+        """An agent's certificate, beside the event loop."""
+        issuing = self._state.issuing
+        return await self._issue(lambda: issuing.issue_agent(csr_pem, agent, now, lifetime))
+
+    async def _issue(self, issue: Callable[[], IssuedCertificate]) -> IssuedCertificate:
+        try:
+            return await anyio.to_thread.run_sync(issue, limiter=self._limiter)
+        except IdentityError as error:
+            ours = isinstance(error, TokenError | KeyFileError)
+            kind = Unavailable if ours else BadRequest
+            raise kind(error.message, code=str(error.code), fix=error.fix) from None
 
     @property
     def bundle(self) -> bytes:

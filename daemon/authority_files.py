@@ -4,20 +4,29 @@ The database decides (one row of `meta`, changed together with the receipt); the
 daemon that was killed between any two steps finds at the next start either a successor that the
 database does not know, which nobody has seen and which is removed, or one that it knows. A
 directory restored from an older backup than its database does not start with a retired authority.
-Keys are 0600 and refused if others could have read them. Raises `KeyFileError` and `StartError`.
+Key files are 0600 and refused if others could have read them. A key in a token is destroyed when
+its file goes; if that fails, the file stays as a note of it, and the next start tries again. Raises
+`KeyFileError`, `TokenError` and `StartError`.
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from daemon.authorities import InForce
+from daemon.authority_keys import AuthorityKeys
 from daemon.errors import StartError
 from identity.authority import Authority
 from identity.authoritycert import certificate_fingerprint
-from identity.errors import IdentityError, KeyFileError
+from identity.errors import IdentityError, KeyFileError, TokenError
 from identity.keyfile import load_private, write_private
+from identity.names import TrustDomain
+
+_log = structlog.get_logger("stockade.identity")
 
 META_KEY = "authority"
 
@@ -45,6 +54,7 @@ class Files:
     """Where they are."""
 
     data: Path
+    keys: AuthorityKeys
 
     @property
     def current(self) -> tuple[Path, Path]:
@@ -56,15 +66,20 @@ class Files:
         """Those of the one that takes over."""
         return self.data / "authority-next.key", self.data / "authority-next.pem"
 
+    @property
+    def retired(self) -> Path:
+        """The key file of one that was retired, for as long as its key is still in the token."""
+        return self.data / "authority-retired.key"
+
     def open(self, standing: Standing | None) -> InForce:
         """The authorities the database says are in force; finishes or undoes what was begun."""
         if standing is None:
-            self.remove_successor()
-            return InForce(_load(*self.current))
+            self._clear()
+            return InForce(self._load(*self.current))
         if standing.successor is None:
             if _fingerprint(self.successor[1]) == standing.current:
-                self.promote()
-            self.remove_successor()
+                self._put_in_place()
+            self._clear()
             return InForce(self._expected(self.current, standing.current))
         return InForce(
             self._expected(self.current, standing.current),
@@ -72,32 +87,70 @@ class Files:
             standing.until_ms,
         )
 
-    def add_successor(self, authority: Authority) -> None:
-        """Stores a new one. Nothing is in force by it."""
-        self.remove_successor()
-        key, certificate = self.successor
-        write_private(key, authority.key_pem)
-        write_public(certificate, authority.cert_pem)
-        _sync(self.data)  # it must be there when the database says so
+    def create(self, trust_domain: TrustDomain, now: datetime) -> None:
+        """Makes the first authority. What an init that died before its end has left, goes."""
+        self._remove(*self.current)
+        self._make(*self.current, trust_domain, now)
+
+    def add_successor(self, trust_domain: TrustDomain, now: datetime) -> Authority:
+        """Makes and stores a new one. Nothing is in force by it."""
+        self._remove(*self.successor)
+        return self._make(*self.successor, trust_domain, now)
 
     def promote(self) -> None:
-        """Puts the successor in the place of the current one, whose key is gone then.
+        """Puts the successor in the place of the current one, whose key is gone then."""
+        self._put_in_place()
+        self._clear()
 
-        The key first: a certificate in place without its key would look finished.
-        """
+    def _make(
+        self, key: Path, certificate: Path, trust_domain: TrustDomain, now: datetime
+    ) -> Authority:
+        new = self.keys.prepare()
+        write_private(key, new.stored)
+        authority = Authority.create(trust_domain, now, new.make())
+        write_public(certificate, authority.cert_pem)
+        _sync(self.data)  # it must be there when the database says so
+        return authority
+
+    def _put_in_place(self) -> None:
+        # The key first: a certificate in place without its key would look finished.
+        key, current = self.successor[0], self.current[0]
+        if key.exists() and current.exists() and self.keys.in_token(load_private(current)):
+            current.replace(self.retired)
         for source, destination in zip(self.successor, self.current, strict=True):
             if source.exists():
                 source.replace(destination)
         _sync(self.data)
 
-    def remove_successor(self) -> None:
-        """Removes one that is not in force, or what was written of it."""
-        key, certificate = self.successor
-        for path in (key, certificate, _temporary(certificate)):
-            path.unlink(missing_ok=True)
+    def _clear(self) -> None:
+        """Removes what is not in force. Without the token it serves all the same."""
+        try:
+            self._remove(self.retired)
+            self._remove(*self.successor)
+        except (TokenError, KeyFileError) as error:
+            _log.warning("authority.key_not_destroyed", reason=error.code, fix=error.fix)
+
+    def _remove(self, key: Path, certificate: Path | None = None) -> None:
+        """Removes an authority: first what its key file names, then that file."""
+        if key.exists():
+            self.keys.destroy(_content(key))
+            key.unlink()
+        if certificate is not None:
+            for path in (certificate, _temporary(certificate)):
+                path.unlink(missing_ok=True)
+
+    def _load(self, key: Path, certificate: Path) -> Authority:
+        try:
+            return Authority.of(self.keys.take_up(load_private(key)), certificate.read_bytes())
+        except (KeyFileError, TokenError):
+            raise  # they name their file, or the token
+        except OSError as error:
+            raise unreadable(certificate, error.strerror) from None
+        except IdentityError as error:
+            raise unreadable(f"{key} with {certificate.name}", error.message) from None
 
     def _expected(self, paths: tuple[Path, Path], fingerprint: str) -> Authority:
-        found = _load(*paths)
+        found = self._load(*paths)
         if found.spki_sha256 != fingerprint:
             raise unreadable(paths[1], "another authority than the one in force")
         return found
@@ -124,15 +177,11 @@ def unreadable(path: Path | str, why: str | None) -> StartError:
     )
 
 
-def _load(key: Path, certificate: Path) -> Authority:
+def _content(key: Path) -> bytes:
     try:
-        return Authority.load(load_private(key), certificate.read_bytes())
+        return load_private(key)
     except KeyFileError:
-        raise  # it names its file
-    except OSError as error:
-        raise unreadable(certificate, error.strerror) from None
-    except IdentityError as error:
-        raise unreadable(f"{key} with {certificate.name}", error.message) from None
+        return b""  # nothing to be believed
 
 
 def _fingerprint(certificate: Path) -> str | None:

@@ -95,6 +95,48 @@ class Identity(_Section):
     )
 
 
+class Authority(_Section):
+    """The key of the authority that issues the certificates: in a file, or in a PKCS #11 token."""
+
+    key: Literal["file", "token"] = Field(
+        default="file",
+        description=(
+            'Where the next authority\'s key is made: "file" (0600, in the data directory) or'
+            ' "token". The one in force stays where it is until it is rotated.'
+        ),
+    )
+    module: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description="Absolute path of the token's PKCS #11 module, a shared library.",
+    )
+    token: str = Field(default="", max_length=32, description="Label of the token.")
+    key_label: str = Field(
+        default="stockade authority",
+        pattern=r"^[A-Za-z0-9._ -]{1,64}$",
+        description="Label of the keys made in it.",
+    )
+    pin_file: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description="Absolute path of a 0600 file that holds the token's PIN.",
+    )
+    pin_credential: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="Or the name of the systemd credential that holds it.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Authority":
+        if self.pin_file and self.pin_credential:
+            raise ValueError("pin_file and pin_credential exclude each other")
+        named = (self.module, self.token, self.pin_file or self.pin_credential)
+        if any(named) != all(named) or (self.key == "token" and not all(named)):
+            raise ValueError("a token needs module, token, and pin_file or pin_credential")
+        return self
+
+
 class Vault(_Section):
     """Where the vault's root key is."""
 
@@ -306,6 +348,7 @@ class Config(_Section):
 
     server: Server = Server()
     identity: Identity = Identity()
+    authority: Authority = Authority()
     vault: Vault = Vault()
     approvals: Approvals = Approvals()
     policy: PolicySection = PolicySection()

@@ -24,7 +24,6 @@ from daemon.store.ids import AgentId, DeviceId, Serial
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds
 from identity.authority import IssuedCertificate
-from identity.errors import IdentityError
 from identity.names import AgentName
 from ledger.chain import Entry
 
@@ -39,7 +38,7 @@ REVOKED, REPLACED, RENEWED, DEVICE_REVOKED = (
     "DEVICE_REVOKED",
 )
 
-Issue = Callable[[bytes, AgentName, datetime, timedelta], IssuedCertificate]
+Issue = Callable[[bytes, AgentName, datetime, timedelta], Awaitable[IssuedCertificate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Enrolment:
                 fix="enroll it under the manifest's own name",
             )
         new_id = agent_id(name, digest, device_id)
-        issued = self._certify(csr_pem, new_id)
+        issued = await self._issue(csr_pem, new_id, self._now(), self._lifetime)
         row = AgentRow(
             AgentId(str(new_id)),
             name,
@@ -123,7 +122,7 @@ class Enrolment:
     async def renew(self, csr_pem: bytes, agent: str, principal: str) -> IssuedCertificate:
         """Another certificate for an active agent; the one it has stays good until it ends."""
         known = self._agents.get(agent)
-        issued = self._certify(csr_pem, AgentName(agent))
+        issued = await self._issue(csr_pem, AgentName(agent), self._now(), self._lifetime)
 
         def operation(tx: Tx) -> None:
             found = agents.get(tx.connection, AgentId(agent))
@@ -171,12 +170,6 @@ class Enrolment:
                 self._cut(agent, REVOKED)
                 await self._worlds.refresh_devices()
         return entry
-
-    def _certify(self, csr_pem: bytes, agent: AgentName) -> IssuedCertificate:
-        try:
-            return self._issue(csr_pem, agent, self._now(), self._lifetime)
-        except IdentityError as error:
-            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
 
     def _now_ms(self) -> int:
         return int(self._now().timestamp() * 1000)

@@ -15,9 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
-from daemon.authority_files import unreadable, write_public
+from daemon.authority_files import Files, unreadable, write_public
 from daemon.errors import StartError
-from identity.authority import Authority
 from identity.errors import IdentityError
 from identity.keyfile import load_private, write_private
 from identity.names import TrustDomain
@@ -61,18 +60,24 @@ class Estate:
         )
 
 
-def create(home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> bool:
-    """Makes what is missing of a data directory; whether it was made now."""
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def make_directories(home: Home) -> None:
+    """Makes the directories that are missing."""
     for directory in (home.config, home.data, home.data / "tools", home.tools):
         _private_directory(directory)
+
+
+def create(home: Home, authority: Files, now: Callable[[], datetime] = _now) -> bool:
+    """Makes what is missing of a data directory; whether it was made now."""
     marker = home.data / "installation.json"
     if marker.exists():
         return False
     name = secrets.token_hex(8)
     trust_domain = TrustDomain(f"{name}.stockade")
-    authority = Authority.create(trust_domain, now())
-    _fresh(home.data / "authority.key", authority.key_pem)
-    write_public(home.data / "authority.pem", authority.cert_pem)
+    authority.create(trust_domain, now())
     keys = ledger_keys.generate(name)
     _fresh(home.data / "ledger.key", ledger_keys.encode_signing(keys))
     write_public(home.ledger_keys, ledger_keys.encode_public(keys.public()))

@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from daemon.authorities import Authorities
 from daemon.authority_files import META_KEY, Files, Standing
+from daemon.authority_keys import AuthorityKeys
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.estate import Estate
@@ -27,6 +28,7 @@ class Foundation:
     reader: Reader
     writer: Writer
     authorities: Authorities
+    authority_files: Files
 
 
 @asynccontextmanager
@@ -38,13 +40,14 @@ async def foundation(estate: Estate, config: Config) -> AsyncIterator[Foundation
         signer = estate.signing_keys.signer()
         async with Writer(engine, estate.chain_id, signer, now_ms=clock.now_ms) as writer:
             reader = Reader(engine)
-            authorities = await _authorities(estate, reader, clock)
-            yield Foundation(estate, config, clock, reader, writer, authorities)
+            files = Files(estate.home.data, AuthorityKeys(config.authority))
+            authorities = await _authorities(files, reader, clock)
+            yield Foundation(estate, config, clock, reader, writer, authorities, files)
     finally:
         engine.dispose()
 
 
-async def _authorities(estate: Estate, reader: Reader, clock: Clock) -> Authorities:
+async def _authorities(files: Files, reader: Reader, clock: Clock) -> Authorities:
     stored = Standing.decode(await reader.read(lambda c: meta.get(c, META_KEY)))
-    state = await anyio.to_thread.run_sync(Files(estate.home.data).open, stored)
+    state = await anyio.to_thread.run_sync(files.open, stored)
     return Authorities(state, clock.now_ms)

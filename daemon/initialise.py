@@ -13,11 +13,13 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from daemon.authority_files import Files
+from daemon.authority_keys import AuthorityKeys
 from daemon.config import Config, load_config
 from daemon.config_file import UNCHOSEN_LINE, commented_config, root_line
 from daemon.devices import LOCAL_DEVICE, OWNERS, certificate_row
 from daemon.errors import StartError
-from daemon.estate import Estate, create
+from daemon.estate import Estate, create, make_directories
 from daemon.foundation import Foundation, foundation
 from daemon.lock import data_directory_lock
 from daemon.registrar import check_device_name, record_device
@@ -52,10 +54,12 @@ async def initialise(
     """Does it; what was done, for the command's answer."""
     os.umask(0o077)
     root = _choose_root(home, vault_root)
-    created = create(home)
+    make_directories(home)
     with data_directory_lock(home.lock):
         _pin(home, root)
         config = load_config(home.config_file)
+        files = Files(home.data, AuthorityKeys(config.authority))
+        created = await anyio.to_thread.run_sync(create, home, files)
         estate = Estate.open(home)
         await anyio.to_thread.run_sync(_ensure_root, estate, config)
         async with foundation(estate, config) as base:
@@ -115,7 +119,7 @@ async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:
     found = await base.reader.read(lambda c: meta.get(c, LOCAL_DEVICE))
     device_id = NewDeviceId(found) if found else NewDeviceId.generate()
     lifetime = timedelta(hours=base.config.identity.local_certificate_hours)
-    issued = base.authorities.issuing.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
+    issued = await base.authorities.issue_device(csr_pem, device_id, base.clock.now(), lifetime)
     stored_id = DeviceId(str(device_id))
 
     def operation(tx: Tx) -> None:

@@ -26,7 +26,6 @@ from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds
 from identity.authority import IssuedCertificate
-from identity.errors import IdentityError
 from identity.names import DeviceId as NewDeviceId
 from ledger.chain import Entry
 
@@ -69,7 +68,7 @@ class Registrar:
     ) -> tuple[Known, IssuedCertificate, Entry]:
         """Makes a device of the key that signed this request."""
         device_id = NewDeviceId.generate()
-        issued = self.issue(csr_pem, device_id)
+        issued = await self._issue(csr_pem, device_id)
         async with self._worlds.changing():
             entry = await self._writer.write(
                 lambda tx: record_device(
@@ -84,7 +83,7 @@ class Registrar:
 
     async def renew(self, csr_pem: bytes, device_id: str, principal: str) -> IssuedCertificate:
         """Another certificate for an active device; the one it has stays good until it ends."""
-        issued = self.issue(csr_pem, NewDeviceId(device_id))
+        issued = await self._issue(csr_pem, NewDeviceId(device_id))
         row = certificate_row(DeviceId(device_id), issued)
 
         def operation(tx: Tx) -> None:
@@ -178,16 +177,10 @@ class Registrar:
         assert known is not None  # noqa: S101 - it was just found
         return known, entry
 
-    def issue(self, csr_pem: bytes, device_id: NewDeviceId) -> IssuedCertificate:
-        """A certificate for a request; raises `BadRequest` for one that is not good."""
+    async def _issue(self, csr_pem: bytes, device_id: NewDeviceId) -> IssuedCertificate:
         local = str(device_id) == self._local_device
         lifetime = self._local_lifetime if local else self._lifetime
-        try:
-            return self._authorities.issuing.issue_device(
-                csr_pem, device_id, self._clock.now(), lifetime
-            )
-        except IdentityError as error:
-            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
+        return await self._authorities.issue_device(csr_pem, device_id, self._clock.now(), lifetime)
 
     def _has_other(self, device_id: str, serial: str) -> bool:
         known, now = self._devices.get(device_id), self._clock.now_ms()

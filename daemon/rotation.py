@@ -13,12 +13,14 @@ import anyio.to_thread
 import structlog
 
 from daemon.authorities import InForce
-from daemon.authority_files import META_KEY, Files, Standing
-from daemon.errors import Conflict, Fault
+from daemon.authority_files import META_KEY, Standing
+from daemon.errors import Conflict, Fault, Unavailable
 from daemon.foundation import Foundation
 from daemon.store import meta
 from daemon.store.commit import Tx
 from identity.authority import Authority
+from identity.errors import IdentityError
+from identity.names import TrustDomain
 from ledger.chain import Entry
 
 _log = structlog.get_logger("stockade.identity")
@@ -33,7 +35,7 @@ class Rotation:
     def __init__(self, base: Foundation, changed: Callable[[], None]) -> None:
         self._base = base
         self._authorities = base.authorities
-        self._files = Files(base.estate.home.data)
+        self._files = base.authority_files
         self._overlap = timedelta(hours=base.config.identity.authority_overlap_hours)
         self._changed = changed
         self._lock = anyio.Lock()
@@ -49,8 +51,7 @@ class Rotation:
                     self._authorities.replace(state)
                 raise _rotating(stored.until_ms)
             now, current = self._base.clock.now(), self._authorities.state.current
-            successor = Authority.create(current.trust_domain, now)
-            await anyio.to_thread.run_sync(self._files.add_successor, successor)
+            successor = await self._make_successor(current.trust_domain, now)
             until_ms = self._base.clock.now_ms() + int(self._overlap.total_seconds() * 1000)
             new = Standing(str(current.spki_sha256), str(successor.spki_sha256), until_ms)
 
@@ -100,6 +101,12 @@ class Rotation:
             except Fault as fault:
                 # Not recorded, yet over: what it issued is refused all the same.
                 _log.error("authority.not_retired", reason=fault.code)
+
+    async def _make_successor(self, trust_domain: TrustDomain, now: datetime) -> Authority:
+        try:
+            return await anyio.to_thread.run_sync(self._files.add_successor, trust_domain, now)
+        except IdentityError as error:
+            raise Unavailable(error.message, code=str(error.code), fix=error.fix) from None
 
     async def _stored(self) -> Standing | None:
         return Standing.decode(await self._base.reader.read(lambda c: meta.get(c, META_KEY)))

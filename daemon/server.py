@@ -336,7 +336,7 @@ def _enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
         live_rpcs.cut(its, agents.unknown(agent_id))
 
     return Enrolment(
-        issue=lambda *asked: base.authorities.issuing.issue_agent(*asked),
+        issue=base.authorities.issue_agent,
         agents=agents,
         worlds=parts.worlds,
         writer=base.writer,

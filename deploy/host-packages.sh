@@ -44,6 +44,8 @@ look() { # sets missing
     need gcc gcc
     need_file libc6-dev /usr/include/stdio.h
     need git git
+    need softhsm2-util softhsm2
+    need faketime faketime
     need tmux tmux
 }
 fail() { # fail LINE...

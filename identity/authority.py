@@ -64,9 +64,14 @@ class Authority:
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @classmethod
-    def create(cls, trust_domain: TrustDomain, now: datetime) -> Self:
-        """Make a new authority for ten years."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def create(
+        cls,
+        trust_domain: TrustDomain,
+        now: datetime,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> Self:
+        """Make a new authority for ten years, with that key (which may be in a token) or a new."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         second = in_utc(now).replace(microsecond=0)
         fingerprint = spki_fingerprint(spki_der(key.public_key()))
         name = _subject(f"stockade authority {fingerprint[:16]}")
@@ -85,7 +90,11 @@ class Authority:
     @classmethod
     def load(cls, key_pem: bytes, cert_pem: bytes) -> Self:
         """Take up an existing authority; key and certificate must be a pair `create` could make."""
-        key = parse_authority_key(key_pem)
+        return cls.of(parse_authority_key(key_pem), cert_pem)
+
+    @classmethod
+    def of(cls, key: ec.EllipticCurvePrivateKey, cert_pem: bytes) -> Self:
+        """Take up an existing authority whose key is at hand."""
         certificate = one_pem(
             cert_pem, "CERTIFICATE", x509.load_pem_x509_certificate, AuthorityError
         )

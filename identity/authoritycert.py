@@ -51,6 +51,17 @@ def parse_authority_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def new_authority_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """A new key, and its PKCS #8 form, unencrypted: for a private file and nothing else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return key, pem
+
+
 def certificate_fingerprint(cert_pem: bytes) -> Fingerprint:
     """The fingerprint of the key in an authority's certificate."""
     certificate = one_pem(cert_pem, "CERTIFICATE", x509.load_pem_x509_certificate, AuthorityError)

@@ -35,6 +35,15 @@ class Code(StrEnum):
     LIFETIME_OUT_OF_RANGE = "LIFETIME_OUT_OF_RANGE"
     SERVER_NAME_REFUSED = "SERVER_NAME_REFUSED"
 
+    TOKEN_SUPPORT_MISSING = "TOKEN_SUPPORT_MISSING"
+    TOKEN_NOT_CONFIGURED = "TOKEN_NOT_CONFIGURED"
+    TOKEN_MODULE_UNUSABLE = "TOKEN_MODULE_UNUSABLE"
+    TOKEN_ABSENT = "TOKEN_ABSENT"
+    TOKEN_PIN_REFUSED = "TOKEN_PIN_REFUSED"
+    TOKEN_KEY_ABSENT = "TOKEN_KEY_ABSENT"
+    TOKEN_KEY_UNFIT = "TOKEN_KEY_UNFIT"
+    TOKEN_FAILED = "TOKEN_FAILED"
+
     FILE_ABSENT = "FILE_ABSENT"
     FILE_EXISTS = "FILE_EXISTS"
     FILE_NOT_REGULAR = "FILE_NOT_REGULAR"
@@ -42,6 +51,7 @@ class Code(StrEnum):
     FILE_EXPOSED = "FILE_EXPOSED"
     FILE_TOO_LARGE = "FILE_TOO_LARGE"
     FILE_UNUSABLE = "FILE_UNUSABLE"
+    CREDENTIAL_UNUSABLE = "CREDENTIAL_UNUSABLE"
 
 
 class IdentityError(Exception):
@@ -68,6 +78,10 @@ class PeerError(IdentityError):
 
 class AuthorityError(IdentityError):
     """The authority's own key or certificate cannot be used."""
+
+
+class TokenError(IdentityError):
+    """A PKCS #11 token, or a key in it, cannot be used."""
 
 
 class KeyFileError(IdentityError):

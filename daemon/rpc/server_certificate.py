@@ -20,6 +20,7 @@ from identity.listener import new_server_key
 _log = structlog.get_logger("stockade.identity")
 
 SERVER_NAME: Final = "daemon.stockade"
+RETRY: Final = timedelta(seconds=10)
 
 
 class ServerCertificate:
@@ -32,6 +33,7 @@ class ServerCertificate:
         self._lock = threading.Lock()
         self._made_for: InForce | None = None
         self._renew_at: datetime | None = None
+        self._try_at: datetime | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
         """For the port; raises `IdentityError` when no certificate can be made at all."""
@@ -47,9 +49,13 @@ class ServerCertificate:
             state = self._authorities.state
             if state is self._made_for and not self._due():
                 return None
+            if self._try_at is not None and self._clock.now() < self._try_at:
+                return None
             try:
                 return self._make(state)
             except IdentityError as error:
+                # Not at every handshake: a token that is out of reach may take long to say so.
+                self._try_at = self._clock.now() + RETRY
                 _log.error("server_certificate.not_renewed", reason=error.code, fix=error.fix)
                 return None
 
