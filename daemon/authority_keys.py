@@ -76,7 +76,7 @@ class AuthorityKeys:
         self._open(uri).destroy(uri)
 
     def _open(self, uri: KeyUri) -> "Token":
-        if not self._settings.module or self._settings.token != uri.token:
+        if not self._settings.token_named or self._settings.token != uri.token:
             raise TokenError(
                 Code.TOKEN_NOT_CONFIGURED,
                 f"the authority's key is in the token {uri.token!r}, which is not the one"

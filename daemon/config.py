@@ -112,7 +112,7 @@ class Authority(_Section):
     )
     token: str = Field(default="", max_length=32, description="Label of the token.")
     key_label: str = Field(
-        default="stockade authority",
+        default="stockade-authority",
         pattern=r"^[A-Za-z0-9._ -]{1,64}$",
         description="Label of the keys made in it.",
     )
@@ -131,10 +131,14 @@ class Authority(_Section):
     def _whole(self) -> "Authority":
         if self.pin_file and self.pin_credential:
             raise ValueError("pin_file and pin_credential exclude each other")
-        named = (self.module, self.token, self.pin_file or self.pin_credential)
-        if any(named) != all(named) or (self.key == "token" and not all(named)):
+        if self.key == "token" and not self.token_named:
             raise ValueError("a token needs module, token, and pin_file or pin_credential")
         return self
+
+    @property
+    def token_named(self) -> bool:
+        """Whether there is all that it takes to open a token."""
+        return all((self.module, self.token, self.pin_file or self.pin_credential))
 
 
 class Vault(_Section):

@@ -138,6 +138,8 @@ class Token:
         try:
             return pkcs11.lib(str(self._module))
         except PKCS11Error as error:
+            if type(error) is not PKCS11Error:  # an answer of the module, which is one then
+                raise self._failed(error) from None
             raise _unusable(self._module, _said(error)) from None
 
     def _failed(self, error: PKCS11Error) -> TokenError:

@@ -1,6 +1,7 @@
 """Starting a daemon that should refuse to."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.running import STOCKADED, RunningDaemon
@@ -8,11 +9,13 @@ from tests.running import STOCKADED, RunningDaemon
 SECONDS = 60
 
 
-def serve(daemon: RunningDaemon, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def serve(
+    daemon: RunningDaemon, cwd: Path | None = None, program: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
     """Tries to serve; what refuses to start ends by itself."""
     environment = daemon.environ() | {"LANG": "C.UTF-8"}
     return subprocess.run(
-        [STOCKADED, "serve"],
+        [STOCKADED, "serve"] if program is None else [sys.executable, program, "serve"],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

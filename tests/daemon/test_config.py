@@ -36,6 +36,12 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
         ["1", "8784", "0.001"],
         ["0", "8785", "nan", "inf", '"24"'],
     ),
+    "authority.key": (['"file"'], ['"token"', '"hsm"', '""', "1"]),
+    "authority.module": (['""', '"/usr/lib/module.so"'], ['"module.so"', '"~/m.so"', "1"]),
+    "authority.token": (['""', f'"{"x" * 32}"'], [f'"{"x" * 33}"', "1"]),
+    "authority.key_label": (['"a"', '"My Key-1_2.3"'], ['""', '"a/b"', f'"{"x" * 65}"', "1"]),
+    "authority.pin_file": (['""', '"/etc/stockade/pin"'], ['"pin"', "1234"]),
+    "authority.pin_credential": (['""', '"stockade.pin"'], ['"../pin"', '"a b"', "1234"]),
     "vault.root": (['"keychain"', '"file"'], ['"File"', '"none"', '""', "1"]),
     "approvals.lifetime_seconds": (["5", "604800"], ["4", "604801", "0", "5.0", '"600"']),
     "policy.time_zone": (
@@ -102,6 +108,22 @@ def test_a_value_out_of_bounds_is_refused_by_key(key: str, value: str) -> None:
     assert f"its.toml: {key.partition('.')[0]}" in caught.value.message
     assert caught.value.code == "CONFIG_INVALID"
     assert caught.value.fix
+
+
+TOKEN = 'module = "/m.so"\ntoken = "t"\n'
+
+
+@pytest.mark.parametrize("pin", ['pin_file = "/pin"', 'pin_credential = "pin"'])
+def test_a_key_in_a_token_needs_all_that_opens_it(pin: str) -> None:
+    """Module, token, and one place of the PIN: each missing, or two places, is refused."""
+    whole = f'[authority]\nkey = "token"\n{TOKEN}{pin}\n'
+    assert parse_config(whole.encode()).authority.token_named
+    for line in (*TOKEN.splitlines(), pin):
+        with pytest.raises(ConfigError):
+            parse_config(whole.replace(line, "").encode())
+    both = '[authority]\npin_file = "/pin"\npin_credential = "pin"\n'
+    with pytest.raises(ConfigError):
+        parse_config(both.encode())
 
 
 def test_every_key_has_bounds_here() -> None:

@@ -31,6 +31,7 @@ NOT_CODES = {
         "NO_COLOR",
         "STOCKADE_HOME",
         "STOCKADE_VICTIM",
+        "CREDENTIALS_DIRECTORY",
     ),
     # words of the operating system's
     *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),

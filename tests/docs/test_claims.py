@@ -35,11 +35,16 @@ def test_the_configuration_is_fresh() -> None:
 
 def test_the_dependencies() -> None:
     """ADR 2 has a reason for every dependency of pyproject.toml, and for nothing else."""
-    declared = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
-    names = [re.split(r"[<>=~!\[; ]", line)[0] for line in declared]
-    rows = list(table_rows(read("docs/adr/0002-dependencies.md"), "## The dependencies"))
-    assert sorted(row[0].strip("`") for row in rows) == sorted(names)
-    assert all(row[1] for row in rows)
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    for heading, declared in (
+        ("## The dependencies", project["dependencies"]),
+        ("## Optional", extras),
+    ):
+        names = [re.split(r"[<>=~!\[; ]", line)[0] for line in declared]
+        rows = list(table_rows(read("docs/adr/0002-dependencies.md"), heading))
+        assert sorted(row[0].strip("`") for row in rows) == sorted(names)
+        assert all(row[-1] for row in rows)
 
 
 def test_the_exit_statuses() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -76,14 +77,19 @@ class SoftToken:
     def make(cls, folder: Path) -> "SoftToken":
         """Initialises one, as an operator would."""
         made = cls(folder)
-        made.tokens.mkdir(parents=True)
         made.configuration.write_text(
             f"directories.tokendir = {made.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
         )
-        pins = ["--pin", PIN, "--so-pin", SO_PIN]
-        command = ["softhsm2-util", "--init-token", "--free", "--label", LABEL, *pins]
-        subprocess.run(command, env=made.environ, check=True, capture_output=True, timeout=60)
+        made.remake(LABEL)
         return made
+
+    def remake(self, label: str) -> None:
+        """Another token in its place, under that label."""
+        shutil.rmtree(self.tokens, ignore_errors=True)
+        self.tokens.mkdir(parents=True)
+        pins = ["--pin", PIN, "--so-pin", SO_PIN]
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, *pins]
+        subprocess.run(command, env=self.environ, check=True, capture_output=True, timeout=60)
 
     @property
     def tokens(self) -> Path:

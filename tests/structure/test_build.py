@@ -70,6 +70,8 @@ def test_every_declared_dependency_is_pinned_within_its_bounds() -> None:
     """constraints.txt has a version for each dependency of pyproject.toml, and it is allowed."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    for extra in project["project"]["optional-dependencies"].values():
+        declared += extra
     versions = pinned()
     for requirement in map(Requirement, declared):
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier

@@ -41,6 +41,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "alembic": ("daemon/store/",),
     "nacl": ("ledger/",),
     "jsonschema": ("daemon/tools/",),
+    "pkcs11": ("identity/token.py", "identity/tokenobjects.py"),
     "pydantic": (
         # what is read from files
         "daemon/agent_manifest.py",
