@@ -174,7 +174,9 @@ def with_principals(
     """The same world with other devices and agents; policies are not read again."""
     entities = tuple(world.data.describe(_entities(world.registry, principals, config)))
     store = EntityStore.build(entities, world.bundle.schema)
-    return replace(world, pdp=replace(world.pdp, entities=store), snapshot=take(entities))
+    return replace(
+        world, pdp=replace(world.pdp, entities=store), snapshot=KeptSnapshot(take(entities))
+    )
 
 
 def _entities(
