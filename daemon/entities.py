@@ -56,7 +56,7 @@ class Entities:
 
     def exists(self, uid: EntityUid) -> bool:
         """Whether there is such an entity now."""
-        return uid.type in NAMES or uid in self._worlds.current.pdp.entities.parents
+        return uid.type in NAMES or uid in self._worlds.current.pdp.entities
 
     async def change(self, changes: Sequence[Change], principal: Principal) -> Changed:
         """Does all of the changes, or none."""

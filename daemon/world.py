@@ -20,12 +20,12 @@ from policy.entities import (
     AgentEntity,
     DeviceEntity,
     Entity,
-    EntityStore,
     SecretEntity,
     ToolEntity,
     WorkspaceEntity,
 )
 from policy.entity_data import EntityData, state_digest
+from policy.entity_store import EntityStore
 from policy.pdp import PDP
 from policy.risk import Floors, Tier
 from policy.schema import compose, load_base

@@ -33,11 +33,12 @@ _POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A set that may decide: nth text, nth place, nth scope."""
+    """A set that may decide: the nth text, place, scope, and what it looks at of the context."""
 
     texts: Sequence[str] = field(repr=False)
     refs: tuple[PolicyRef, ...]
     scopes: Sequence[Scope] = field(repr=False)
+    context: Sequence[frozenset[str] | None] = field(repr=False)
 
 
 def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> Admitted:
@@ -51,8 +52,13 @@ def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> 
     problems += examine(good, schema)
     if problems:
         raise BundleError(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
-    scopes = [reading.scope for reading in readings if reading]
-    return Admitted([statement.text for statement in statements], refs, scopes)
+    read = [reading for reading in readings if reading]
+    return Admitted(
+        [statement.text for statement in statements],
+        refs,
+        [reading.scope for reading in read],
+        [reading.context for reading in read],
+    )
 
 
 def _check_files(files: Mapping[str, str]) -> list[Problem]:
@@ -131,7 +137,7 @@ def _ask_engine(text: str) -> Reading:
         raise _NotAPolicyError("POLICY_SYNTAX", "not one policy", "split it at `;`")
     (policy,) = parsed["staticPolicies"].values()
     try:
-        return read_json(policy)
+        return read_json(policy, text)
     except ScopeError as error:
         raise _NotAPolicyError(error.code, str(error), error.fix) from None
 

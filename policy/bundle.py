@@ -17,6 +17,7 @@ from typing import NewType
 from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit
 from policy.errors import BundleError, Problem
 from policy.pace import Pause, no_pause, paced
+from policy.requests import Requests
 from policy.schema import Schema, parse_schema
 from policy.slices import Slices, TextSource
 from policy.statements import PolicyRef
@@ -35,6 +36,7 @@ class Bundle:
     policies: tuple[PolicyRef, ...] = field(compare=False, repr=False)
     """Every policy, in the order of file names and lines."""
     slices: Slices = field(compare=False, repr=False)
+    requests: Requests = field(compare=False, repr=False)
 
     @classmethod
     def build(cls, files: Mapping[str, str], schema: str, pause: Pause = no_pause) -> "Bundle":
@@ -42,9 +44,16 @@ class Bundle:
         parsed_schema = parse_schema(schema)
         files = {name: files[name] for name in sorted(files)}
         admitted = admit(files, parsed_schema, pause)
-        slices = Slices(paced(admitted.scopes, pause), TextSource(admitted.texts))
-        frozen = MappingProxyType(files)
-        return cls(digest(files, schema), parsed_schema, frozen, admitted.refs, slices)
+        scopes, source = paced(admitted.scopes, pause), TextSource(admitted.texts)
+        slices = Slices(scopes, source, admitted.context)
+        return cls(
+            digest(files, schema),
+            parsed_schema,
+            MappingProxyType(files),
+            admitted.refs,
+            slices,
+            Requests(parsed_schema),
+        )
 
     @classmethod
     def check(cls, files: Mapping[str, str], schema: str) -> tuple[Problem, ...]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from policy.context import Context
 from policy.risk import Tier
 from policy.values import CedarValue, EntityUid, datetime_value, decimal_value, entity_value
-
-Context = Mapping[str, CedarValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +61,28 @@ def _set(uids: frozenset[EntityUid]) -> list[CedarValue]:
     return [entity_value(uid) for uid in sorted(uids, key=str)]
 
 
-def call_context(facts: CallFacts) -> Context:
-    """For call, call_unattended, run_in_process and run_in_container."""
+def _of_call(facts: CallFacts) -> dict[str, CedarValue]:
     lease: dict[str, CedarValue] = {} if facts.lease is None else {"lease": facts.lease}
     return {**_shared(facts), "secrets": _set(facts.secrets), **lease}
+
+
+def call_context(facts: CallFacts) -> Context:
+    """For call, call_unattended, run_in_process and run_in_container."""
+    return Context(_of_call(facts))
 
 
 def attended_context(
     facts: CallFacts, approvers: frozenset[EntityUid], approver_groups: frozenset[EntityUid]
 ) -> Context:
     """For call_attended: those whose yes counts, each once."""
-    return {
-        **call_context(facts),
-        "approvers": _set(approvers),
-        "approver_groups": _set(approver_groups),
-        "approver_count": len(approvers),
-    }
+    return Context(
+        {
+            **_of_call(facts),
+            "approvers": _set(approvers),
+            "approver_groups": _set(approver_groups),
+            "approver_count": len(approvers),
+        }
+    )
 
 
 def approve_context(facts: CallFacts, device: EntityUid, agent: EntityUid | None = None) -> Context:
@@ -85,21 +90,21 @@ def approve_context(facts: CallFacts, device: EntityUid, agent: EntityUid | None
     requester: dict[str, CedarValue] = {"device": entity_value(device)}
     if agent is not None:
         requester["agent"] = entity_value(agent)
-    return {**_shared(facts), "secrets": _set(facts.secrets), "requester": requester}
+    return Context({**_shared(facts), "secrets": _set(facts.secrets), "requester": requester})
 
 
 def secret_context(facts: CallFacts, tool: EntityUid) -> Context:
     """For use_secret: the call that would get it."""
-    return {**_shared(facts), "tool": entity_value(tool)}
+    return Context({**_shared(facts), "tool": entity_value(tool)})
 
 
 def connect_context(
     tool: EntityUid, port: int, time: datetime, *, maintenance: bool = False
 ) -> Context:
     """For connect."""
-    return {"tool": entity_value(tool), "port": port, **_moment(time, maintenance)}
+    return Context({"tool": entity_value(tool), "port": port, **_moment(time, maintenance)})
 
 
 def administrative_context(time: datetime, origin: str, *, maintenance: bool = False) -> Context:
     """For every administrative act."""
-    return {**_moment(time, maintenance), "origin": origin}
+    return Context({**_moment(time, maintenance), "origin": origin})

@@ -1,22 +1,16 @@
-"""The entities policy decides about: typed builders, and a store parsed once.
+"""The entities policy decides about, typed: what each type is called, is in, and has.
 
-Trusted to hold only entities with a valid id and the attributes the schema gives their type;
-what is not in the store does not exist, and gets no permit. Immutable: a change makes a new
-store. Leaves `EntityError` only.
+Trusted so that no caller writes an entity's JSON by hand. What is valid of ids and attributes is
+for `policy.entity_store` to say. Pure; leaves `EntityError` only.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-import cedarpy
-
 from policy.errors import EntityError
-from policy.identifiers import checked
 from policy.risk import parse_unit
-from policy.schema import Schema
 from policy.values import CedarValue, EntityUid, decimal_value, entity_value
 
 PROVENANCES = ("builtin", "local", "signed")
@@ -279,104 +273,3 @@ class CallEntity(_Bare):
         if self.agent is not None:
             asked["agent"] = entity_value(EntityUid("Agent", self.agent))
         return asked
-
-
-@dataclass(frozen=True, slots=True)
-class EntityStore:
-    """Every entity there is, parsed once under one schema."""
-
-    schema: Schema = field(repr=False)
-    handle: cedarpy.Entities = field(compare=False, repr=False)
-    parents: Mapping[EntityUid, tuple[EntityUid, ...]] = field(repr=False)
-    """What each is in, directly; who is no key here does not exist."""
-    orphans: tuple[EntityUid, ...] = ()
-    """Agents left out because their device is not there: strangers, like it."""
-
-    @classmethod
-    def build(cls, entities: Iterable[Entity], schema: Schema) -> "EntityStore":
-        """A store of these, the daemon, and the groups and toolsets they are in."""
-        given = _by_uid(entities)
-        given.setdefault(DAEMON, DaemonEntity())
-        orphans = tuple(
-            uid
-            for uid, entity in given.items()
-            if any(p.type == "Device" and p not in given for p in entity.parents)
-        )
-        for uid in orphans:
-            del given[uid]
-        # Other threads run meanwhile: 10,000 devices would hold them up for 150 ms.
-        handle = _parse(
-            lambda: cedarpy.Entities.from_json_str(_dump(given), schema.handle, release_gil=True)
-        )
-        parents = {uid: entity.parents for uid, entity in given.items()}
-        for entity in given.values():
-            for parent in entity.parents:
-                if parent.type in _IMPLIED_TYPES:
-                    parents.setdefault(parent, ())
-        return cls(schema, handle, parents, orphans)
-
-    def ancestors(self, uid: EntityUid) -> tuple[EntityUid, ...]:
-        """All that it is in, near or far."""
-        found: dict[EntityUid, None] = {}
-        left = list(self.parents.get(uid, ()))
-        while left:
-            parent = left.pop()
-            if parent not in found:
-                found[parent] = None
-                left += self.parents.get(parent, ())
-        return tuple(found)
-
-    def with_added(self, entities: Iterable[Entity]) -> "EntityStore":
-        """A store of a few more, for one question. What is here already stays as it is."""
-        added = {u: e for u, e in _by_uid(entities).items() if u not in self.parents}
-        if not added:
-            return self
-        # To Cedar an entity without attributes and parents is the same whether stored or not, and
-        # adding one costs a copy of all the others.
-        full = {u: e for u, e in added.items() if e.attributes or e.parents}
-        handle = self.handle
-        if full:
-            handle = _parse(lambda: self.handle.with_added_json_str(_dump(full)))
-        parents = {**self.parents, **{uid: entity.parents for uid, entity in added.items()}}
-        return EntityStore(self.schema, handle, parents, self.orphans)
-
-
-_IMPLIED_TYPES = frozenset({"Group", "Toolset"})
-
-
-def _parse(parse: Callable[[], cedarpy.Entities]) -> cedarpy.Entities:
-    try:
-        return parse()
-    except (ValueError, TypeError) as error:
-        raise EntityError(
-            "ENTITY_INVALID", f"the entities do not fit the schema: {error}", "mend the attributes"
-        ) from None
-
-
-def _by_uid(entities: Iterable[Entity]) -> dict[EntityUid, Entity]:
-    found: dict[EntityUid, Entity] = {}
-    for entity in entities:
-        uid = checked(entity.uid)
-        for parent in entity.parents:
-            checked(parent)
-        if uid in found:
-            raise EntityError("DUPLICATE_ENTITY", f"{uid} is given twice", "give each once")
-        found[uid] = entity
-    return found
-
-
-def _dump(entities: Mapping[EntityUid, Entity]) -> str:
-    # One at a time, for the same reason.
-    parts = (
-        json.dumps(
-            {
-                "uid": uid.to_json(),
-                "attrs": entity.attributes,
-                "parents": [parent.to_json() for parent in entity.parents],
-                **({"tags": entity.tags} if entity.tags else {}),
-            },
-            allow_nan=False,
-        )
-        for uid, entity in entities.items()
-    )
-    return f"[{','.join(parts)}]"

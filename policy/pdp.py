@@ -10,14 +10,18 @@ changes no answer (policy/index.py). Leaves `SnapshotError`, when built.
 import enum
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cedarpy
+import orjson
 
 from policy.bounded import Bounded
 from policy.bundle import Bundle, BundleDigest
-from policy.entities import Entity, EntityStore
+from policy.context import Context
+from policy.engine import EngineError, ask
+from policy.entities import Entity
+from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
 from policy.scope import keys_of
 from policy.slices import PolicySlice
@@ -99,16 +103,16 @@ class PDP:
     def decide(self, question: Question) -> Decision:
         """The decision. Raises nothing, whatever the question holds."""
         try:
-            store = self.entities
+            entities: Entities = self.entities
             if question.entities:
-                store = store.with_added(question.entities)
-            if refused := self._unknown(question, store.parents):
-                return refused
-            return self._evaluate(question, store)
+                entities = self.entities.with_added(question.entities)
+            return self._decide(question, entities)
         except (KeyboardInterrupt, SystemExit):
             raise
         except EntityError as error:
             return self._deny(ReasonCode.BAD_REQUEST, str(error))
+        except EngineError as error:
+            return self._deny(ReasonCode.ENGINE_ERROR, str(error))
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
             return self._deny(ReasonCode.BAD_REQUEST, f"{type(error).__name__} in the question")
         # A panic of the engine is a BaseException of its own, which no `except Exception` catches.
@@ -119,60 +123,73 @@ class PDP:
         """One decision per question, in order."""
         return tuple(self.decide(question) for question in questions)
 
-    def _unknown(self, question: Question, known: Container[EntityUid]) -> Decision | None:
+    def _decide(self, question: Question, entities: Entities) -> Decision:
+        principal, resource, context = question.principal, question.resource, question.context
+        if refused := self._unknown(question, entities):
+            return refused
+        policies = self._slice(question, entities)
+        if not isinstance(context, Context):
+            # Not by our builders: only the engine can tell what it says, and whether it fits.
+            text = json.dumps(dict(context), allow_nan=False, ensure_ascii=False)
+            return self._evaluate(question, text, policies, entities, self.bundle.schema.handle)
+        why = self.bundle.requests.misfit(principal, question.action, resource, context)
+        if why is not None:
+            return self._deny(ReasonCode.BAD_REQUEST, why)
+        if not policies.numbers:
+            return Decision(False, ReasonCode.NOT_PERMITTED, self.bundle.digest)
+        text = orjson.dumps(context.only(policies.context)).decode()
+        return self._evaluate(question, text, policies, entities, None)
+
+    def _unknown(self, question: Question, known: Entities) -> Decision | None:
         if question.principal not in known:
             return self._deny(ReasonCode.UNKNOWN_PRINCIPAL, f"no {question.principal}")
         if question.resource not in known:
             return self._deny(ReasonCode.UNKNOWN_RESOURCE, f"no {question.resource}")
-        # Arguments are strings, numbers and records by their type: no entity can be in them.
-        named = (value for name, value in question.context.items() if name != "arguments")
-        for uid in _references(list(named)):
+        for uid in _mentioned(question.context):
             if uid not in known:
                 return self._deny(ReasonCode.UNKNOWN_ENTITY, f"no {uid}")
         return None
 
-    def _slice(self, question: Question, store: EntityStore) -> PolicySlice:
+    def _slice(self, question: Question, entities: Entities) -> PolicySlice:
         """The policies that can matter to this question."""
-        if store is not self.entities:
+        if entities is not self.entities:
             # The question brought entities of its own: what they are in holds for it alone.
-            return self._find(question, store)
+            return self._find(question, entities)
         asked = (question.principal, question.action, question.resource)
         found = self._found.get(asked)
         if found is None:
-            found = self._find(question, store)
+            found = self._find(question, entities)
             self._found.put(asked, found)
         return found
 
-    def _find(self, question: Question, store: EntityStore) -> PolicySlice:
+    def _find(self, question: Question, entities: Entities) -> PolicySlice:
         action = EntityUid("Action", question.action)
         return self.bundle.slices.find(
-            keys_of(question.principal, store.ancestors(question.principal)),
+            keys_of(question.principal, entities.ancestors(question.principal)),
             keys_of(action, self.bundle.schema.groups.get(action, ())),
-            keys_of(question.resource, store.ancestors(question.resource)),
+            keys_of(question.resource, entities.ancestors(question.resource)),
         )
 
-    def _evaluate(self, question: Question, store: EntityStore) -> Decision:
-        request = {
-            "principal": question.principal.to_json(),
-            "action": {"type": "Action", "id": question.action},
-            "resource": question.resource.to_json(),
-            "context": json.dumps(question.context, allow_nan=False, ensure_ascii=False),
-        }
-        policies = self._slice(question, store)
-        try:
-            result = cedarpy.is_authorized(
-                request, policies.handle, store.handle, store.schema.handle
-            )
-            decision, diagnostics = result.decision, result.diagnostics
-        except UnicodeError:
-            return self._deny(ReasonCode.BAD_REQUEST, "the question is not Unicode text")
-        except Exception as error:  # noqa: BLE001 - any failure of the engine is a no
-            return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
-        errors = tuple(sorted(self._with_id(text, policies) for text in diagnostics.errors))
+    def _evaluate(
+        self,
+        question: Question,
+        context: str,
+        policies: PolicySlice,
+        entities: Entities,
+        schema: cedarpy.Schema | None,
+    ) -> Decision:
+        principal, resource = question.principal, question.resource
+        handle = self.entities.handle
+        if entities is not self.entities:
+            action = EntityUid("Action", question.action)
+            roots = (principal, action, resource, *_mentioned(question.context))
+            handle = entities.handle_for((*roots, *self.bundle.slices.uids(policies)))
+        result = ask(principal, question.action, resource, context, policies.handle, handle, schema)
+        errors = tuple(sorted(self._with_id(text, policies) for text in result.errors))
         # In the order of the set, whose files are in the order of their names.
-        numbers = sorted(policies.number(name) for name in diagnostics.reasons)
+        numbers = sorted(policies.number(name) for name in result.reasons)
         reasons = tuple(self.bundle.policies[number] for number in numbers)
-        code = _code(decision, bool(reasons), bool(errors))
+        code = _code(result.decision, bool(reasons), bool(errors))
         return Decision(code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons, errors)
 
     def _with_id(self, text: str, policies: PolicySlice) -> str:
@@ -200,6 +217,14 @@ def _code(decision: cedarpy.Decision, has_reasons: bool, has_errors: bool) -> Re
 
 def _weight(found: PolicySlice) -> int:
     return len(found.numbers) + 1
+
+
+def _mentioned(context: Mapping[str, CedarValue]) -> Iterable[EntityUid]:
+    """The entities a context refers to."""
+    if isinstance(context, Context):
+        return context.reading.uids
+    # Arguments are strings, numbers and records by their type: no entity can be in them.
+    return tuple(_references([value for name, value in context.items() if name != "arguments"]))
 
 
 def _references(value: CedarValue, depth: int = 0) -> Iterator[EntityUid]:

@@ -31,6 +31,9 @@ _UNUSUAL = re.compile(r"\\|//|\?|\r|\s::|::\s")
 _ANNOTATIONS = re.compile(_ANNOTATION)
 _UIDS = re.compile(rf'({_TYPE})::"([^"]*)"')
 _IS = re.compile(rf"\s+is\s+({_TYPE})(.*)", re.ASCII | re.DOTALL)
+_CONTEXT = re.compile(r"\bcontext\b", re.ASCII)
+_CONTEXT_ATTRIBUTE = re.compile(rf"\bcontext(?:\s*\.\s*|\s+has\s+)({_NAME})(?!\w|\s*\()", re.ASCII)
+_NONE: frozenset[str] = frozenset()
 _TYPE_AT_END = re.compile(rf"({_TYPE})::$")
 
 
@@ -42,6 +45,8 @@ class Reading:
     annotations: Mapping[str, str]
     uids: frozenset[EntityUid]
     """Every entity that it names, in its scope or in its conditions."""
+    context: frozenset[str] | None
+    """Which attributes of the context it looks at, at most; None if that could be any."""
 
 
 def read_plain(text: str) -> Reading | None:
@@ -53,7 +58,8 @@ def read_plain(text: str) -> Reading | None:
         return None
     annotations, principal, action, resource = head.groups()
     scope = Scope(_entity_key(principal), _action_keys(action), _entity_key(resource))
-    return Reading(scope, dict(_ANNOTATIONS.findall(annotations)), frozenset(_typed(pieces)))
+    uids = frozenset(_typed(pieces))
+    return Reading(scope, dict(_ANNOTATIONS.findall(annotations)), uids, context_attributes(text))
 
 
 def _typed(pieces: list[str]) -> Iterator[EntityUid]:
@@ -87,14 +93,27 @@ def _uid(constraint: str) -> EntityUid:
     return EntityUid(found[1], found[2])
 
 
-def read_json(policy: Mapping[str, object]) -> Reading:
-    """A statement in the engine's JSON."""
+def context_attributes(text: str) -> frozenset[str] | None:
+    """Which attributes of its context a statement looks at, at most; None if that could be any.
+
+    True of any text that parses: a name stands there as it is, the variable cannot be spelled in
+    another way, and what follows it is an attribute's name, or else could be anything.
+    """
+    if "context" not in text:
+        return _NONE
+    names = _CONTEXT_ATTRIBUTE.findall(text)
+    return frozenset(names) if len(names) == len(_CONTEXT.findall(text)) else None
+
+
+def read_json(policy: Mapping[str, object], text: str) -> Reading:
+    """A statement in the engine's JSON, and as it is written."""
     annotations = policy.get("annotations")
     texts = annotations if isinstance(annotations, Mapping) else {}
     return Reading(
         read_scope(policy),
         {str(name): str(value or "") for name, value in texts.items()},
         frozenset(_uids(policy)),
+        context_attributes(text),
     )
 
 

@@ -15,6 +15,7 @@ import cedarpy
 from policy.bounded import Bounded
 from policy.index import Index
 from policy.scope import Key, Scope
+from policy.values import EntityUid
 
 Numbers = tuple[int, ...]
 """Policies by their places in the whole set."""
@@ -25,6 +26,7 @@ _PARSED, _COPIED = 5, 1
 _MAX_ADDED = 4
 MAX_KIB = 48 * 1024
 MAX_SHARED_KIB = 64 * 1024
+MAX_UIDS = 16_384
 
 _POSITIONAL = re.compile(r"policy(\d+)")
 
@@ -35,6 +37,8 @@ class PolicySlice:
 
     handle: cedarpy.PolicySet
     numbers: Numbers
+    context: frozenset[str] | None
+    """Which attributes of the context they look at, at most; None if that could be any."""
     kib: int
     """What it takes in memory besides what it shares."""
 
@@ -79,10 +83,17 @@ class TextSource:
 class Slices:
     """One set of policies, found by scope and compiled on demand. Safe for threads."""
 
-    def __init__(self, scopes: Iterable[Scope], source: Source) -> None:
+    def __init__(
+        self,
+        scopes: Iterable[Scope],
+        source: Source,
+        context: Sequence[frozenset[str] | None] | None = None,
+    ) -> None:
         self._index = Index.build(scopes)
         self._source = source
+        self._context = context
         self._compiled: Bounded[Numbers, PolicySlice] = Bounded(MAX_KIB, _kib)
+        self._uids: Bounded[Numbers, frozenset[EntityUid]] = Bounded(MAX_UIDS, len)
         self._shared: Bounded[Numbers, PolicySlice] = Bounded(MAX_SHARED_KIB, _kib)
 
     def __len__(self) -> int:
@@ -103,6 +114,19 @@ class Slices:
             self._compiled.put(numbers, found)
         return found
 
+    def uids(self, policies: PolicySlice) -> frozenset[EntityUid]:
+        """Every entity that these policies name."""
+        found = self._uids.get(policies.numbers)
+        if found is None:
+            read = policies.handle.to_pst()
+            found = frozenset(
+                EntityUid(str(uid.type), uid.id)
+                for policy in read.static_policies.values()
+                for uid in cedarpy.pst.entity_uids(policy)
+            )
+            self._uids.put(policies.numbers, found)
+        return found
+
     def whole(self) -> PolicySlice:
         """Every policy, for whoever wants to compare. Not kept."""
         return self._parse(tuple(range(len(self))))
@@ -118,10 +142,17 @@ class Slices:
             base = self._parse(broad)
             self._shared.put(broad, base)
         handle = self._source.extend(base.handle, broad, narrow) if narrow else base.handle
-        return PolicySlice(handle, broad + narrow, _COPIED * len(broad) + _PARSED * len(narrow) + 1)
+        kib = _COPIED * len(broad) + _PARSED * len(narrow) + 1
+        return PolicySlice(handle, broad + narrow, self._looked_at(numbers), kib)
 
     def _parse(self, numbers: Numbers) -> PolicySlice:
-        return PolicySlice(self._source.compile(numbers), numbers, _PARSED * len(numbers) + 1)
+        handle, kib = self._source.compile(numbers), _PARSED * len(numbers) + 1
+        return PolicySlice(handle, numbers, self._looked_at(numbers), kib)
+
+    def _looked_at(self, numbers: Numbers) -> frozenset[str] | None:
+        each = {None if self._context is None else self._context[number] for number in numbers}
+        known = [names for names in each if names is not None]
+        return frozenset().union(*known) if len(known) == len(each) else None
 
 
 def _kib(one: PolicySlice) -> int:

@@ -5,9 +5,9 @@ explicit escapes, so no string of a caller can become one. Refuses whatever woul
 Leaves `EntityError` only.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from policy.errors import EntityError
 
@@ -18,8 +18,7 @@ _DECIMAL_UNIT = Decimal("0.0001")  # Cedar's decimal has four places
 _DECIMAL_LIMIT = Decimal(2**63 - 1) * _DECIMAL_UNIT
 
 
-@dataclass(frozen=True, slots=True)
-class EntityUid:
+class EntityUid(NamedTuple):
     """A reference to an entity: its type and its id. Says nothing about whether it exists."""
 
     type: str

@@ -18,9 +18,9 @@ import orjson
 from policy.errors import WorkbenchError
 from policy.hierarchy import ancestors
 from policy.json_set import JsonSource, read_json_set
-from policy.reading import read_json, read_plain
+from policy.reading import read_plain
 from policy.schema import Schema, parse_schema
-from policy.scope import NOWHERE, Key, Scope, keys_of
+from policy.scope import NOWHERE, Key, Scope, keys_of, read_scope
 from policy.slices import PolicySlice, Slices, TextSource
 from policy.statements import split
 from policy.values import EntityUid
@@ -91,7 +91,7 @@ def _scope(text: str) -> Scope:
     if reading := read_plain(text):
         return reading.scope
     for policy in orjson.loads(cedarpy.policies_to_json_str(text))["staticPolicies"].values():
-        return read_json(policy).scope
+        return read_scope(policy)
     return NOWHERE
 
 

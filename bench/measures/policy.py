@@ -15,7 +15,8 @@ from policy.arguments import JsonSchema, to_context, translate
 from policy.bundle import Bundle
 from policy.contexts import CallFacts, call_context
 from policy.defaults import load_default_files
-from policy.entities import DeviceEntity, EntityStore, ToolEntity
+from policy.entities import DeviceEntity, ToolEntity
+from policy.entity_store import Entities, EntityStore
 from policy.pdp import PDP, Question
 from policy.risk import Tier
 from policy.schema import compose, load_base
@@ -37,7 +38,7 @@ class WholeSet(PDP):
         super().__init__(bundle, entities)
         object.__setattr__(self, "_whole", bundle.slices.whole())
 
-    def _slice(self, question: Question, store: EntityStore) -> PolicySlice:  # noqa: ARG002 - that is the point
+    def _slice(self, question: Question, entities: Entities) -> PolicySlice:  # noqa: ARG002 - that is the point
         whole: PolicySlice = object.__getattribute__(self, "_whole")
         return whole
 

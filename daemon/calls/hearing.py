@@ -15,9 +15,9 @@ from enum import Enum
 from typing import Any
 
 from daemon.world import Unavailable, secret_uid
+from policy.context import Context
 from policy.contexts import (
     CallFacts,
-    Context,
     approve_context,
     attended_context,
     call_context,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policy.arguments import MAX_OPAQUE_BYTES, JsonSchema, Kind, to_context, translate
 from policy.bundle import Bundle
 from policy.contexts import call_context
-from policy.entities import EntityStore
+from policy.entity_store import EntityStore
 from policy.errors import ArgumentsError, SchemaError
 from policy.pdp import PDP, Question, ReasonCode
 from policy.schema import compose, load_base, parse_schema

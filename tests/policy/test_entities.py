@@ -14,7 +14,6 @@ from policy.entities import (
     CallEntity,
     DeviceEntity,
     Entity,
-    EntityStore,
     GroupEntity,
     HostEntity,
     SecretEntity,
@@ -22,6 +21,7 @@ from policy.entities import (
     ToolsetEntity,
     WorkspaceEntity,
 )
+from policy.entity_store import EntityStore
 from policy.errors import EntityError, RiskError
 from policy.identifiers import is_valid_id
 from policy.schema import load_base, parse_schema
@@ -48,13 +48,13 @@ def test_every_kind_of_entity_fits_the_schema() -> None:
         SecretEntity("device/d", "key"),
         HostEntity("example.com"),
     )
-    names = {str(uid) for uid in store.parents}
+    names = {str(uid) for uid in store.entities}
     assert {'Group::"callers"', 'Group::"bots"', 'Toolset::"local"'} <= names
     assert 'Daemon::"stockade"' in names
-    added = store.with_added(
-        [CallEntity("01900000-0000-7000-8000-000000000001", "d", "t", "a"), HostEntity("b.c")]
-    )
-    assert len(added.parents) == len(store.parents) + 2
+    call = CallEntity("01900000-0000-7000-8000-000000000001", "d", "t", "a")
+    more: list[Entity] = [call, HostEntity("b.c")]
+    added = store.with_added(more)
+    assert all(one.uid in added and one.uid not in store for one in more)
 
 
 @pytest.mark.parametrize(

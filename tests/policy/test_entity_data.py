@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from policy import entity_rules
 from policy.bundle import Bundle
-from policy.entities import EntityStore
 from policy.entity_data import (
     Change,
     EntityData,
@@ -20,6 +19,7 @@ from policy.entity_data import (
     parse_entity_data,
     state_digest,
 )
+from policy.entity_store import EntityStore
 from policy.errors import EntityError
 from policy.pdp import PDP
 from policy.values import EntityUid

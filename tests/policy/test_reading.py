@@ -82,7 +82,7 @@ def test_a_plain_statement_is_read_as_the_engine_reads_it(text: str) -> None:
     except ValueError:
         return  # no policy: admission asks the engine about every one
     if plain is not None:
-        assert plain == read_json(written["staticPolicies"]["policy0"])
+        assert plain == read_json(written["staticPolicies"]["policy0"], found[0].text)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 
 from policy.bundle import Bundle
-from policy.entities import EntityStore
 from policy.entity_data import EntityData, Join, Tag
+from policy.entity_store import EntityStore
 from policy.errors import EntityError
 from policy.pdp import PDP
 from policy.snapshot import parse_snapshot, take
@@ -30,7 +30,7 @@ def test_what_was_kept_decides_as_it_did() -> None:
     described = list(DATA.describe(entities()))
     kept = parse_snapshot(take(described).content)
     stores = [EntityStore.build(one, bundle.schema) for one in (described, kept)]
-    assert set(stores[0].parents) == set(stores[1].parents)
+    assert set(stores[0].entities) == set(stores[1].entities)
     for store in stores:
         point = PDP(bundle, store)
         assert ask_call(point, "Device::dev-callers", "call", "run_shell").allowed

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from policy.arguments import JsonSchema, to_context, translate
 from policy.bundle import Bundle
+from policy.context import Context
 from policy.contexts import (
     CallFacts,
-    Context,
     administrative_context,
     approve_context,
     attended_context,
@@ -23,12 +23,12 @@ from policy.entities import (
     CallEntity,
     DeviceEntity,
     Entity,
-    EntityStore,
     HostEntity,
     SecretEntity,
     ToolEntity,
     WorkspaceEntity,
 )
+from policy.entity_store import EntityStore
 from policy.pdp import PDP, Decision, Question
 from policy.risk import Tier
 from policy.schema import compose, load_base

@@ -1,0 +1,94 @@
+"""A context as the builders of `policy.contexts` make it: values that name their types; its form.
+
+The form is what the engine's check of a request against the schema depends on: names and types,
+never values. Contexts of one form therefore fit the schema together or not at all, and the engine
+need be asked only once. Trusted so that contexts of equal forms have values of equal types. That
+holds for values which name their own type, as the builders' do; Cedar also takes a text for a
+decimal where the schema says so, and only the engine can know that.
+
+A context may be cut down to what the policies look at: Cedar's answer depends on nothing else.
+Pure; `read` leaves ValueError for what is no value of Cedar's.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+
+from policy.values import CedarValue, EntityUid
+
+_MAX_NESTING = 32  # the arguments' own depth is capped far below
+_I64 = range(-(2**63), 2**63)
+_SCALARS = {str: "String", bool: "Bool"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a value."""
+
+    form: Hashable
+    uids: frozenset[EntityUid]
+    """Every entity that it refers to."""
+
+
+class Context(Mapping[str, CedarValue]):
+    """Values by name, each naming its own type. Made in `policy.contexts` and nowhere else."""
+
+    __slots__ = ("_reading", "values_by_name")
+
+    def __init__(self, values: Mapping[str, CedarValue]) -> None:
+        self.values_by_name = values
+        self._reading: Reading | None = None
+
+    def __getitem__(self, name: str) -> CedarValue:
+        return self.values_by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_name)
+
+    def __len__(self) -> int:
+        return len(self.values_by_name)
+
+    def only(self, names: frozenset[str] | None) -> dict[str, CedarValue]:
+        """The values of these names, as far as there are any; all of them for None."""
+        if names is None:
+            return dict(self.values_by_name)
+        return {name: value for name, value in self.values_by_name.items() if name in names}
+
+    @property
+    def reading(self) -> Reading:
+        """Its form and the entities it refers to, read once."""
+        if self._reading is None:
+            self._reading = read(self.values_by_name)
+        return self._reading
+
+
+def read(value: CedarValue) -> Reading:
+    """The form of a value and the entities in it."""
+    uids: set[EntityUid] = set()
+    return Reading(_form(value, uids, 0), frozenset(uids))
+
+
+def _form(value: CedarValue, uids: set[EntityUid], depth: int) -> Hashable:
+    if (scalar := _SCALARS.get(type(value))) is not None:
+        return scalar
+    if isinstance(value, int):
+        if value not in _I64:
+            raise ValueError("an integer beyond 64 bits")
+        return "Long"
+    if depth > _MAX_NESTING:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return _form_of_record(value, uids, depth)
+    if isinstance(value, list):
+        return frozenset([_form(item, uids, depth + 1) for item in value])
+    raise ValueError(f"{type(value).__name__} is no type of Cedar's")
+
+
+def _form_of_record(record: dict[str, CedarValue], uids: set[EntityUid], depth: int) -> Hashable:
+    if len(record) == 1:
+        match record:
+            case {"__entity": {"type": str(type_name), "id": str(id_)}}:
+                uids.add(EntityUid(type_name, id_))
+                return ("__entity", type_name)
+            case {"__extn": {"fn": str(function), "arg": str()}}:
+                return ("__extn", function)
+    return tuple([(name, _form(value, uids, depth + 1)) for name, value in record.items()])
