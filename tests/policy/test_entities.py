@@ -177,7 +177,7 @@ def test_the_order_of_entities_does_not_matter() -> None:
     others = [DeviceEntity(f"d{number}", "laptop", ("others",)) for number in range(1500)]
     agents = [AgentEntity("a", "bot", "last"), AgentEntity("lost", "bot", "gone")]
     store = build(*agents, *others, DeviceEntity("last", "laptop", ("callers",)))
-    assert len([uid for uid in store.parents if uid.type == "Device"]) == 1501
+    assert len([uid for uid in store.entities if uid.type == "Device"]) == 1501
     assert store.orphans == (EntityUid("Agent", "lost"),)
     for agent, group, answer in (("a", "callers", "Allow"), ("a", "others", "Deny")):
         asked = {
