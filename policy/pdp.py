@@ -185,7 +185,9 @@ class PDP:
             roots = (principal, action, resource, *_mentioned(question.context))
             handle = entities.handle_for((*roots, *self.bundle.slices.uids(policies)))
         result = ask(principal, question.action, resource, context, policies.handle, handle, schema)
-        errors = tuple(sorted(self._with_id(text, policies) for text in result.errors))
+        errors: tuple[str, ...] = ()
+        if result.errors:
+            errors = tuple(sorted(self._with_id(text, policies) for text in result.errors))
         # In the order of the set, whose files are in the order of their names.
         numbers = sorted(policies.number(name) for name in result.reasons)
         reasons = tuple(self.bundle.policies[number] for number in numbers)

@@ -11,6 +11,7 @@ no float. Refuses an input that is no number from 0 to 1 (NaN, infinities, True 
 import enum
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import lru_cache
 
 from policy.errors import RiskError
 
@@ -83,6 +84,7 @@ class RiskInputs:
         return {k: v if isinstance(v, bool) else format(v, "f") for k, v in values.items()}
 
 
+@lru_cache(maxsize=1024)  # there are as many as tools
 def score(inputs: RiskInputs) -> Decimal:
     """The risk, from 0 to 1, rounded up to four places (Cedar's decimal): never understated."""
     flags = inputs.network + inputs.filesystem_write + inputs.external_apis

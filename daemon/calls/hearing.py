@@ -179,6 +179,17 @@ class _Hearing:
     facts: CallFacts
     witness: Witness | None
     asked: list[Asked] = field(default_factory=list)
+    # Of the call itself. The same for most questions, which read it once.
+    context: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.context = call_context(self.facts)
+
+    def settle(self, tier: Tier) -> None:
+        """From now on the questions are about this tier."""
+        if tier is not self.facts.tier:
+            self.facts = replace(self.facts, tier=tier)
+            self.context = call_context(self.facts)
 
     @property
     def tool(self) -> EntityUid:
@@ -196,7 +207,7 @@ class _Hearing:
             if not decision.allowed:
                 return decision
             reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
-        return replace(decision, reasons=reasons)
+        return decision if reasons == decision.reasons else replace(decision, reasons=reasons)
 
     def about(self, what: str) -> str:
         """What the last question was about, saying so if it was the agent's device's."""
@@ -214,13 +225,12 @@ class _DeniedError(Exception):
 def _examine(hearing: _Hearing, unavailable: Mapping[Tier, Unavailable]) -> Tier:
     """May it be called at all; in which tier; with its secrets."""
     case, tool = hearing.case, hearing.tool
-    context = call_context(hearing.facts)
-    _require(hearing.ask("call", tool, context), hearing.about("this call"))
-    tier = choose_tier(case.floor, lambda action: hearing.ask(action, tool, context)).tier
+    _require(hearing.ask("call", tool, hearing.context), hearing.about("this call"))
+    tier = choose_tier(case.floor, lambda action: hearing.ask(action, tool, hearing.context)).tier
     if (missing := unavailable.get(tier)) is not None:
         message = f"the call needs the {tier.label} tier: {missing.reason}"
         raise _DeniedError(TIER_UNAVAILABLE, message, missing.fix, ())
-    hearing.facts = replace(hearing.facts, tier=tier)
+    hearing.settle(tier)
     for name in case.secrets:
         context = secret_context(hearing.facts, tool)
         decision = hearing.ask("use_secret", secret_uid(name), context)
@@ -231,8 +241,7 @@ def _examine(hearing: _Hearing, unavailable: Mapping[Tier, Unavailable]) -> Tier
 def _conclude(hearing: _Hearing, approvers: Approvers | None) -> tuple[Ruling, str, Decision]:
     """With nobody's word, or with these people's."""
     if approvers is None:
-        context = call_context(hearing.facts)
-        decision = hearing.ask("call_unattended", hearing.tool, context)
+        decision = hearing.ask("call_unattended", hearing.tool, hearing.context)
         code = "PERMITTED"
     else:
         context = attended_context(hearing.facts, approvers.devices, approvers.groups)

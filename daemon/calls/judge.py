@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import Any
 
 from daemon.agent_manifest import Declared
@@ -213,13 +214,16 @@ def undeclared_by(
 def risk_inputs(tool: Tool) -> RiskInputs:
     """What the risk of a call of this tool is made of."""
     capabilities = tool.manifest.capabilities
-    return RiskInputs(
-        data_sensitivity=tool.manifest.risk.data_sensitivity,
-        code_trust=CODE_TRUST[tool.origin],
-        network=capabilities.network,
-        filesystem_write=capabilities.filesystem_write,
-        external_apis=capabilities.external_apis,
+    return _inputs(
+        tool.manifest.risk.data_sensitivity,
+        CODE_TRUST[tool.origin],
+        capabilities.network,
+        capabilities.filesystem_write,
+        capabilities.external_apis,
     )
+
+
+_inputs = lru_cache(maxsize=1024)(RiskInputs)  # checked once for each kind of tool
 
 
 def _case(world: World, candidate: Candidate, now: datetime) -> Case:
