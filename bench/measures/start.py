@@ -10,28 +10,52 @@ from bench.sampling import Step, interleaved
 from stockade.v1 import call_pb2
 
 STARTS = 10
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 1.5  # by then the engines have been looked at
 MEGABYTE = 1e6
 
 
-def run(bench: Bench) -> Iterator[Result]:
-    """Starts one home again and again; after each start one call, then its memory."""
-    daemon = bench.prepared()
-    daemon.start()
-    daemon.add_tool()
-    daemon.stop()
-    resident: list[float] = []
+NO_ENGINE = '[containers]\nsocket = "/nonexistent/docker.sock"\n'
 
-    def use_and_stop() -> None:
-        with daemon.client() as client:
+
+def run(bench: Bench) -> Iterator[Result]:
+    """Starts two homes again and again, without Docker Engine and with; then what they hold.
+
+    Where there is no engine the second is like the first.
+    """
+    alone, engines = _Home(bench, NO_ENGINE), _Home(bench, "")
+    starts, with_engines = interleaved(bench.times(STARTS), 1, alone.step(), engines.step())
+    yield timing("daemon.ready", "s", starts)
+    yield timing("daemon.ready.engines", "s", with_engines, beside="daemon.ready")
+    yield distribution("daemon.rss_idle", "MB", alone.resident[1:])
+    yield distribution(
+        "daemon.rss_idle.engines", "MB", engines.resident[1:], beside="daemon.rss_idle"
+    )
+
+
+class _Home:
+    """A home that is started, called once, measured and stopped."""
+
+    def __init__(self, bench: Bench, settings: str) -> None:
+        self._daemon = bench.prepared(settings)
+        self._daemon.start()
+        self._daemon.add_tool()
+        self._daemon.stop()
+        self.resident: list[float] = []
+
+    def step(self) -> Step:
+        """The start is timed; the rest comes after."""
+        return Step(self._daemon.start, after=self._use_and_stop)
+
+    def _use_and_stop(self) -> None:
+        with self._daemon.client() as client:
             finish(client, TOOL, {}, call_pb2.CALL_STATE_SUCCEEDED)
         time.sleep(SETTLE_SECONDS)
-        resident.append(daemon.resident_bytes() / MEGABYTE)
-        daemon.stop()
-
-    starts = interleaved(bench.times(STARTS), 1, Step(daemon.start, after=use_and_stop))[0]
-    yield timing("daemon.ready", "s", starts)
-    yield distribution("daemon.rss_idle", "MB", resident[1:])
+        self.resident.append(self._daemon.resident_bytes() / MEGABYTE)
+        self._daemon.stop()
 
 
-MEASURES = (Measure(("daemon.ready", "daemon.rss_idle"), run),)
+MEASURES = (
+    Measure(
+        ("daemon.ready", "daemon.ready.engines", "daemon.rss_idle", "daemon.rss_idle.engines"), run
+    ),
+)
