@@ -28,9 +28,10 @@ from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
+from daemon.parts import Parts
 from daemon.policies import Policies, PolicyInvalid
 from daemon.registrar import load_registry
-from daemon.server import Parts, Served, serving
+from daemon.server import Served, serving
 from daemon.store import meta
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox

@@ -334,6 +334,18 @@ class Rates(_Section):
     administration_burst: int = Field(
         default=1000, ge=1, le=1_000_000, description="Other requests of one principal at once."
     )
+    pairing_per_minute: int = Field(
+        default=30,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Attempts to pair from one source (an address, of IPv6 its /64) a minute, on the long"
+            " run."
+        ),
+    )
+    pairing_burst: int = Field(
+        default=30, ge=1, le=1_000_000, description="Attempts to pair from one source at once."
+    )
 
 
 class Log(_Section):

@@ -7,11 +7,13 @@ log and no receipt. Protocol and threats: docs/pairing.md.
 """
 
 import hmac
+import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
 import grpc
@@ -20,8 +22,10 @@ import structlog
 from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.devices import Known
+from daemon.doorway import Doorway
 from daemon.errands import Errands
 from daemon.errors import BadRequest, Fault, NotFound, Refused
+from daemon.rates import Kind, Rates
 from daemon.registrar import Registrar
 from daemon.rpc.faults import Context, abort
 from identity.authority import IssuedCertificate
@@ -37,6 +41,14 @@ from stockade.words import words
 _log = structlog.get_logger("stockade.pairing")
 
 MAX_MESSAGE = 64 * 1024
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", 4 * 1024),
+    ("grpc.max_concurrent_streams", 2),
+    # Who comes and says nothing does not keep a place.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 20_000),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +98,30 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
 
     def __init__(
         self,
+        *,
         registrar: Registrar,
         errands: Errands,
         authorities: Authorities,
         clock: Clock,
+        rates: Rates,
+        doorway: Doorway,
+        data: Path,
         host: str,
         public_host: str,
+        address: str,
     ) -> None:
         self._registrar = registrar
         self._errands = errands
         self._authorities = authorities
         self._clock = clock
+        self._rates = rates
+        self._doorway = doorway
+        self._data = data
         self._host = host
         self._public_host = public_host
+        # Where paired devices connect.
+        self._address = address
         self._open: dict[str, Invitation] = {}
-        # Where paired devices connect; known once the daemon listens.
-        self.address = ""
 
     @asynccontextmanager
     async def invite(
@@ -109,25 +129,23 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
     ) -> AsyncIterator[Invitation]:
         """Opens an invitation and its listener for as long as the context lasts."""
         certificate = make_listener(SERVER_NAME, self._clock.now(), lifetime + timedelta(hours=1))
-        server, port = await self._listen(certificate)
-        code = PairingCode(
-            f"{self._public_host}:{port}",
-            certificate.fingerprint,
-            secrets.token_bytes(SECRET_BYTES),
-        )
         expires = self._clock.now_ms() + int(lifetime.total_seconds() * 1000)
-        invitation = Invitation(code, name, groups, invited_by, expires)
-        self._open[code.invitation_id] = invitation
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._expire, invitation)
-                yield invitation
-                group.cancel_scope.cancel()
-        finally:
-            invitation.close("REFUSED")
-            del self._open[code.invitation_id]
-            with anyio.CancelScope(shield=True):
-                await server.stop(grace=1)
+        async with self._listening(certificate) as port:
+            code = PairingCode(
+                f"{self._public_host}:{port}",
+                certificate.fingerprint,
+                secrets.token_bytes(SECRET_BYTES),
+            )
+            invitation = Invitation(code, name, groups, invited_by, expires)
+            self._open[code.invitation_id] = invitation
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._expire, invitation)
+                    yield invitation
+                    group.cancel_scope.cancel()
+            finally:
+                invitation.close("REFUSED")
+                del self._open[code.invitation_id]
 
     def decide(self, invitation_id: str, accept: bool, said: str) -> None:
         """A person's word on the device that waits."""
@@ -152,7 +170,11 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
     ) -> AsyncIterator[device_pb2.PairEvent]:
         """The device's RPC; see proto/stockade/v1/device.proto."""
         try:
-            async for event in self._pair(request, context.peer()):
+            visitor = self._doorway.visitor(context.peer())
+            if visitor is None:  # none of ours: the door knows who comes by it
+                raise _refused()
+            self._rates.take(visitor.source, Kind.PAIRING)
+            async for event in self._pair(request, visitor.address):
                 yield event
         except Fault as fault:
             await abort(context, fault)
@@ -176,7 +198,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
                     name=known.row.name,
                     certificate=issued.pem,
                     authority=self._authorities.bundle,
-                    address=self.address,
+                    address=self._address,
                 )
             )
         finally:
@@ -224,16 +246,36 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
             await anyio.sleep(min(left / 1000, 1))
         invitation.close("EXPIRED")
 
-    async def _listen(self, certificate: ListenerCertificate) -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(
-            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE)],
-            maximum_concurrent_rpcs=4,
-        )
+    @asynccontextmanager
+    async def _listening(self, certificate: ListenerCertificate) -> AsyncIterator[int]:
+        """GRPC behind its door; gives the door's port."""
+        server = grpc.aio.server(options=_OPTIONS)
         device_pb2_grpc.add_PairingServiceServicer_to_server(self, server)
         credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-        port = server.add_secure_port(f"{self._host}:0", credentials)
-        await server.start()
-        return server, port
+        with _inner_place(self._data) as inner:
+            async with self._doorway.open(self._host, inner) as port:
+                server.add_secure_port(f"unix:{inner}", credentials)
+                await server.start()
+                try:
+                    yield port
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await server.stop(grace=1)
+
+
+@contextmanager
+def _inner_place(data: Path) -> Iterator[Path]:
+    """Where gRPC listens: a socket in the data directory, which is this user's alone.
+
+    By way of its descriptor, since the path of a socket has at most 107 bytes.
+    """
+    folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    inner = Path(f"/proc/self/fd/{folder}/pairing-{secrets.token_hex(4)}.sock")
+    try:
+        yield inner
+    finally:
+        inner.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def _refused() -> Refused:

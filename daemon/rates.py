@@ -1,8 +1,9 @@
-"""How often a principal may ask: a token bucket each for its calls and for everything else.
+"""How often somebody may ask: token buckets, one each for calls, all other requests, and pairing.
 
 Pure but for the clock that is passed in. A bucket holds `burst` tokens at most and gains
 `per_second`; a request takes one or is refused with the time until there is one (`TooOften`).
-Buckets that are full again say nothing and are forgotten: memory is bounded by who asked lately.
+Buckets that are full again say nothing and are forgotten: memory is bounded by who asked lately,
+and by a number beyond which newcomers are refused.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ class Kind(Enum):
 
     CALL = "calls"
     ADMINISTRATION = "administration"
+    PAIRING = "attempts to pair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,15 @@ class _Bucket:
 class Rates:
     """The buckets of all principals."""
 
-    # Beyond so many, those that are full again are dropped.
+    # Beyond so many, those that are full again are dropped; beyond the other, nobody new comes.
     _TIDY_AT = 4096
+    MOST = 65_536
 
     def __init__(self, rates: dict[Kind, Rate], seconds: Callable[[], float]) -> None:
         self._rates = rates
         self._seconds = seconds
         self._buckets: dict[tuple[str, Kind], _Bucket] = {}
+        self._tidy_at = self._TIDY_AT
 
     def take(self, principal: str, kind: Kind) -> None:
         """One request of a principal; raises `TooOften`."""
@@ -63,6 +67,8 @@ class Rates:
         bucket = self._buckets.get((principal, kind))
         if bucket is None:
             self._tidy(now)
+            if len(self._buckets) >= self.MOST:
+                raise TooOften(kind, rate, 1 / rate.per_second)
             bucket = self._buckets[principal, kind] = _Bucket(rate.burst, now)
         gained = max(0.0, now - bucket.filled_at) * rate.per_second
         bucket.tokens = min(rate.burst, bucket.tokens + gained)
@@ -72,7 +78,7 @@ class Rates:
         bucket.tokens -= 1
 
     def _tidy(self, now: float) -> None:
-        if len(self._buckets) < self._TIDY_AT:
+        if len(self._buckets) < self._tidy_at:
             return
         self._buckets = {
             key: bucket
@@ -80,3 +86,5 @@ class Rates:
             if bucket.tokens + (now - bucket.filled_at) * self._rates[key[1]].per_second
             < self._rates[key[1]].burst
         }
+        # Not at every newcomer, if they are all still in use.
+        self._tidy_at = max(self._TIDY_AT, min(2 * len(self._buckets), self.MOST))

@@ -6,7 +6,6 @@ address cannot be had.
 """
 
 import resource
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from daemon.agents import read_agents
+from daemon import membership
 from daemon.book import Book
 from daemon.calls.answers import Answers
 from daemon.calls.board import Board
@@ -26,18 +25,13 @@ from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
-from daemon.config import Rates as RateLimits
-from daemon.devices import Devices, certificate_revoked, device_revoked
 from daemon.enrolment import Enrolment
-from daemon.entities import Entities
 from daemon.errands import Errands
 from daemon.errors import StartError
 from daemon.foundation import Foundation
 from daemon.pairing import Pairing
+from daemon.parts import Parts
 from daemon.permission import Permission
-from daemon.policies import Policies
-from daemon.principal import Principal
-from daemon.rates import Kind, Rate, Rates
 from daemon.recovery import Recovery
 from daemon.registrar import Registrar
 from daemon.rotation import Rotation
@@ -53,10 +47,6 @@ from daemon.rpc.secrets import SecretService
 from daemon.rpc.server_certificate import ServerCertificate
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
-from daemon.tiers import Tiers
-from daemon.toolbox import Toolbox
-from daemon.vault_keeper import VaultKeeper
-from daemon.worlds import Worlds
 from stockade.v1 import (
     agent_pb2,
     agent_pb2_grpc,
@@ -116,26 +106,11 @@ class Served:
         await self._server.stop(grace=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the services are made of."""
-
-    base: Foundation
-    devices: Devices
-    worlds: Worlds
-    vault: VaultKeeper
-    toolbox: Toolbox
-    policies: Policies
-    entities: Entities
-    tiers: Tiers
-    local_device: str
-
-
 @asynccontextmanager
 async def serving(parts: Parts) -> AsyncIterator[Served]:
     """Serves for as long as the context lasts."""
     base, config = parts.base, parts.base.config
-    live_rpcs, board = LiveRpcs(), Board()
+    live_rpcs, board, rates = LiveRpcs(), Board(), membership.rates(config.rates)
     permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
     async with anyio.create_task_group() as group:
         errands = Errands(group)
@@ -159,7 +134,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             until_examined=parts.tiers.until_examined,
         )
         server = grpc.aio.server(
-            interceptors=[Gate(permission, live_rpcs, errands, _rates(config.rates))],
+            interceptors=[Gate(permission, live_rpcs, errands, rates)],
             options=[
                 # With it, a second daemon would silently share the port.
                 ("grpc.so_reuseport", 0),
@@ -175,9 +150,9 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
         await rotation.retire_if_due()
         address = _bind(server, base)
-        registrar = _registrar(parts, calls, live_rpcs)
-        enrolment = _enrolment(parts, calls, live_rpcs)
-        pairing = _pairing(parts, registrar, errands, address)
+        registrar = membership.registrar(parts, calls, live_rpcs)
+        enrolment = membership.enrolment(parts, calls, live_rpcs)
+        pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
         answers = Answers(
             calls=calls,
@@ -284,76 +259,6 @@ def _most_connections() -> int:
     """Whoever comes beyond is hung up on; a quarter of the descriptors is kept for the rest."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(soft * 3 // 4, MAX_CONNECTIONS)
-
-
-def _rates(limits: RateLimits) -> Rates:
-    return Rates(
-        {
-            Kind.CALL: Rate(limits.calls_per_second, limits.calls_burst),
-            Kind.ADMINISTRATION: Rate(
-                limits.administration_per_second, limits.administration_burst
-            ),
-        },
-        time.monotonic,
-    )
-
-
-def _registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
-    def cut(device_id: str) -> None:
-        calls.cancel_all(lambda principal: principal.device_id == device_id, "DEVICE_REVOKED")
-        live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
-
-    def cut_certificate(serial: str) -> None:
-        calls.cancel_all(lambda principal: principal.serial == serial, "CERT_REVOKED")
-        live_rpcs.cut(lambda principal: principal.serial == serial, certificate_revoked())
-
-    return Registrar(
-        authorities=parts.base.authorities,
-        devices=parts.devices,
-        worlds=parts.worlds,
-        reader=parts.base.reader,
-        writer=parts.base.writer,
-        clock=parts.base.clock,
-        config=parts.base.config,
-        local_device=parts.local_device,
-        cut=cut,
-        cut_certificate=cut_certificate,
-    )
-
-
-def _enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
-    base, agents = parts.base, parts.devices.agents
-
-    async def reload() -> None:
-        now = base.clock.now_ms()
-        agents.replace(await base.reader.read(lambda connection: read_agents(connection, now)))
-
-    def cut(agent_id: str, reason: str) -> None:
-        def its(principal: Principal) -> bool:
-            return principal.agent is not None and principal.agent.agent_id == agent_id
-
-        calls.cancel_all(its, reason)
-        live_rpcs.cut(its, agents.unknown(agent_id))
-
-    return Enrolment(
-        issue=base.authorities.issue_agent,
-        agents=agents,
-        worlds=parts.worlds,
-        writer=base.writer,
-        reload=reload,
-        now=base.clock.now,
-        lifetime=timedelta(hours=base.config.identity.agent_certificate_hours),
-        cut=cut,
-    )
-
-
-def _pairing(parts: Parts, registrar: Registrar, errands: Errands, address: str) -> Pairing:
-    config = parts.base.config.server
-    host = address.rpartition(":")[0]
-    public = config.pairing_host or host
-    pairing = Pairing(registrar, errands, parts.base.authorities, parts.base.clock, host, public)
-    pairing.address = f"{public}:{address.rpartition(':')[2]}"
-    return pairing
 
 
 def _bind(server: grpc.aio.Server, base: Foundation) -> str:

@@ -93,3 +93,20 @@ def test_buckets_that_are_full_again_are_forgotten() -> None:
         rates.take(f"device/{number}", Kind.CALL)
         time.now += 1
     assert len(rates._buckets) <= 4096 + 1
+
+
+def test_newcomers_are_refused_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many in use as may be, nobody new comes in; who is there goes on; it passes."""
+    monkeypatch.setattr(Rates, "_TIDY_AT", 50)
+    monkeypatch.setattr(Rates, "MOST", 200)
+    rates, time = made(per_second=1, burst=2)
+    for number in range(200):
+        rates.take(f"192.0.2.{number}", Kind.PAIRING)
+    with pytest.raises(TooOften) as refused:
+        rates.take("198.51.100.1", Kind.PAIRING)
+    assert refused.value.retry_seconds == 1
+    assert len(rates._buckets) == 200
+    rates.take("192.0.2.7", Kind.PAIRING)
+    time.now += 2
+    rates.take("198.51.100.1", Kind.PAIRING)
+    assert len(rates._buckets) <= 2

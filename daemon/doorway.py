@@ -1,0 +1,180 @@
+"""The door of the pairing listeners: strangers are counted before they cost a handshake.
+
+A plain TCP listener in front of gRPC's, which can only be reached through it: by a socket in the
+data directory. Trusted so that no source has more than its share, over all invitations together:
+so many connections at once, so many a minute; who comes beyond is hung up on, unread. Bytes are
+passed on as they are: TLS is between device and gRPC, nothing of it is seen here. What is counted
+is an address, or the /64 of an IPv6 address, since whoever has one has all of it. Raises `OSError`
+when it cannot listen.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import itertools
+import os
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from daemon.rates import Kind, Rates, TooOften
+
+# One attempt takes two: to see the certificate, and to pair. So do several devices behind one NAT.
+MAX_OF_A_SOURCE = 8
+MAX_CONNECTIONS = 128
+CHUNK = 65_536
+BACKLOG = 64
+LEAVE_SECONDS = 1.0
+# What gRPC calls a peer that came through the door, up to its number.
+PEER = f"stockade-door-{os.getpid()}-"
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_FULL_SECONDS = 0.2
+
+
+def source_of(address: str) -> str:
+    """Whose connections are counted together."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who came by a door: the address as gRPC writes them, and what it is counted as."""
+
+    address: str
+    source: str
+
+
+@dataclass(eq=False, slots=True)
+class _Door:
+    """One door, while it is open and until the last who came by it is out."""
+
+    listener: socket.socket
+    inner: Path
+    open: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    left: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Doorway:
+    """All doors of a daemon, in its task group. `rates` counts connections, as `Kind.PAIRING`."""
+
+    def __init__(self, group: TaskGroup, rates: Rates) -> None:
+        self._group = group
+        self._rates = rates
+        self._inside: Counter[str] = Counter()
+        self._visitors: dict[str, Visitor] = {}
+        self._numbers = itertools.count(1)
+
+    def visitor(self, peer: str) -> Visitor | None:
+        """The peer of that name of gRPC's; None for one that did not come by a door."""
+        return self._visitors.get(peer.removeprefix("unix-abstract:"))
+
+    @asynccontextmanager
+    async def open(self, host: str, inner: Path) -> AsyncIterator[int]:
+        """A door to the listener at `inner` for as long as the context lasts; gives its port.
+
+        Whoever is inside when it closes has a moment to hear the last word.
+        """
+        door = _Door(_listen(host), inner)
+        self._group.start_soon(self._serve, door)
+        try:
+            yield door.listener.getsockname()[1]
+        finally:
+            door.open.cancel()
+            with anyio.CancelScope(shield=True):
+                await door.left.wait()
+
+    async def _serve(self, door: _Door) -> None:
+        try:
+            async with anyio.create_task_group() as inside:
+                with door.listener, door.open:
+                    await self._accept(door, inside)
+                inside.cancel_scope.deadline = anyio.current_time() + LEAVE_SECONDS
+        finally:
+            door.left.set()
+
+    async def _accept(self, door: _Door, inside: TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(door.listener)
+            except OSError as error:
+                if error.errno in _FULL:
+                    await anyio.sleep(_FULL_SECONDS)
+                continue
+            visitor = _visitor(*address[:2])
+            if self._lets_in(visitor.source):
+                inside.start_soon(self._pass, connection, visitor, door.inner)
+            else:
+                connection.close()
+
+    def _lets_in(self, source: str) -> bool:
+        if self._inside[source] >= MAX_OF_A_SOURCE or self._inside.total() >= MAX_CONNECTIONS:
+            return False
+        try:
+            self._rates.take(source, Kind.PAIRING)
+        except TooOften:
+            return False
+        self._inside[source] += 1
+        return True
+
+    async def _pass(self, outer: socket.socket, visitor: Visitor, inner: Path) -> None:
+        name = f"{PEER}{next(self._numbers)}"
+        self._visitors[name] = visitor
+        try:
+            with outer, socket.socket(socket.AF_UNIX) as within, suppress(OSError):
+                within.bind(f"\0{name}")  # by this gRPC knows it
+                within.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(within, str(inner))
+                async with anyio.create_task_group() as both:
+                    both.start_soon(_pump, outer, within, both.cancel_scope)
+                    both.start_soon(_pump, within, outer, both.cancel_scope)
+        finally:
+            del self._visitors[name]
+            self._inside[visitor.source] -= 1
+            if not self._inside[visitor.source]:
+                del self._inside[visitor.source]
+
+
+def _visitor(host: str, port: int) -> Visitor:
+    shown = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    return Visitor(shown, source_of(host))
+
+
+async def _pump(source: socket.socket, sink: socket.socket, both: anyio.CancelScope) -> None:
+    """Passes on until either end is done; then neither has anything left to hear."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
+        while data := await loop.sock_recv(source, CHUNK):
+            await loop.sock_sendall(sink, data)
+    both.cancel()
+
+
+def _listen(host: str) -> socket.socket:
+    """A listening socket on a free port."""
+    bare = host.strip("[]")
+    family, _, _, _, address = socket.getaddrinfo(bare, 0, type=socket.SOCK_STREAM)[0]
+    name = str(address[0])
+    # Every address of both kinds, as gRPC takes it for the daemon's own port.
+    every = ipaddress.ip_address(name.partition("%")[0]).is_unspecified
+    if every and socket.has_dualstack_ipv6():
+        made = socket.create_server(
+            ("::", 0), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    else:
+        made = socket.create_server((name, 0), family=family, backlog=BACKLOG)
+    made.setblocking(False)
+    return made

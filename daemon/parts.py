@@ -1,0 +1,27 @@
+"""What the served daemon is made of, before it serves."""
+
+from dataclasses import dataclass
+
+from daemon.devices import Devices
+from daemon.entities import Entities
+from daemon.foundation import Foundation
+from daemon.policies import Policies
+from daemon.tiers import Tiers
+from daemon.toolbox import Toolbox
+from daemon.vault_keeper import VaultKeeper
+from daemon.worlds import Worlds
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """See the module."""
+
+    base: Foundation
+    devices: Devices
+    worlds: Worlds
+    vault: VaultKeeper
+    toolbox: Toolbox
+    policies: Policies
+    entities: Entities
+    tiers: Tiers
+    local_device: str
