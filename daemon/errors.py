@@ -42,6 +42,10 @@ class NotFound(Fault):
     code = "NOT_FOUND"
 
 
+class Hidden(NotFound):
+    """The same, where asking for it is an attempt: it leaves a receipt, as a refusal does."""
+
+
 class Refused(Fault):
     """The principal may not do this."""
 

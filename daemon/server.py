@@ -25,6 +25,8 @@ from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
+from daemon.calls.settlement import Settling
+from daemon.calls.signatures import Signatures
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.errors import StartError
@@ -154,13 +156,13 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         enrolment = membership.enrolment(parts, calls, live_rpcs)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
+        signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
         answers = Answers(
             calls=calls,
-            worlds=parts.worlds,
-            devices=parts.devices,
+            settling=Settling(parts.worlds, parts.devices, base.clock, signatures),
+            permission=permission,
             reader=base.reader,
             writer=base.writer,
-            clock=base.clock,
             changed=board.changed,
             until_examined=parts.tiers.until_examined,
         )

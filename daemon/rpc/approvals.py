@@ -6,8 +6,9 @@ from itertools import accumulate
 
 from sqlalchemy import Connection
 
-from daemon.calls.answers import Answer, Answers, unknown_approval
+from daemon.calls.answers import Answers, unknown_approval
 from daemon.calls.board import Board
+from daemon.calls.settlement import Answer
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
 from daemon.principal import current_principal

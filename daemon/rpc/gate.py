@@ -17,7 +17,7 @@ import grpc
 import structlog
 
 from daemon.errands import Errands
-from daemon.errors import Fault, NotServed, Refused, Unauthenticated, Unavailable
+from daemon.errors import Fault, Hidden, NotServed, Refused, Unauthenticated, Unavailable
 from daemon.principal import Principal, current_principal, set_current_principal
 from daemon.rates import Kind, Rates
 from daemon.rpc.authorization import RULES, Asked, Rule
@@ -170,7 +170,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def _refused(self, subject: str, origin: str, method: str, fault: Fault) -> None:
         _log.info("rpc.refused", rpc=method, principal=subject, origin=origin, reason=fault.code)
-        if isinstance(fault, Refused | Unauthenticated):
+        if isinstance(fault, Refused | Unauthenticated | Hidden):
             try:
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)
             except Unavailable as failure:

@@ -1,5 +1,6 @@
 """Promise 3: what was approved is what runs. The answer: whose it is, to what, and once."""
 
+import json
 import threading
 from collections.abc import Callable
 
@@ -129,13 +130,41 @@ def test_the_requester_cannot_approve_its_own_call(owner: Client, pending: Waiti
 
 
 def test_a_device_that_is_no_approver_cannot_answer(
-    owner: Client, caller: Client, pending: Waiting
+    shared_daemon: RunningDaemon, owner: Client, pending: Waiting
 ) -> None:
     """Any valid key is not enough: policy says whose yes counts. A no does not count either."""
-    for approve in (True, False):
-        with pytest.raises(NotPermitted) as caught:
-            caller.answer_approval(pending.approval, approve=approve)
-        assert caught.value.reason == "MAY_NOT_APPROVE"
+    with Client.open(shared_daemon.pair_device("auditor", "auditors")) as auditor:
+        for approve in (True, False):
+            with pytest.raises(NotPermitted) as caught:
+                auditor.answer_approval(pending.approval, approve=approve)
+            assert caught.value.reason == "MAY_NOT_APPROVE"
+    assert still_pending(owner, pending)
+
+
+def test_who_may_not_see_approvals_learns_nothing_of_their_ids(
+    owner: Client, caller: Client, pending: Waiting
+) -> None:
+    """An id that is another's gives the answer of one that does not exist, and leaves a receipt."""
+    answers = []
+    for approval_id in (pending.approval.approval_id, pending.call_id, "guessed", ""):
+        for signature in (sign(caller, pending), b"none"):
+            with pytest.raises(StockadeError) as caught:
+                answer_raw(caller, approval_id, signature)
+            answers.append((caught.value.reason, caught.value.message, caught.value.fix))
+    assert len(set(answers)) == 1
+    assert answers[0][0] == "UNKNOWN_APPROVAL"
+    [latest, *_] = owner.read_ledger(page_size=1).receipts
+    refusal = json.loads(latest.canonical)
+    assert (refusal["kind"], refusal["body"]["reason"]) == ("rpc.refused", "UNKNOWN_APPROVAL")
+    for method in (caller.list_approvals, lambda: list(caller.watch_approvals())):
+        with pytest.raises(NotPermitted):
+            method()
+    seen = []
+    for approval_id in (pending.approval.approval_id, "guessed"):
+        with pytest.raises(NotPermitted) as refused:
+            caller.get_approval(approval_id)
+        seen.append((refused.value.reason, refused.value.message))
+    assert len(set(seen)) == 1
     assert still_pending(owner, pending)
 
 
