@@ -38,6 +38,7 @@ from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
 from daemon.vault_keeper import VaultKeeper
 from daemon.vault_root import root_source
+from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
 from policy.bundle import load_directory
 from policy.entity_data import EntityData
@@ -103,14 +104,18 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     policies = Policies(worlds, base.reader, base.writer, base.clock)
     entities = Entities(worlds, base.writer, base.clock)
     tiers = Tiers(estate.chain_id, config)
+    workspaces = Workspaces(config.workspaces)
     async with anyio.create_task_group() as group:
         group.start_soon(vault.unlock)
         group.start_soon(tiers.examine_first)
+        group.start_soon(workspaces.clean)
     if not vault.state.available:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
     local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE))
-    parts = Parts(base, devices, worlds, vault, toolbox, policies, entities, tiers, local or "")
+    parts = Parts(
+        base, devices, worlds, vault, toolbox, policies, entities, tiers, workspaces, local or ""
+    )
     async with serving(parts) as served:
         yield served
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from daemon.errors import ConfigError
+from sandbox.protected import DEFAULT_NAMES, check_names
 
 _RUNTIME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -221,6 +222,19 @@ class Workspace(_Section):
     access: Literal["read", "write"] = Field(
         default="read", description='"read" or "write": the most that any tool gets.'
     )
+    protected: tuple[str, ...] = Field(
+        default=DEFAULT_NAMES,
+        strict=False,
+        description=(
+            "Files and folders in it that stay as they are, also where they do not exist, whatever"
+            " a tool may write. What git would run is protected besides, whatever stands here."
+        ),
+    )
+
+    @field_validator("protected")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(names)
 
 
 class Ready(_Section):

@@ -42,7 +42,8 @@ def commented_config(vault_root: str | None) -> str:
             if (section, name) == ("vault", "root"):
                 lines += [UNCHOSEN_LINE if vault_root is None else root_line(vault_root)]
             else:
-                lines += [f"# {name} = {_default(section, name, field)}"]
+                setting = f"{name} = {_default(section, name, field)}"
+                lines += [f"# {line}" for line in _wrap(setting)]
         lines += [""]
     return "\n".join(lines)
 
@@ -68,8 +69,8 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def _default(section: str, name: str, field: FieldInfo) -> str:
-    if section == "workspaces":
-        return '"/absolute/path"' if name == "path" else '"read"'
+    if (section, name) == ("workspaces", "path"):
+        return '"/absolute/path"'
     if field.default is None:
         return "(chosen at init)"
     if isinstance(field.default, Decimal):

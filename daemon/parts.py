@@ -9,6 +9,7 @@ from daemon.policies import Policies
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.vault_keeper import VaultKeeper
+from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
 
 
@@ -24,4 +25,5 @@ class Parts:
     policies: Policies
     entities: Entities
     tiers: Tiers
+    workspaces: Workspaces
     local_device: str

@@ -120,6 +120,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
             config=config,
             writer=base.writer,
             vault=parts.vault,
+            workspaces=parts.workspaces,
             sandboxes=parts.tiers.sandboxes,
             clock=base.clock,
             who_may_approve=lambda live: _who_may_approve(parts, live),

@@ -19,7 +19,7 @@ SecretBytes = bytes | bytearray | memoryview
 
 MAX_STRING = 128 * 1024 - 1  # MAX_ARG_STRLEN of execve(2), less the NUL
 MAX_TOTAL = 1024 * 1024  # well below a quarter of the usual 8 MiB stack
-MAX_ARGV, MAX_ENV, MAX_MOUNTS = 4096, 1024, 64  # bubblewrap refuses more than 9000 arguments
+MAX_ARGV, MAX_ENV, MAX_MOUNTS = 4096, 1024, 160  # bubblewrap refuses more than 9000 arguments
 MAX_SECRET_FILE = 1024 * 1024
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")

@@ -29,6 +29,7 @@ from daemon.store.calls import Existing
 from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.vault_keeper import VaultKeeper
+from daemon.workspaces import Workspaces
 from ledger.chain import Entry
 from policy.risk import Tier
 from sandbox.errors import SandboxError, TierUnavailableError
@@ -69,6 +70,7 @@ class Conductor:
         config: Config,
         writer: Writer,
         vault: VaultKeeper,
+        workspaces: Workspaces,
         sandboxes: Mapping[Tier, Sandbox],
         clock: Clock,
         who_may_approve: WhoMayApprove,
@@ -78,6 +80,7 @@ class Conductor:
         self._config = config
         self._writer = writer
         self._vault = vault
+        self._workspaces = workspaces
         self._sandboxes = sandboxes
         self._clock = clock
         self._who_may_approve = who_may_approve
@@ -220,9 +223,7 @@ class Conductor:
     def _new_run(self, live: LiveCall) -> Run:
         tier = live.verdict.tier
         assert tier is not None  # noqa: S101 - it was permitted in one
-        return Run(
-            live, self._sandboxes[tier], self._vault, self._config.workspaces, self._clock.now_ms
-        )
+        return Run(live, self._sandboxes[tier], self._vault, self._workspaces, self._clock.now_ms)
 
     async def _run(self, live: LiveCall) -> None:
         run = self._new_run(live)

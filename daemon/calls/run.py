@@ -12,13 +12,14 @@ import anyio
 import anyio.to_thread
 
 from daemon.calls.live import LiveCall
-from daemon.config import Workspace
 from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
 from daemon.tools.invocation import build
 from daemon.tools.manifest import Manifest
 from daemon.tools.snapshot import check_copy
 from daemon.vault_keeper import VaultKeeper
+from daemon.workspaces import TARGET as WORKSPACE_TARGET
+from daemon.workspaces import Workspaces
 from sandbox.limits import Limits
 from sandbox.outcome import Outcome
 from sandbox.spec import Mount, RunSpec
@@ -30,7 +31,6 @@ from vault.reference import parse_reference
 from vault.secret import Secret
 
 HOSTNAME = "stockade"
-WORKSPACE_TARGET = "/workspace"
 TOOL_TARGET = "/tool"
 SECRETS_TARGET = "/run/secrets"
 ENVIRONMENT: Mapping[str, str] = {
@@ -54,6 +54,7 @@ class Finished:
     ending: Ending
     outcome: Outcome
     redactions: int
+    put_aside: tuple[str, ...]
     body: dict[str, object]
 
 
@@ -65,7 +66,7 @@ class Run:
         live: LiveCall,
         sandbox: Sandbox,
         vault: VaultKeeper,
-        workspaces: Mapping[str, Workspace],
+        workspaces: Workspaces,
         now_ms: Callable[[], int],
     ) -> None:
         self._live = live
@@ -110,7 +111,8 @@ class Run:
         """Runs the tool to its end, its output going to the call's feed."""
         assert self._spec is not None  # noqa: S101 - prepared before
         try:
-            outcome = await self._sandbox.run(self._spec, self._take)
+            async with self._workspaces.guarded(self._spec, self._workspace) as guarded:
+                outcome = await self._sandbox.run(guarded.spec, self._take)
             # What redaction held back. The tool is dead: a reader that does not read must not keep
             # its call open, with its place among the running and its secrets.
             with anyio.move_on_after(TAIL_SECONDS):
@@ -136,7 +138,9 @@ class Run:
             "limit": ending.limit,
             "redactions": redactions,
         }
-        return Finished(ending, outcome, redactions, body)
+        if guarded.put_aside:
+            body["put_aside"] = guarded.put_aside
+        return Finished(ending, outcome, redactions, tuple(guarded.put_aside), body)
 
     def discard(self) -> None:
         """Wipes the secrets; the run is over, or is not to be."""
@@ -165,7 +169,7 @@ class Run:
         mounts = [Mount(str(candidate.tool.snapshot), TOOL_TARGET)]
         cwd = ENVIRONMENT["HOME"]
         if candidate.workspace:
-            mounts.append(self._workspace_mount(manifest, candidate.workspace))
+            mounts.append(self._workspaces.mount(candidate.workspace, manifest))
             cwd = WORKSPACE_TARGET
         return RunSpec(
             argv=invocation.argv,
@@ -184,11 +188,9 @@ class Run:
             run_id=str(CallId(self._live.call_id)),
         )
 
-    def _workspace_mount(self, manifest: Manifest, name: str) -> Mount:
-        workspace = self._workspaces[name]
-        asked = manifest.workspace
-        writable = asked is not None and asked.access == "write" and workspace.access == "write"
-        return Mount(workspace.path, WORKSPACE_TARGET, writable)
+    @property
+    def _workspace(self) -> str:
+        return self._live.candidate.workspace if self._live.candidate else ""
 
     def _secret_values(self, manifest: Manifest, place: str) -> dict[str, bytes]:
         return {

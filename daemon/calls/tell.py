@@ -76,6 +76,7 @@ def tell_ending(
         told.usage.stdout_bytes = outcome.stdout_bytes
         told.usage.stderr_bytes = outcome.stderr_bytes
         told.redactions = finished.redactions
+        told.put_aside.extend(finished.put_aside)
     if live.last_entry is not None:
         told.receipt.CopyFrom(receipt(live.last_entry))
     live.feed.publish(event)

@@ -129,6 +129,8 @@ class _Plain:
         state = machine.plain(end)["state"]
         if end.redactions:
             note(f"· {end.redactions} secret value(s) were taken out of the output")
+        for path in end.put_aside:
+            note(f"· put aside, as it would act later: {path}")
         if state == "succeeded":
             self._step(f"succeeded in {end.usage.wall_ms} ms")
             return

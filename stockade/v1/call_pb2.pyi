@@ -369,6 +369,7 @@ class CallEvent(_message.Message):
         REDACTIONS_FIELD_NUMBER: _builtins.int
         RECEIPT_FIELD_NUMBER: _builtins.int
         FIX_FIELD_NUMBER: _builtins.int
+        PUT_ASIDE_FIELD_NUMBER: _builtins.int
         state: Global___CallState.ValueType
         reason: _builtins.str
         """UPPER_SNAKE; see docs/reasons.md."""
@@ -390,6 +391,12 @@ class CallEvent(_message.Message):
         def receipt(self) -> Global___Receipt:
             """The last receipt of this call."""
 
+        @_builtins.property
+        def put_aside(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Paths in the workspace that the run made or changed and that would have acted later; each was
+            given another name.
+            """
+
         def __init__(
             self,
             *,
@@ -403,10 +410,11 @@ class CallEvent(_message.Message):
             redactions: _builtins.int = ...,
             receipt: Global___Receipt | None = ...,
             fix: _builtins.str = ...,
+            put_aside: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "receipt", b"receipt", "signal", b"signal", "usage", b"usage"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "fix", b"fix", "limit", b"limit", "message", b"message", "reason", b"reason", "receipt", b"receipt", "redactions", b"redactions", "signal", b"signal", "state", b"state", "usage", b"usage"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "fix", b"fix", "limit", b"limit", "message", b"message", "put_aside", b"put_aside", "reason", b"reason", "receipt", b"receipt", "redactions", b"redactions", "signal", b"signal", "state", b"state", "usage", b"usage"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
         _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -79,6 +79,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
 WORKSPACE_BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "path": (['"/"', '"/srv/work"'], ['"relative"', '""', '"~/x"', "1"]),
     "access": (['"read"', '"write"'], ['"rw"', '"Read"', '""', "true"]),
+    "protected": (["[]", '["a", "b/c"]'], ['"a"', '[""]', '["/a"]', '["../a"]', '[".git"]']),
 }
 
 

@@ -8,12 +8,17 @@ import pytest
 from daemon.config import Config, parse_config
 from daemon.config_file import commented_config, reference
 
-KEY_LINE = re.compile(r"^# ([a-z_]+ = .+)$", re.MULTILINE)
+# A key with its value; a list goes on in the lines below it.
+KEY_LINE = re.compile(r"^# ([a-z_]+ = .+(?:(?<=,)\n# .+)*)$", re.MULTILINE)
 SECTIONS = {
     section: field.annotation.model_fields  # type: ignore[union-attr]
     for section, field in Config.model_fields.items()
     if section != "workspaces"
 }
+
+
+def uncommented(text: str) -> str:
+    return KEY_LINE.sub(lambda found: found[1].replace("\n# ", "\n"), text)
 
 
 @pytest.mark.parametrize("root", ["keychain", "file"])
@@ -26,7 +31,7 @@ def test_as_written_it_is_the_defaults(root: str) -> None:
 
 def test_uncommented_it_is_the_defaults_too() -> None:
     """Every commented value is the default it says it is: taking the # away changes nothing."""
-    text = KEY_LINE.sub(r"\1", commented_config("file"))
+    text = uncommented(commented_config("file"))
     kept = text.split("# A directory that tools may be given")
     without_example = kept[0] + kept[1].partition("\n\n")[2]
     assert set(tomllib.loads(without_example)) == set(SECTIONS)
@@ -37,8 +42,9 @@ def test_uncommented_it_is_the_defaults_too() -> None:
 def test_the_example_of_a_workspace_can_be_used() -> None:
     """The workspace in the file works once its lines are uncommented."""
     text = commented_config("file").replace("# [workspaces.notes]", "[workspaces.notes]")
-    config = parse_config(KEY_LINE.sub(r"\1", text).encode())
+    config = parse_config(uncommented(text).encode())
     assert config.workspaces["notes"].access == "read"
+    assert ".vscode" in config.workspaces["notes"].protected
 
 
 def test_every_key_is_in_the_file_with_its_meaning() -> None:

@@ -42,6 +42,8 @@ NOT_CODES = {
     *("DEADLINE_EXCEEDED", "UNIMPLEMENTED"),
     # what a device closes over, before it becomes PAIRING_...
     "PAIRED",
+    # a constant that its package exports
+    "DEFAULT_NAMES",
     # labels of PEM
     "CERTIFICATE",
 }

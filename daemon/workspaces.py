@@ -1,0 +1,84 @@
+"""The directories that the operator named for tools: how each is mounted, and kept as it is.
+
+Trusted to mount a workspace writable only where tool and operator both say so, and then only
+together with what protects its paths (`sandbox.protected`). What a run left there that would act
+later is put aside; that is told and recorded, and is no failure of the call. Raises
+`sandbox.errors.SandboxError` where the paths cannot be protected: then nothing runs.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from daemon.config import Workspace
+from daemon.tools.manifest import Manifest
+from sandbox.protected import Keeper
+from sandbox.spec import Mount, RunSpec
+
+_log = structlog.get_logger("stockade.workspaces")
+
+TARGET = "/workspace"
+_MAX_TOLD = 32
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A run's spec with its workspace protected; `put_aside` is known when the run is over."""
+
+    spec: RunSpec
+    put_aside: list[str] = field(default_factory=list)
+
+
+class Workspaces:
+    """Of one daemon."""
+
+    def __init__(self, named: Mapping[str, Workspace]) -> None:
+        self._named = named
+        self._keeper = Keeper()
+
+    def mount(self, name: str, manifest: Manifest) -> Mount:
+        """The workspace of that name as this tool gets it."""
+        workspace, asked = self._named[name], manifest.workspace
+        writable = asked is not None and asked.access == "write" and workspace.access == "write"
+        return Mount(workspace.path, TARGET, writable)
+
+    @asynccontextmanager
+    async def guarded(self, spec: RunSpec, name: str) -> AsyncIterator[Guarded]:
+        """`spec`, its workspace's protected paths held for as long as the context lasts."""
+        guarded = Guarded(spec)
+        if not any(mount.target == TARGET and mount.writable for mount in spec.mounts):
+            yield guarded
+            return
+        workspace = self._named[name]
+        held = await anyio.to_thread.run_sync(
+            self._keeper.hold, workspace.path, TARGET, workspace.protected
+        )
+        try:
+            guarded.spec = replace(spec, mounts=(*spec.mounts, *held.mounts))
+            yield guarded
+        finally:
+            with anyio.CancelScope(shield=True):
+                aside = await anyio.to_thread.run_sync(self._keeper.release, held)
+            guarded.put_aside = aside[:_MAX_TOLD]
+            if aside:
+                _log.warning("workspace.put_aside", workspace=name, run=spec.run_id, paths=aside)
+
+    async def clean(self) -> None:
+        """Removes what stood in for protected paths when an earlier daemon was killed."""
+        for name, workspace in self._named.items():
+            if workspace.access != "write":
+                continue
+            try:
+                left = await anyio.to_thread.run_sync(
+                    self._keeper.clean, workspace.path, workspace.protected
+                )
+            except OSError as error:
+                _log.warning("workspace.unreadable", workspace=name, reason=error.strerror)
+                continue
+            if left:
+                # A run was under way there, and what it did further down was not compared.
+                _log.warning("workspace.cleaned", workspace=name, stand_ins=left)

@@ -1,0 +1,64 @@
+"""Whether a repository's configuration, made by a tool, can stay: only if it runs nothing.
+
+Pure. A list of what is known to be harmless and a narrow reading of the format: what is not
+understood is not harmless.
+"""
+
+import re
+from collections.abc import Mapping
+
+MAX_BYTES = 64 * 1024
+
+_SECTION = re.compile(r'\[([a-z]+)(?: "([^"\\\]\[]*)")?\]\Z')
+_SETTING = re.compile(r"[ \t]*([a-z]+)[ \t]*=[ \t]*([^\"\\#;]*)\Z", re.IGNORECASE)
+_SWITCH = re.compile(r"(?i:true|false|yes|no|on|off|0|1|always|never|merges|interactive|input)\Z")
+_WORDS = re.compile(r"[^-\x00-\x1f][^\x00-\x1f]*\Z")
+_REFERENCE = re.compile(r"[+]?[A-Za-z0-9_./*:-]*\Z")
+_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_./-]*\Z")  # a colon would make an address of it
+# No transport that is a command (`ext::`), no host that is an option (`-oProxyCommand`).
+_ADDRESS = re.compile(
+    r"(?:(?:https?|ssh|git|file)://(?!-)|(?:[A-Za-z0-9_.]+@)?[A-Za-z0-9_.]+:(?!:|//)|\.{0,2}/)"
+    r"(?:(?!::)[\x21-\x7e])*\Z"
+)
+
+_HARMLESS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
+    "core": dict.fromkeys(
+        ("repositoryformatversion", "filemode", "bare", "logallrefupdates", "ignorecase",
+         "precomposeunicode", "symlinks", "autocrlf"),
+        _SWITCH,
+    ),
+    "extensions": {"objectformat": re.compile(r"sha(?:1|256)\Z")},
+    "remote": {"url": _ADDRESS, "fetch": _REFERENCE, "prune": _SWITCH},
+    "branch": {"remote": _NAME, "merge": _NAME, "rebase": _SWITCH},
+    "user": {"name": _WORDS, "email": _WORDS},
+    "init": {"defaultbranch": _NAME},
+    "pull": {"rebase": _SWITCH},
+    "push": {"default": _NAME},
+}  # fmt: skip
+_NAMED = frozenset({"remote", "branch"})
+
+
+def is_harmless(content: bytes) -> bool:
+    """Whether nothing in it can make git run a program or leave the repository."""
+    if len(content) > MAX_BYTES:
+        return False
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError:
+        return False
+    section: Mapping[str, re.Pattern[str]] = {}
+    for line in lines:
+        text = line.strip(" \t")
+        if not text or text[0] in "#;":
+            continue
+        if found := _SECTION.match(text):
+            name, named = found[1], found[2] is not None
+            section = _HARMLESS.get(name, {}) if named is (name in _NAMED) else {}
+            if not section:
+                return False
+            continue
+        setting = _SETTING.match(line)
+        allowed = setting and section.get(setting[1].lower())
+        if not setting or not allowed or not allowed.match(setting[2].rstrip(" \t")):
+            return False
+    return True

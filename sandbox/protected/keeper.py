@@ -1,0 +1,152 @@
+"""Holds the protected paths of a workspace for the time of a run, and puts right afterwards.
+
+Everything here blocks on the file system: it is for a thread. Any number of runs may be in one
+workspace. Raises `WorkspaceError` from `hold`; from `release` nothing, since then the run is over.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+from sandbox.protected import ghosts, repositories
+from sandbox.protected.errors import WorkspaceError
+from sandbox.protected.ghosts import Ghosts, Holding
+from sandbox.protected.names import GIT, GIT_NAMES
+from sandbox.protected.repositories import Content, State
+from sandbox.protected.tree import Walker, kind, opened, opened_path
+from sandbox.spec import Mount
+
+Path = tuple[str, ...]
+
+_COMMON = "commondir"
+
+
+@dataclass(slots=True)
+class Held:
+    """What is held for one run: the mounts that protect, and what to compare with."""
+
+    workspace: str
+    root: int
+    mounts: tuple[Mount, ...]
+    ghosts: list[Path] = field(default_factory=list)
+    compared: dict[Path, Content | None] = field(default_factory=dict)
+    before: Mapping[Path, State] = field(default_factory=dict)
+
+
+class Keeper:
+    """Of all workspaces of a daemon; any thread."""
+
+    def __init__(self) -> None:
+        self._ghosts = Ghosts()
+        self._walkers: dict[str, Walker] = {}
+
+    def hold(self, workspace: str, target: str, names: Sequence[str]) -> Held:
+        """Protect `names` in a workspace that is mounted writable at `target`."""
+        try:
+            return self._hold(workspace, target, names)
+        except OSError as error:
+            raise WorkspaceError("what is", error.strerror or "it changes") from None
+
+    def _hold(self, workspace: str, target: str, names: Sequence[str]) -> Held:
+        with ExitStack() as undo:
+            root = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            held = Held(workspace, root, ())
+            undo.callback(self._let_go, held)
+            paths = _paths(root, names)
+            mounts = [mount for path in paths for mount in self._one(held, target, path)]
+            if (GIT, _COMMON) not in paths:
+                held.compared[(GIT, _COMMON)] = None
+            held.mounts = tuple(dict.fromkeys(mounts))
+            held.before = repositories.look(self._walker(workspace), root)
+            undo.pop_all()
+            return held
+
+    def release(self, held: Held) -> list[str]:
+        """Let go of them, and put right what is further down; what was put aside."""
+        try:
+            aside = [*_compared(held)]
+            walker = self._walker(held.workspace)
+            aside += repositories.put_right(walker, held.root, held.before)
+        finally:
+            self._let_go(held)
+        return aside
+
+    def clean(self, workspace: str, names: Sequence[str]) -> list[str]:
+        """Remove the stand-ins that a daemon left when it was killed; which they were."""
+        left = []
+        with opened(workspace) as root:
+            paths = _paths(root, names)
+            every = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+            for path in sorted(every, key=len, reverse=True):  # what is inside first
+                with suppress(OSError), opened_path(root, path[:-1]) as folder:
+                    if ghosts.remove(path[-1], folder):
+                        left.append("/".join(path))
+        return left
+
+    def _walker(self, workspace: str) -> Walker:
+        return self._walkers.setdefault(workspace, Walker())
+
+    def _let_go(self, held: Held) -> None:
+        for path in reversed(held.ghosts):
+            self._ghosts.release(held.workspace, held.root, path)
+        held.ghosts.clear()
+        if held.root >= 0:
+            os.close(held.root)
+            held.root = -1
+
+    def _one(self, held: Held, target: str, path: Path) -> Iterator[Mount]:
+        """The mounts that keep one path as it is: itself, and what it lies in from being moved.
+
+        Where it does not exist, what does not exist of the way to it, from there on.
+        """
+        for depth in range(1, len(path) + 1):
+            here = path[:depth]
+            try:
+                holding = self._ghosts.hold(held.workspace, held.root, here)
+                if holding is Holding.CLOSED:
+                    return
+                if holding is Holding.OURS:
+                    held.ghosts.append(here)
+                with opened_path(held.root, here[:-1]) as folder:
+                    mode = kind(here[-1], folder)
+                    if mode is not None and stat.S_ISLNK(mode):
+                        # It cannot be mounted on; it is compared instead.
+                        held.compared[here] = repositories.content(here[-1], folder)
+                        return
+            except OSError as error:
+                raise WorkspaceError("/".join(here), error.strerror or "it changes") from None
+            whole = depth == len(path) or mode is None or not stat.S_ISDIR(mode)
+            shown = "/".join(here)
+            yield Mount(f"{held.workspace}/{shown}", f"{target}/{shown}", writable=not whole)
+            if whole:
+                return
+
+
+def _paths(root: int, names: Sequence[str]) -> list[Path]:
+    """What is to be held: the list, and in the repository at the top what git acts on."""
+    paths = [tuple(name.split("/")) for name in names]
+    mode = kind(GIT, root)
+    if mode is None or not stat.S_ISDIR(mode):
+        # None yet, and none is to be made where whoever opens the folder would run it at once.
+        return [*paths, (GIT,)]
+    with opened(GIT, root) as folder:
+        if kind("HEAD", folder) is None:
+            return [*paths, (GIT,)]
+        config = repositories.content("config", folder)
+    # With a `commondir`, git would no longer look at `core.worktree`.
+    held = config.value if config is not None else b""
+    led = not isinstance(held, bytes) or b"worktree" in held.lower()
+    return [*paths, *((GIT, name) for name in GIT_NAMES if not (led and name == _COMMON))]
+
+
+def _compared(held: Held) -> Iterator[str]:
+    for path, was in held.compared.items():
+        try:
+            with opened_path(held.root, path[:-1]) as folder:
+                now = repositories.content(path[-1], folder)
+                if now is not None and now != was:
+                    yield repositories.replace(path[-1], folder, was, "/".join(path))
+        except OSError:
+            continue
