@@ -14,6 +14,7 @@ import anyio.to_thread
 from sqlalchemy import Connection
 
 from daemon import policy_states
+from daemon.background_work import beside_calls, rest
 from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound, StartError
 from daemon.store import policies
@@ -125,7 +126,7 @@ class Policies:
         world = self._worlds.current
         schema = schema_text(world.registry)
         try:
-            bundle = await anyio.to_thread.run_sync(Bundle.build, files, schema)
+            bundle = await anyio.to_thread.run_sync(_build, files, schema)
         except BundleError as error:
             return error.problems, ""
         return (), state_digest(bundle.digest, world.data)
@@ -208,6 +209,11 @@ class Policies:
         # Whatever failed until here left the set before in force: this is the only step.
         self._worlds.replace(changed)
         return applied
+
+
+def _build(files: Mapping[str, str], schema: str) -> Bundle:
+    with beside_calls():
+        return Bundle.build(files, schema, rest)
 
 
 def _version(number: int, row: PolicyRow) -> Version:

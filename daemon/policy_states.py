@@ -6,6 +6,7 @@ is the digest of. Raises `Conflict` where another state came into force meanwhil
 """
 
 import json
+from collections.abc import Mapping
 
 import anyio.to_thread
 
@@ -51,7 +52,13 @@ def follow(tx: Tx, policy: PackedPolicy, *, by: str, cause: str, now_ms: int) ->
 def _pack(world: World) -> PackedPolicy:
     return PackedPolicy(
         digest=PolicyDigest(world.digest),
-        files=Document.of(json.dumps(dict(world.bundle.files), sort_keys=True).encode()),
+        files=Document.of(_json(world.bundle.files)),
         schema=Document.of(schema_document(world)),
         data=Document.of(world.data.encode()),
     )
+
+
+def _json(files: Mapping[str, str]) -> bytes:
+    """As json.dumps writes it with its keys sorted; a file at a time, for the sake of calls."""
+    members = [f"{json.dumps(name)}: {json.dumps(files[name])}" for name in sorted(files)]
+    return f"{{{', '.join(members)}}}".encode()

@@ -26,6 +26,7 @@ from policy.entities import (
 )
 from policy.entity_data import EntityData, state_digest
 from policy.entity_store import EntityStore
+from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.pdp import PDP
 from policy.risk import Floors, Tier
 from policy.schema import compose, load_base
@@ -148,17 +149,27 @@ def build(
     config: Config,
     unavailable: Mapping[Tier, Unavailable],
     data: EntityData | None = None,
+    *,
+    before: Bundle | None = None,
+    pause: Pause = no_pause,
 ) -> World:
-    """A world from its parts; raises `PolicyError` with everything that is wrong."""
+    """A world from its parts; raises `PolicyError` with everything that is wrong.
+
+    Policies that are the ones `before`, under the same schema, are not read again.
+    """
     data = data or EntityData()
-    bundle = Bundle.build(files, schema_text(registry))
-    entities = tuple(data.describe(_entities(registry, principals, config)))
+    schema = schema_text(registry)
+    if before is not None and before.files == files and before.schema.text == schema:
+        bundle = before
+    else:
+        bundle = Bundle.build(files, schema, pause)
+    entities = tuple(paced(data.describe(_entities(registry, principals, config)), pause, LIGHT))
     return World(
         bundle=bundle,
-        pdp=PDP(bundle, EntityStore.build(entities, bundle.schema)),
+        pdp=PDP(bundle, EntityStore.build(entities, bundle.schema, pause)),
         data=data,
         digest=state_digest(bundle.digest, data),
-        snapshot=KeptSnapshot(take(entities)),
+        snapshot=KeptSnapshot(take(entities, pause)),
         zone=zone_of(config.policy.time_zone),
         registry=registry,
         translations={t.name: translate(t.manifest.input.schema) for t in registry.tools},
@@ -169,13 +180,17 @@ def build(
 
 
 def with_principals(
-    world: World, principals: Iterable[DeviceEntity | AgentEntity], config: Config
+    world: World,
+    principals: Iterable[DeviceEntity | AgentEntity],
+    config: Config,
+    pause: Pause = no_pause,
 ) -> World:
     """The same world with other devices and agents; policies are not read again."""
-    entities = tuple(world.data.describe(_entities(world.registry, principals, config)))
-    store = EntityStore.build(entities, world.bundle.schema)
+    described = world.data.describe(_entities(world.registry, principals, config))
+    entities = tuple(paced(described, pause, LIGHT))
+    store = EntityStore.build(entities, world.bundle.schema, pause)
     return replace(
-        world, pdp=replace(world.pdp, entities=store), snapshot=KeptSnapshot(take(entities))
+        world, pdp=replace(world.pdp, entities=store), snapshot=KeptSnapshot(take(entities, pause))
     )
 
 

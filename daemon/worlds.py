@@ -11,11 +11,13 @@ from dataclasses import replace
 import anyio
 import anyio.to_thread
 
+from daemon.background_work import beside_calls, rest
 from daemon.config import Config
 from daemon.devices import Devices
 from daemon.tools.registry import Registry
 from daemon.world import Unavailable, World, build, with_principals
 from policy.entity_data import EntityData
+from policy.pace import no_pause
 from policy.risk import Tier
 
 
@@ -46,11 +48,30 @@ class Worlds:
 
         For callers inside `changing`, so that the devices stay as they are meanwhile.
         """
-        return await anyio.to_thread.run_sync(
-            lambda: build(
-                files, registry, self._devices.entities(), self._config, unavailable, data
+        return await anyio.to_thread.run_sync(self._build, files, registry, unavailable, data)
+
+    def _build(
+        self,
+        files: Mapping[str, str],
+        registry: Registry,
+        unavailable: Mapping[Tier, Unavailable],
+        data: EntityData,
+    ) -> World:
+        devices = self._devices.entities()
+        now = self._current
+        # Before there is a world, nobody calls.
+        before, pause = (now.bundle, rest) if now else (None, no_pause)
+        with beside_calls():
+            return build(
+                files,
+                registry,
+                devices,
+                self._config,
+                unavailable,
+                data,
+                before=before,
+                pause=pause,
             )
-        )
 
     async def rebuild(
         self,
@@ -88,9 +109,8 @@ class Worlds:
 
     async def refresh_devices(self) -> None:
         """The same world with the devices as they are now; for callers inside `changing`."""
-        now = self.current
-        self.replace(
-            await anyio.to_thread.run_sync(
-                lambda: with_principals(now, self._devices.entities(), self._config)
-            )
-        )
+        self.replace(await anyio.to_thread.run_sync(self._with_devices, self.current))
+
+    def _with_devices(self, now: World) -> World:
+        with beside_calls():
+            return with_principals(now, self._devices.entities(), self._config, pause=rest)

@@ -6,7 +6,7 @@ problems as it can in one go. Leaves `BundleError` only.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cedarpy
@@ -14,12 +14,12 @@ import orjson
 
 from policy.errors import BundleError, Problem, ScopeError
 from policy.identifiers import is_valid_id
-from policy.pace import Pause, no_pause, paced
+from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.reading import Reading, read_json, read_plain
 from policy.schema import Schema
 from policy.scope import Scope
 from policy.statements import PolicyRef, Statement, split
-from policy.validation import SYNTAX_FIX, examine, problem_at
+from policy.validation import CHUNK, SYNTAX_FIX, Examination, problem_at
 
 MAX_FILES = 256
 MAX_FILE_BYTES = 1024 * 1024
@@ -35,10 +35,10 @@ _POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 class Admitted:
     """A set that may decide: the nth text, place, scope, and what it looks at of the context."""
 
-    texts: Sequence[str] = field(repr=False)
+    texts: list[str] = field(repr=False)
     refs: tuple[PolicyRef, ...]
-    scopes: Sequence[Scope] = field(repr=False)
-    context: Sequence[frozenset[str] | None] = field(repr=False)
+    scopes: list[Scope] = field(repr=False)
+    context: list[frozenset[str] | None] = field(repr=False)
 
 
 def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> Admitted:
@@ -46,19 +46,24 @@ def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> 
     if problems := _check_files(files):
         raise BundleError(tuple(problems))
     statements, problems = _split_all(files, pause)
-    readings = [_read(statement, problems) for statement in paced(statements, pause)]
-    refs = _name_all(statements, readings, problems, pause)
-    good = [one for one, reading in zip(statements, readings, strict=True) if reading]
-    problems += examine(good, schema)
+    with Examination(schema) as examination:
+        readings: list[Reading | None] = []
+        for start in range(0, len(statements), CHUNK):
+            some = statements[start : start + CHUNK]
+            read = [_read(statement, problems) for statement in paced(some, pause)]
+            examination.add([one for one, reading in zip(some, read, strict=True) if reading])
+            readings += read
+        refs = _name_all(statements, readings, problems, pause)
+        problems += examination.problems()
     if problems:
         raise BundleError(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
-    read = [reading for reading in readings if reading]
-    return Admitted(
-        [statement.text for statement in statements],
-        refs,
-        [reading.scope for reading in read],
-        [reading.context for reading in read],
-    )
+    admitted = Admitted([], refs, [], [])
+    for statement, reading in paced(zip(statements, readings, strict=True), pause, LIGHT):
+        if reading is not None:
+            admitted.texts.append(statement.text)
+            admitted.scopes.append(reading.scope)
+            admitted.context.append(reading.context)
+    return admitted
 
 
 def _check_files(files: Mapping[str, str]) -> list[Problem]:
@@ -152,7 +157,7 @@ def _name_all(
     named: list[PolicyRef] = []
     places: dict[str, PolicyRef] = {}
     counts: dict[str, int] = {}
-    for statement, reading in paced(zip(statements, readings, strict=True), pause):
+    for statement, reading in paced(zip(statements, readings, strict=True), pause, LIGHT):
         place = counts[statement.file] = counts.get(statement.file, 0) + 1
         written = reading.annotations.get("id") if reading else None
         ref = PolicyRef(

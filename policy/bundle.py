@@ -16,7 +16,7 @@ from typing import NewType
 
 from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit
 from policy.errors import BundleError, Problem
-from policy.pace import Pause, no_pause, paced
+from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.requests import Requests
 from policy.schema import Schema, parse_schema
 from policy.slices import Slices, TextSource
@@ -44,7 +44,7 @@ class Bundle:
         parsed_schema = parse_schema(schema)
         files = {name: files[name] for name in sorted(files)}
         admitted = admit(files, parsed_schema, pause)
-        scopes, source = paced(admitted.scopes, pause), TextSource(admitted.texts)
+        scopes, source = paced(admitted.scopes, pause, LIGHT), TextSource(admitted.texts)
         slices = Slices(scopes, source, admitted.context)
         return cls(
             digest(files, schema),

@@ -17,7 +17,7 @@ from policy.context import read
 from policy.entities import DAEMON, DaemonEntity, Entity, GroupEntity, ToolsetEntity
 from policy.errors import EntityError
 from policy.identifiers import checked
-from policy.pace import Pause, no_pause, paced
+from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.schema import Schema
 from policy.values import CedarValue, EntityUid
 
@@ -50,7 +50,7 @@ class EntityStore:
         cls, entities: Iterable[Entity], schema: Schema, pause: Pause = no_pause
     ) -> "EntityStore":
         """A store of these, the daemon, and the groups and toolsets they are in."""
-        given = _by_uid(paced(entities, pause))
+        given = _by_uid(paced(entities, pause, LIGHT))
         given.setdefault(DAEMON, DaemonEntity())
         orphans = tuple(
             uid
@@ -59,7 +59,7 @@ class EntityStore:
         )
         for uid in orphans:
             del given[uid]
-        text = _join([_dump(entity) for entity in paced(given.values(), pause)])
+        text = _join([_dump(entity) for entity in paced(given.values(), pause, LIGHT)])
         handle = _parse(text, schema)
         for entity in list(given.values()):
             for parent in entity.parents:

@@ -23,7 +23,7 @@ from policy.engine import EngineError, ask
 from policy.entities import Entity
 from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
-from policy.scope import keys_of
+from policy.scope import keys_of, keys_of_action
 from policy.slices import PolicySlice
 from policy.statements import PolicyRef
 from policy.values import CedarValue, EntityUid
@@ -166,7 +166,7 @@ class PDP:
         action = EntityUid("Action", question.action)
         return self.bundle.slices.find(
             keys_of(question.principal, entities.ancestors(question.principal)),
-            keys_of(action, self.bundle.schema.groups.get(action, ())),
+            keys_of_action(action, self.bundle.schema.groups.get(action, ())),
             keys_of(question.resource, entities.ancestors(question.resource)),
         )
 

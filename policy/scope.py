@@ -65,6 +65,11 @@ def keys_of(uid: EntityUid, ancestors: Iterable[EntityUid]) -> tuple[Key, ...]:
     )
 
 
+def keys_of_action(uid: EntityUid, groups: Iterable[EntityUid]) -> tuple[Key, ...]:
+    """The same of an action, of whose type no scope speaks."""
+    return (ANY, is_exactly(uid), is_in(uid), *(is_in(one) for one in groups if one != uid))
+
+
 def is_narrow(scope: Scope) -> bool:
     """Whether it names one principal or one resource and fits no other."""
     return "==" in (scope.principal[0], scope.resource[0])

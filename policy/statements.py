@@ -88,7 +88,7 @@ class _Scanner:
     def run(self, pause: Pause) -> tuple[list[Statement], list[Problem]]:
         self._begin(0)
         depth = weight = deepest = 0
-        for match in paced(_TOKEN.finditer(self._text), pause, every=1024):
+        for match in paced(_TOKEN.finditer(self._text), pause, every=256):
             if match.lastgroup:
                 continue
             lexeme = match.group()

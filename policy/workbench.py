@@ -20,7 +20,7 @@ from policy.hierarchy import ancestors
 from policy.json_set import JsonSource, read_json_set
 from policy.reading import read_plain
 from policy.schema import Schema, parse_schema
-from policy.scope import NOWHERE, Key, Scope, keys_of, read_scope
+from policy.scope import NOWHERE, Key, Scope, keys_of, keys_of_action, read_scope
 from policy.slices import PolicySlice, Slices, TextSource
 from policy.statements import split
 from policy.values import EntityUid
@@ -110,8 +110,8 @@ class Workbench:
 
     def answer(self, request: Request) -> Answer:
         """The engine's answer from the slice that can matter."""
-        names = (request.principal, request.action, request.resource)
-        principal, action, resource = map(self._keys, names)
+        action = keys_of_action(request.action, self._ancestors.get(request.action, ()))
+        principal, resource = self._keys(request.principal), self._keys(request.resource)
         return self._ask(request, self._policies.slices.find(principal, action, resource))
 
     def _keys(self, uid: EntityUid) -> tuple[Key, ...]:

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.running import CONFIG, RunningDaemon, make_directory, running
+
+# How long an example takes says how busy the machine is, and nothing of the rule.
+settings.register_profile("stockade", deadline=None)
+settings.load_profile("stockade")
 
 # A shell that starts us in the background has SIGINT ignored, and every program we start would
 # inherit that: Ctrl-C could not be tested.

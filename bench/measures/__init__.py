@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.measures import (
+    activation,
     approval,
     calls,
     connections,
@@ -24,6 +25,7 @@ ALL: Sequence[Measure] = (
     *devices.MEASURES,
     *rates.MEASURES,
     *policy.MEASURES,
+    *activation.MEASURES,
     *vault.MEASURES,
     *ledger.MEASURES,
 )

@@ -1,113 +1,98 @@
-"""One question to the PDP with N policies in force, in process; and putting 10,000 in force.
+"""All the questions about one call, with N policies in force and ten thousand entities, in process.
 
-`policy.whole_set.N` has the engine look at every policy, as it would without our index.
+`policy.questions.N` is the whole hearing of a call as the judge holds it: contexts made, three
+questions put and answered, one after the other. `policy.first.N` is the same for devices that never
+asked before and have policies of their own, so that nothing is found or compiled yet.
+`policy.whole_set.N` puts the same three questions to the engine with every policy, as one would
+without the index: policies, entities and schema parsed ahead.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from itertools import count
 
+import cedarpy
+import orjson
+
+from bench import policies
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Step, StepError, interleaved, sample
-from policy.arguments import JsonSchema, to_context, translate
-from policy.bundle import Bundle
-from policy.contexts import CallFacts, call_context
-from policy.defaults import load_default_files
-from policy.entities import DeviceEntity, ToolEntity
-from policy.entity_store import Entities, EntityStore
-from policy.pdp import PDP, Question
-from policy.risk import Tier
-from policy.schema import compose, load_base
-from policy.slices import PolicySlice
+from daemon.calls.hearing import Case, Ruling, hear
+from policy.arguments import to_context, translate
+from policy.contexts import call_context
+from policy.pdp import PDP
+from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid
-from stockade.v1 import policy_pb2
 
 SIZES = (10, 100, 1000, 10_000)
-PER_FILE = 1000
-SCHEMA: JsonSchema = {"type": "object", "properties": {"path": {"type": "string"}}}
+ACTIONS = ("call", "run_in_process", "call_unattended")
+RISK = RiskInputs(Decimal("0.1"), Decimal(1), network=False, filesystem_write=False,
+                  external_apis=False)  # fmt: skip
 
 
-class WholeSet(PDP):
-    """A PDP that never narrows a question down to the policies that can matter to it."""
-
-    __slots__ = ("_whole",)
-
-    def __init__(self, bundle: Bundle, entities: EntityStore) -> None:
-        super().__init__(bundle, entities)
-        object.__setattr__(self, "_whole", bundle.slices.whole())
-
-    def _slice(self, question: Question, entities: Entities) -> PolicySlice:  # noqa: ARG002 - that is the point
-        whole: PolicySlice = object.__getattribute__(self, "_whole")
-        return whole
-
-
-def policy_files(count: int) -> dict[str, str]:
-    """The default policies, filled up to `count` with permits about other devices and tools."""
-    files = load_default_files()
-    written = sum(text.count("@id(") for text in files.values())
-    texts = [
-        f'@id("bench-{number}")\npermit (principal == Device::"bench-{number % 997}", '
-        f'action == Action::"call", resource == Tool::"bench_{number}")\n'
-        f'when {{ context.origin == "10.0.{number % 251}.7" }};\n'
-        for number in range(max(0, count - written))
-    ]
-    for start in range(0, len(texts), PER_FILE):
-        files[f"bench-{start}.cedar"] = "".join(texts[start : start + PER_FILE])
-    return files
-
-
-def questions(count: int, bench: Bench) -> Iterator[Result]:
-    """Whether an owner may call read_file."""
-    bundle = Bundle.build(policy_files(count), compose(load_base(), {"read_file": SCHEMA}))
-    tool = ToolEntity("read_file", "ab" * 32, "builtin", Decimal("0.1"), False, False, False)
-    store = EntityStore.build([DeviceEntity("me", "me", ("owners",)), tool], bundle.schema)
-    facts = CallFacts(
-        arguments=to_context("read_file", translate(SCHEMA), {"path": "a.txt"}),
-        risk=Decimal("0.25"),
-        tier=Tier.PROCESS,
+def case(number: int) -> Case:
+    """A call of a device's that runs without asking anybody."""
+    tool = policies.tool(number)
+    return Case(
+        subjects=(EntityUid("Device", policies.device(number)),),
+        tool=tool,
+        arguments=to_context(tool, translate(policies.ARGUMENTS), {"path": "a.txt"}),
+        risk=RISK,
+        floor=Tier.PROCESS,
         time=datetime.now(UTC),
+        maintenance=False,
         origin="10.0.0.7",
     )
-    device, resource = EntityUid("Device", "me"), EntityUid("Tool", "read_file")
-    question = Question(device, "call", resource, call_context(facts))
 
-    def decide(pdp: PDP) -> None:
-        if not pdp.decide(question).allowed:
-            raise StepError("DENIED")
 
-    # Each after one of its own kind that does not count: else the first would be measured with a
-    # cache that the other has just filled with ten thousand policies.
-    first, second = (partial(decide, pdp(bundle, store)) for pdp in (PDP, WholeSet))
-    narrowed, whole = interleaved(
-        bench.times(max(100, min(2000, 500_000 // count))),
+def questions(size: int, bench: Bench) -> Iterator[Result]:
+    """May it be called, in so weak a tier, and without a person."""
+    bundle = policies.bundle(size)
+    store = policies.store(bundle)
+    pdp, whole = PDP(bundle, store), bundle.slices.whole().handle
+    entities, schema = store.handle, bundle.schema.handle
+
+    def decide(number: int) -> None:
+        if hear(pdp, case(number), {}).ruling is not Ruling.PERMIT:
+            raise StepError("NOT_PERMITTED")
+
+    def without_index(number: int) -> None:
+        asked = case(number)
+        context = orjson.dumps(call_context(asked.facts(asked.floor)).values_by_name).decode()
+        request = {
+            "principal": asked.subjects[0].to_json(),
+            "resource": {"type": "Tool", "id": asked.tool},
+            "context": context,
+        }
+        for action in ACTIONS:
+            request["action"] = {"type": "Action", "id": action}
+            if not cedarpy.is_authorized(request, whole, entities, schema).allowed:
+                raise StepError("NOT_PERMITTED")
+
+    # Each after one of its own kind that does not count: else the first would be measured with
+    # caches that the other has just filled with ten thousand policies.
+    first, second = partial(decide, 0), partial(without_index, 0)
+    narrowed, all_of_them = interleaved(
+        bench.times(max(100, min(2000, 500_000 // size))),
         3,
         Step(first, before=first),
         Step(second, before=second),
     )
-    names = (f"policy.questions.{count}", f"policy.whole_set.{count}")
+    names = (f"policy.questions.{size}", f"policy.whole_set.{size}")
     yield timing(names[0], "us", narrowed, beside=names[1])
-    yield timing(names[1], "us", whole, beside=names[0])
+    yield timing(names[1], "us", all_of_them, beside=names[0])
+    fresh = count(1)
+    strangers = sample(bench.times(2000), 20, lambda: decide(next(fresh)))
+    yield timing(f"policy.first.{size}", "us", strangers)
 
 
-def activate(bench: Bench) -> Iterator[Result]:
-    """Sends 10,000 policies to a daemon and waits until they are in force and recorded."""
-    daemon = bench.prepared()
-    daemon.start()
-    files = [
-        policy_pb2.PolicyFile(name=name, text=text) for name, text in policy_files(10_000).items()
-    ]
-    with daemon.client() as client:
-        samples = sample(bench.times(5), 0, lambda: client.apply_policy(files))
-    daemon.remove()
-    yield timing("policy.activate.10000", "s", samples)
-
-
-MEASURES = (
-    *(
-        Measure((f"policy.questions.{n}", f"policy.whole_set.{n}"), partial(questions, n))
-        for n in SIZES
-    ),
-    Measure(("policy.activate.10000",), activate),
+MEASURES = tuple(
+    Measure(
+        (f"policy.questions.{size}", f"policy.whole_set.{size}", f"policy.first.{size}"),
+        partial(questions, size),
+    )
+    for size in SIZES
 )

@@ -1,0 +1,116 @@
+"""Ten thousand policies put in force on a real daemon: how long, what calls notice, what they hold.
+
+`policy.activate.stall` is the latency of calls that are made all the while, one every ten
+milliseconds whether the last has ended or not; `policy.activate.calm` of the same before. Their
+difference is what a call in flight can notice: `value` is by how much the slowest was slower.
+`policy.rss.10000` is what the daemon holds with them in force, beyond what it held before.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from bench import policies
+from bench.daemon import WORKSPACE, RunningDaemon, finish
+from bench.plan import Bench, Measure
+from bench.result import Result, distribution, timing
+from bench.sampling import Samples, StepError
+from stockade.client import Client
+from stockade.errors import StockadeError
+from stockade.v1 import call_pb2, policy_pb2
+
+COUNT = 10_000
+TIMES = 5
+CALM_SECONDS = 3.0
+EVERY_SECONDS = 0.01
+CALLERS = 8
+MEGABYTE = 1e6
+
+
+class Calls:
+    """Denied calls, open loop, from threads of this process, until told to stop."""
+
+    def __init__(self, daemon: RunningDaemon) -> None:
+        self.samples = Samples()
+        self._clients = [daemon.client() for _ in range(CALLERS)]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> Samples:
+        """What they took."""
+        self._stopped.set()
+        self._thread.join()
+        for client in self._clients:
+            client.close()
+        return self.samples
+
+    def _run(self) -> None:
+        due, number = time.perf_counter(), 0
+        with ThreadPoolExecutor(CALLERS * 4) as threads:
+            while not self._stopped.wait(max(0.0, due - time.perf_counter())):
+                threads.submit(self._call, self._clients[number % CALLERS], due)
+                due, number = due + EVERY_SECONDS, number + 1
+
+    def _call(self, client: Client, due: float) -> None:
+        try:
+            deny(client)
+        except (StepError, StockadeError) as error:
+            self.samples.failed[getattr(error, "reason", str(error))] += 1
+        self.samples.seconds.append(time.perf_counter() - due)
+
+
+def deny(client: Client) -> None:
+    """A call that a forbid of the default policy refuses, to its end."""
+    arguments: dict[str, object] = {"command": "true", "workspace": WORKSPACE}
+    finish(client, "run_shell", arguments, call_pb2.CALL_STATE_DENIED)
+
+
+def activate(bench: Bench) -> Iterator[Result]:
+    """Sends ten thousand policies, again and again, until they are in force and recorded."""
+    daemon = bench.prepared()
+    daemon.start()
+    sets = [_files(COUNT - number) for number in range(bench.times(TIMES))]
+    held: list[float] = []
+    with daemon.client() as client:
+        for _ in range(20):
+            deny(client)
+        idle = daemon.resident_bytes()
+        calls = Calls(daemon)
+        time.sleep(CALM_SECONDS)
+        calm = calls.stop()
+        taken, calls = Samples(), Calls(daemon)
+        for files in sets:
+            began = time.perf_counter()
+            client.apply_policy(files)
+            taken.seconds.append(time.perf_counter() - began)
+            held.append((daemon.resident_bytes() - idle) / MEGABYTE)
+        noticed = calls.stop()
+    daemon.remove()
+    yield timing("policy.activate.10000", "s", taken)
+    yield timing("policy.activate.calm", "ms", calm, beside="policy.activate.stall")
+    stall = timing("policy.activate.stall", "ms", noticed, beside="policy.activate.calm")
+    longer = max(noticed.seconds) - max(calm.seconds)
+    yield replace(stall, value=max(0.0, longer) * 1000)
+    yield distribution("policy.rss.10000", "MB", held)
+
+
+def _files(count: int) -> list[policy_pb2.PolicyFile]:
+    """Each time another set, so that none is the one in force."""
+    files = policies.policy_files(count)
+    return [policy_pb2.PolicyFile(name=name, text=text) for name, text in files.items()]
+
+
+MEASURES = (
+    Measure(
+        (
+            "policy.activate.10000",
+            "policy.activate.calm",
+            "policy.activate.stall",
+            "policy.rss.10000",
+        ),
+        activate,
+    ),
+)
