@@ -56,8 +56,9 @@ class Version:
     number: int
     digest: str
     files: Mapping[str, str] = field(repr=False)
-    # None where they were not kept.
+    # None where they were not kept: Cedar's schema, the tools' own that it was made from, the data.
     schema: str | None = field(repr=False)
+    tools: Mapping[str, Mapping[str, object]] | None = field(repr=False)
     data: EntityData | None = field(repr=False)
 
 
@@ -218,8 +219,9 @@ def _build(files: Mapping[str, str], schema: str) -> Bundle:
 
 def _version(number: int, row: PolicyRow) -> Version:
     try:
-        files, schema = json.loads(row.files), row.schema and json.loads(row.schema)["cedar"]
-        data = row.data and parse_entity_data(row.data)
+        files, document = json.loads(row.files), json.loads(row.schema) if row.schema else {}
+        schema, tools = document.get("cedar"), document.get("tools")
+        data = parse_entity_data(row.data) if row.data else None
         if not isinstance(files, dict):
             raise TypeError("files")
     except (ValueError, KeyError, TypeError, PolicyError):
@@ -229,4 +231,4 @@ def _version(number: int, row: PolicyRow) -> Version:
             fix="restore the data directory from a backup",
         ) from None
     named = {str(name): str(text) for name, text in files.items()}
-    return Version(number, str(row.digest), named, schema or None, data or None)
+    return Version(number, str(row.digest), named, schema, tools, data)

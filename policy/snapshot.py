@@ -37,6 +37,11 @@ class KeptEntity:
     attributes: Mapping[str, CedarValue]
     tags: Mapping[str, str]
 
+    @classmethod
+    def of(cls, entity: Entity) -> "KeptEntity":
+        """An entity as it is."""
+        return cls(entity.uid, entity.parents, entity.attributes, entity.tags)
+
 
 def take(entities: Iterable[Entity], pause: Pause = no_pause) -> Snapshot:
     """A snapshot of these."""

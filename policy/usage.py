@@ -4,7 +4,7 @@ Trusted with questions about policies, never with a decision. Pure; raises nothi
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cedarpy
 from cedarpy import pst
@@ -19,6 +19,19 @@ def statements(bundle: Bundle) -> Iterator[tuple[PolicyRef, Statement]]:
     """Every policy of a bundle with its text."""
     found = (one for name, text in bundle.files.items() for one in split(name, text)[0])
     yield from zip(bundle.policies, found, strict=True)
+
+
+def texts_of(bundle: Bundle, refs: Iterable[PolicyRef]) -> dict[str, str]:
+    """The text of each of these policies, by id."""
+    wanted: dict[str, dict[int, str]] = {}
+    for ref in refs:
+        wanted.setdefault(ref.file, {})[ref.line] = ref.id
+    return {
+        ids[statement.line]: statement.text
+        for name, ids in wanted.items()
+        for statement in split(name, bundle.files.get(name, ""))[0]
+        if statement.line in ids
+    }
 
 
 def forbids_by_context(bundle: Bundle, attribute: str) -> tuple[PolicyRef, ...]:
@@ -44,3 +57,27 @@ def _reads(value: object, attribute: str) -> bool:
         parts = [getattr(value, part.name) for part in dataclasses.fields(value)]
         return any(_reads(part, attribute) for part in parts)
     return isinstance(value, tuple | list) and any(_reads(part, attribute) for part in value)
+
+
+def effect_of(text: str) -> str:
+    """Whether the text of one policy is a "permit" or a "forbid"."""
+    [policy] = cedarpy.policies_to_pst(text).static_policies.values()
+    return policy.effect
+
+
+def can_err(text: str) -> bool:
+    """Whether the text of one policy holds anything that can fail once it has been validated."""
+    [policy] = cedarpy.policies_to_pst(text).static_policies.values()
+    return _fails(policy.clauses)
+
+
+# Validated policies fail where a number or a time leaves its range, and nowhere else.
+_FAILING = frozenset({"add", "sub", "mul", "neg", "offset", "duration_since", "to_date"})
+
+
+def _fails(value: object) -> bool:
+    if isinstance(value, pst.BinaryOp | pst.UnaryOp) and value.op in _FAILING:
+        return True
+    if dataclasses.is_dataclass(value):
+        return any(_fails(getattr(value, part.name)) for part in dataclasses.fields(value))
+    return isinstance(value, tuple | list) and any(_fails(part) for part in value)

@@ -5,8 +5,11 @@ Raises `StockadeError` and nothing else.
 
 from collections.abc import Iterable, Sequence
 
-from stockade.connection import Connection
+from stockade.connection import Connection, Stream
 from stockade.v1 import policy_pb2, policy_pb2_grpc
+
+# Building a set of ten thousand policies to ask it takes seconds.
+INQUIRY_SECONDS = 120.0
 
 
 class PolicyRequests:
@@ -66,3 +69,33 @@ class PolicyRequests:
         """Begins or ends a time of maintenance."""
         request = policy_pb2.SetMaintenanceRequest(on=on)
         return self._connection.ask(self._policy.SetMaintenance, request)
+
+    def explain_policy(
+        self, request: policy_pb2.ExplainPolicyRequest
+    ) -> policy_pb2.ExplainPolicyResponse:
+        """Why a call was decided as it was; or how one would be that nobody has made."""
+        return self._connection.ask(self._policy.ExplainPolicy, request, seconds=INQUIRY_SECONDS)
+
+    def test_policy(
+        self,
+        tests: Sequence[policy_pb2.PolicyFile],
+        policy: policy_pb2.PolicySource | None = None,
+    ) -> policy_pb2.TestPolicyResponse:
+        """What a set answers to the requests in test files; the set in force if none is given."""
+        request = policy_pb2.TestPolicyRequest(policy=policy, tests=tests)
+        return self._connection.ask(self._policy.TestPolicy, request, seconds=INQUIRY_SECONDS)
+
+    def replay_policy(
+        self, request: policy_pb2.ReplayPolicyRequest
+    ) -> Stream[policy_pb2.ReplayPolicyResponse]:
+        """The calls that a set would decide otherwise, as they are found; then a summary."""
+        return self._connection.follow(self._policy.ReplayPolicy, request)
+
+    def diff_policy(
+        self,
+        before: policy_pb2.PolicySource | None = None,
+        after: policy_pb2.PolicySource | None = None,
+    ) -> policy_pb2.DiffPolicyResponse:
+        """What differs between two sets; unset is the one in force."""
+        request = policy_pb2.DiffPolicyRequest(before=before, after=after)
+        return self._connection.ask(self._policy.DiffPolicy, request, seconds=INQUIRY_SECONDS)

@@ -50,6 +50,7 @@ class Heard:
     time_ms: int
     # The operator's time zone.
     zone: str
+    maintenance: bool
     floor: Tier
     secrets: tuple[str, ...]
     # Devices; None where nobody's word was asked about.
@@ -62,6 +63,7 @@ class Heard:
         return {
             "time_ms": self.time_ms,
             "zone": self.zone,
+            "maintenance": self.maintenance,
             "floor": self.floor.label,
             "secrets": list(self.secrets),
             "entities": self.snapshot.digest,
@@ -154,7 +156,7 @@ def judge(
         "",
         "",
         risk=inputs,
-        risk_milli=_milli(score(inputs)),
+        risk_milli=milli(score(inputs)),
         policy_digest=world.digest,
     )
     if (refusal := _undeclared(world, candidate)) is not None:
@@ -259,6 +261,7 @@ def _heard(world: World, case: Case, approvers: Sequence[Principal] | None) -> H
     return Heard(
         time_ms=round(case.time.timestamp() * 1000),
         zone=str(world.zone),
+        maintenance=case.maintenance,
         floor=case.floor,
         secrets=case.secrets,
         approvers=None if approvers is None else tuple(sorted({a.device_id for a in approvers})),
@@ -279,6 +282,6 @@ def _exact(world: World, candidate: Candidate, tier: Tier) -> ExactCall:
     )
 
 
-def _milli(risk: Decimal) -> int:
+def milli(risk: Decimal) -> int:
     """The score in thousandths, rounded up: never understated."""
     return int((risk * 1000).to_integral_value(ROUND_CEILING))

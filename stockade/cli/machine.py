@@ -77,6 +77,11 @@ def _document(value: bytes) -> Any:
 
 _BYTES: Mapping[str, Callable[[bytes], Any]] = {
     "Approval.statement": _document,
+    "ExplainPolicyResponse.arguments": _document,
+    "Explanation.entities": _document,
+    "Explanation.risk_inputs": _document,
+    "GetPolicyResponse.entities": _document,
+    "PolicyQuestion.context": _document,
     "Receipt.canonical": _document,
     "Receipt.digest": bytes.hex,
     "Receipt.signature": bytes.hex,

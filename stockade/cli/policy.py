@@ -1,20 +1,23 @@
 """`stockade policy`: read, check and change the Cedar policies in force."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from stockade.cli import machine, policy_entities, policy_evaluate
+from stockade.cli import (
+    machine,
+    policy_diff,
+    policy_entities,
+    policy_evaluate,
+    policy_explain,
+    policy_replay,
+    policy_trial,
+)
 from stockade.cli.options import Json, examples, group
-from stockade.cli.terminal import UsageError, note, say, table, when
+from stockade.cli.policy_files import read_folder, say_problems
+from stockade.cli.terminal import say, table, when
 from stockade.errors import BadRequest
-from stockade.home import Home
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stockade.v1 import policy_pb2
 
 app = group(
     "policy",
@@ -22,6 +25,8 @@ app = group(
     "stockade policy check",
     "stockade policy apply ./policies",
     "stockade policy history",
+    "stockade policy explain 01988a3c-5d1f",
+    "stockade policy test",
     "stockade policy rollback 3",
 )
 for part in (policy_entities.groups, policy_entities.toolsets, policy_entities.tags):
@@ -29,6 +34,10 @@ for part in (policy_entities.groups, policy_entities.toolsets, policy_entities.t
 app.command(
     epilog=examples("stockade policy maintenance on", "stockade policy maintenance --json")
 )(policy_entities.maintenance)
+app.command(epilog=policy_explain.EXAMPLES)(policy_explain.explain)
+app.command("test", epilog=policy_trial.EXAMPLES)(policy_trial.trial)
+app.command(epilog=policy_replay.EXAMPLES)(policy_replay.replay)
+app.command(epilog=policy_diff.EXAMPLES)(policy_diff.diff)
 
 app.command("evaluate", epilog=policy_evaluate.EXAMPLES)(policy_evaluate.evaluate)
 
@@ -70,7 +79,7 @@ def check(folder: Folder = None, json_: Json = False) -> int:
     """
     from stockade.client import Client
 
-    files = _files(folder)
+    files = read_folder(folder)
     with Client.open() as client:
         answer = client.check_policy(files)
     if json_:
@@ -78,7 +87,7 @@ def check(folder: Folder = None, json_: Json = False) -> int:
     elif not answer.problems:
         say(f"{len(files)} files without problems; digest {answer.digest}")
     else:
-        _say_problems(answer.problems)
+        say_problems(answer.problems)
     return 1 if answer.problems else 0
 
 
@@ -87,7 +96,7 @@ def apply(folder: Folder = None, json_: Json = False) -> int:
     """Put a set in force, at once and for all calls, or change nothing."""
     from stockade.client import Client
 
-    files = _files(folder)
+    files = read_folder(folder)
     with Client.open() as client:
         try:
             answer = client.apply_policy(files)
@@ -98,7 +107,7 @@ def apply(folder: Folder = None, json_: Json = False) -> int:
             if json_:
                 machine.emit(problems)
             else:
-                _say_problems(problems.problems)
+                say_problems(problems.problems)
             raise error from None
     if json_:
         machine.emit(answer)
@@ -160,32 +169,6 @@ def history(json_: Json = False) -> None:
         ),
         empty="no policy was ever in force",
     )
-
-
-def _files(folder: Path | None) -> "list[policy_pb2.PolicyFile]":
-    from stockade.v1 import policy_pb2
-
-    where = folder or Home.locate().policies
-    paths = sorted(where.glob("*.cedar"))
-    if not paths:
-        # An empty set would deny everything; nobody applies that by a mistyped name.
-        raise UsageError(f"{where} holds no *.cedar files", fix="name the folder of the policies")
-    files = []
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is not UTF-8 text", fix="save it as UTF-8") from None
-        files.append(policy_pb2.PolicyFile(name=path.name, text=text))
-    return files
-
-
-def _say_problems(problems: "Iterable[policy_pb2.PolicyProblem]") -> None:
-    for one in problems:
-        where = f"{one.file}:{one.line}" if one.line else one.file
-        note(f"{where}: {one.code}: {one.message}")
-        if one.fix:
-            note(f"  fix: {one.fix}")
 
 
 def _say_text(text: str) -> None:

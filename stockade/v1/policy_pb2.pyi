@@ -21,6 +21,54 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class PolicySource(_message.Message):
+    """A policy set: unset, the one in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """A version's number, or its digest or the beginning of it."""
+    @_builtins.property
+    def files(self) -> Global___PolicyFiles: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        files: Global___PolicyFiles | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "source", b"source", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["version", "files"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___PolicySource: _TypeAlias = PolicySource  # noqa: Y015
+
+@_typing.final
+class PolicyFiles(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___PolicyFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyFiles: _TypeAlias = PolicyFiles  # noqa: Y015
+
+@_typing.final
 class PolicyFile(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -607,3 +655,838 @@ class SetMaintenanceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetMaintenanceResponse: _TypeAlias = SetMaintenanceResponse  # noqa: Y015
+
+@_typing.final
+class ExplainPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    @_builtins.property
+    def call(self) -> Global___SupposedCall: ...
+    @_builtins.property
+    def act(self) -> Global___SupposedAct: ...
+    @_builtins.property
+    def policy(self) -> Global___PolicySource:
+        """For what is supposed: the set that is asked, with the schema and the entities there are now."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        call: Global___SupposedCall | None = ...,
+        act: Global___SupposedAct | None = ...,
+        policy: Global___PolicySource | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "call", b"call", "call_id", b"call_id", "policy", b"policy", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "call", b"call", "call_id", b"call_id", "policy", b"policy", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["call_id", "call", "act"]  # noqa: Y015
+    _WhichOneofArgType_question: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_question) -> _WhichOneofReturnType_question | None: ...
+
+Global___ExplainPolicyRequest: _TypeAlias = ExplainPolicyRequest  # noqa: Y015
+
+@_typing.final
+class Somebody(_message.Message):
+    """Somebody who asks, or answers: one there is, or one who might be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"device/phone" or "agent/build", by name or id."""
+    @_builtins.property
+    def device(self) -> Global___SupposedDevice:
+        """A device in exactly these groups, that is nobody's."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        device: Global___SupposedDevice | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "name", b"name", "who", b"who"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "name", b"name", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_who: _TypeAlias = _typing.Literal["name", "device"]  # noqa: Y015
+    _WhichOneofArgType_who: _TypeAlias = _typing.Literal["who", b"who"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_who) -> _WhichOneofReturnType_who | None: ...
+
+Global___Somebody: _TypeAlias = Somebody  # noqa: Y015
+
+@_typing.final
+class SupposedDevice(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    agent: _builtins.bool
+    """Not the device but an agent of it, which declares everything."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        agent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SupposedDevice: _TypeAlias = SupposedDevice  # noqa: Y015
+
+@_typing.final
+class SupposedCall(_message.Message):
+    """A call that nobody has made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_FIELD_NUMBER: _builtins.int
+    ATTENDED_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    tool: _builtins.str
+    arguments: _builtins.bytes
+    """A JSON object; empty means {}."""
+    origin: _builtins.str
+    maintenance: _builtins.bool
+    """Unset: as it is."""
+    attended: _builtins.bool
+    """Those who have said yes, if it is about that."""
+    @_builtins.property
+    def by(self) -> Global___Somebody: ...
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Unset: now."""
+
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Somebody]: ...
+    def __init__(
+        self,
+        *,
+        by: Global___Somebody | None = ...,
+        tool: _builtins.str = ...,
+        arguments: _builtins.bytes = ...,
+        origin: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        maintenance: _builtins.bool | None = ...,
+        attended: _builtins.bool = ...,
+        approvers: _abc.Iterable[Global___Somebody] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "by", b"by", "maintenance", b"maintenance", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "approvers", b"approvers", "arguments", b"arguments", "attended", b"attended", "by", b"by", "maintenance", b"maintenance", "origin", b"origin", "time", b"time", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maintenance: _TypeAlias = _typing.Literal["maintenance"]  # noqa: Y015
+    _WhichOneofArgType__maintenance: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maintenance) -> _WhichOneofReturnType__maintenance | None: ...
+
+Global___SupposedCall: _TypeAlias = SupposedCall  # noqa: Y015
+
+@_typing.final
+class SupposedAct(_message.Message):
+    """An administrative act that nobody has done, by its Cedar action ("apply_policy")."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    origin: _builtins.str
+    maintenance: _builtins.bool
+    @_builtins.property
+    def by(self) -> Global___Somebody: ...
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        by: Global___Somebody | None = ...,
+        action: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        maintenance: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "by", b"by", "maintenance", b"maintenance", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "action", b"action", "by", b"by", "maintenance", b"maintenance", "origin", b"origin", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maintenance: _TypeAlias = _typing.Literal["maintenance"]  # noqa: Y015
+    _WhichOneofArgType__maintenance: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maintenance) -> _WhichOneofReturnType__maintenance | None: ...
+
+Global___SupposedAct: _TypeAlias = SupposedAct  # noqa: Y015
+
+@_typing.final
+class ExplainPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ApprovalAnswer(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        APPROVER_FIELD_NUMBER: _builtins.int
+        APPROVED_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        TIME_FIELD_NUMBER: _builtins.int
+        QUESTIONS_FIELD_NUMBER: _builtins.int
+        approver: _builtins.str
+        approved: _builtins.bool
+        reason: _builtins.str
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyQuestion]:
+            """"May this person's answer count?" """
+
+        def __init__(
+            self,
+            *,
+            approver: _builtins.str = ...,
+            approved: _builtins.bool = ...,
+            reason: _builtins.str = ...,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            questions: _abc.Iterable[Global___PolicyQuestion] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "approver", b"approver", "questions", b"questions", "reason", b"reason", "time", b"time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    RULINGS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    TODAY_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    TODAY_UNKNOWN_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    principal: _builtins.str
+    """"device/<id>" or "agent/<id>"."""
+    tool: _builtins.str
+    arguments: _builtins.bytes
+    """Canonical JSON."""
+    workspace: _builtins.str
+    origin: _builtins.str
+    today_unknown: _builtins.str
+    """Why `today` is unset."""
+    @_builtins.property
+    def rulings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
+        """The rulings on it, in order: the first when it came, a second when approvals were enough."""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainPolicyResponse.ApprovalAnswer]:
+        """Whose answers there were, in order."""
+
+    @_builtins.property
+    def today(self) -> Global___Explanation:
+        """The same call if it came now, as policy, tools and entities are; unset where that cannot be said."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How that differs from the first ruling, in words; nothing if it does not."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        tool: _builtins.str = ...,
+        arguments: _builtins.bytes = ...,
+        workspace: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        rulings: _abc.Iterable[Global___Explanation] | None = ...,
+        answers: _abc.Iterable[Global___ExplainPolicyResponse.ApprovalAnswer] | None = ...,
+        today: Global___Explanation | None = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+        today_unknown: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["today", b"today"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "arguments", b"arguments", "call_id", b"call_id", "differences", b"differences", "origin", b"origin", "principal", b"principal", "rulings", b"rulings", "today", b"today", "today_unknown", b"today_unknown", "tool", b"tool", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPolicyResponse: _TypeAlias = ExplainPolicyResponse  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """One ruling, with all that led to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
+    RECEIPT_KIND_FIELD_NUMBER: _builtins.int
+    RECEIPT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    ENTITIES_DIGEST_FIELD_NUMBER: _builtins.int
+    RISK_MILLI_FIELD_NUMBER: _builtins.int
+    RISK_INPUTS_FIELD_NUMBER: _builtins.int
+    TIER_FLOOR_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    TIER_REASON_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    verdict: _call_pb2.CallEvent.Decision.Verdict.ValueType
+    reason: _builtins.str
+    message: _builtins.str
+    fix: _builtins.str
+    receipt_kind: _builtins.str
+    """Kind and number of the receipt it is from; empty and 0 for what is supposed."""
+    receipt_sequence: _builtins.int
+    policy_digest: _builtins.str
+    entities_digest: _builtins.str
+    """SHA-256 of the entities that policy was told of, hex."""
+    risk_milli: _builtins.int
+    risk_inputs: _builtins.bytes
+    """JSON: what the risk was made of. Empty where policy was not asked."""
+    tier_floor: _builtins.str
+    """The least tier by risk; the tier by policy; why, in words."""
+    tier: _builtins.str
+    tier_reason: _builtins.str
+    entities: _builtins.bytes
+    """JSON: the entities that the questions are about, and all that these are in."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyQuestion]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What could not be said, and why."""
+
+    def __init__(
+        self,
+        *,
+        verdict: _call_pb2.CallEvent.Decision.Verdict.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        fix: _builtins.str = ...,
+        receipt_kind: _builtins.str = ...,
+        receipt_sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        policy_digest: _builtins.str = ...,
+        entities_digest: _builtins.str = ...,
+        risk_milli: _builtins.int = ...,
+        risk_inputs: _builtins.bytes = ...,
+        tier_floor: _builtins.str = ...,
+        tier: _builtins.str = ...,
+        tier_reason: _builtins.str = ...,
+        questions: _abc.Iterable[Global___PolicyQuestion] | None = ...,
+        entities: _builtins.bytes = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities", "entities_digest", b"entities_digest", "fix", b"fix", "message", b"message", "notes", b"notes", "policy_digest", b"policy_digest", "questions", b"questions", "reason", b"reason", "receipt_kind", b"receipt_kind", "receipt_sequence", b"receipt_sequence", "risk_inputs", b"risk_inputs", "risk_milli", b"risk_milli", "tier", b"tier", "tier_floor", b"tier_floor", "tier_reason", b"tier_reason", "time", b"time", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class PolicyQuestion(_message.Message):
+    """One question to Cedar, and its answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    action: _builtins.str
+    resource: _builtins.str
+    allowed: _builtins.bool
+    code: _builtins.str
+    context: _builtins.bytes
+    """JSON, without the arguments, which are the same in every question. Empty where not known."""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.PolicyReference]:
+        """The policies that determined the answer."""
+
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their text, in the same order; empty where it is not known any more."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        action: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        allowed: _builtins.bool = ...,
+        code: _builtins.str = ...,
+        policies: _abc.Iterable[_call_pb2.PolicyReference] | None = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        errors: _abc.Iterable[_builtins.str] | None = ...,
+        context: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "allowed", b"allowed", "code", b"code", "context", b"context", "errors", b"errors", "policies", b"policies", "principal", b"principal", "resource", b"resource", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyQuestion: _TypeAlias = PolicyQuestion  # noqa: Y015
+
+@_typing.final
+class TestPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    TESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___PolicySource: ...
+    @_builtins.property
+    def tests(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """"mine.test.toml"; docs/policies.md has the form."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___PolicySource | None = ...,
+        tests: _abc.Iterable[Global___PolicyFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "tests", b"tests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPolicyRequest: _TypeAlias = TestPolicyRequest  # noqa: Y015
+
+@_typing.final
+class TestPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Result(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FILE_FIELD_NUMBER: _builtins.int
+        LINE_FIELD_NUMBER: _builtins.int
+        NAME_FIELD_NUMBER: _builtins.int
+        PASSED_FIELD_NUMBER: _builtins.int
+        DIFFERENCES_FIELD_NUMBER: _builtins.int
+        FOUND_FIELD_NUMBER: _builtins.int
+        POLICIES_FIELD_NUMBER: _builtins.int
+        file: _builtins.str
+        line: _builtins.int
+        name: _builtins.str
+        passed: _builtins.bool
+        found: _builtins.str
+        """What was found."""
+        @_builtins.property
+        def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestPolicyResponse.Difference]:
+            """What was expected and not found."""
+
+        @_builtins.property
+        def policies(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.PolicyReference]: ...
+        def __init__(
+            self,
+            *,
+            file: _builtins.str = ...,
+            line: _builtins.int = ...,
+            name: _builtins.str = ...,
+            passed: _builtins.bool = ...,
+            differences: _abc.Iterable[Global___TestPolicyResponse.Difference] | None = ...,
+            found: _builtins.str = ...,
+            policies: _abc.Iterable[_call_pb2.PolicyReference] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "file", b"file", "found", b"found", "line", b"line", "name", b"name", "passed", b"passed", "policies", b"policies"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Difference(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        WHAT_FIELD_NUMBER: _builtins.int
+        EXPECTED_FIELD_NUMBER: _builtins.int
+        FOUND_FIELD_NUMBER: _builtins.int
+        what: _builtins.str
+        """"expect", "tier", "code", "policies" """
+        expected: _builtins.str
+        found: _builtins.str
+        def __init__(
+            self,
+            *,
+            what: _builtins.str = ...,
+            expected: _builtins.str = ...,
+            found: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "found", b"found", "what", b"what"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    policy_digest: _builtins.str
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+        """Of the set, or of the test files; then nothing was asked."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestPolicyResponse.Result]: ...
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        results: _abc.Iterable[Global___TestPolicyResponse.Result] | None = ...,
+        policy_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_digest", b"policy_digest", "problems", b"problems", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPolicyResponse: _TypeAlias = TestPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ReplayPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.bool
+    limit: _builtins.int
+    """At most so many calls, newest first; 0 means 1000, and 20000 is the most."""
+    @_builtins.property
+    def candidate(self) -> Global___PolicySource:
+        """The set that is asked about every call."""
+
+    @_builtins.property
+    def baseline(self) -> Global___PolicySource:
+        """Compared with the candidate: another set; or, if `recorded`, what was decided then."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """No call before this."""
+
+    def __init__(
+        self,
+        *,
+        candidate: Global___PolicySource | None = ...,
+        baseline: Global___PolicySource | None = ...,
+        recorded: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "candidate", b"candidate", "limit", b"limit", "recorded", b"recorded", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayPolicyRequest: _TypeAlias = ReplayPolicyRequest  # noqa: Y015
+
+@_typing.final
+class ReplayPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Change(_message.Message):
+        """A call that would be decided otherwise."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CALL_ID_FIELD_NUMBER: _builtins.int
+        PRINCIPAL_FIELD_NUMBER: _builtins.int
+        TOOL_FIELD_NUMBER: _builtins.int
+        TIME_FIELD_NUMBER: _builtins.int
+        BEFORE_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        MORE_FIELD_NUMBER: _builtins.int
+        LESS_FIELD_NUMBER: _builtins.int
+        call_id: _builtins.str
+        principal: _builtins.str
+        tool: _builtins.str
+        more: _builtins.bool
+        """Whether it may do more than before: run at all, without a person, with fewer, in a weaker tier."""
+        less: _builtins.bool
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def before(self) -> Global___ReplayPolicyResponse.Outcome: ...
+        @_builtins.property
+        def after(self) -> Global___ReplayPolicyResponse.Outcome: ...
+        def __init__(
+            self,
+            *,
+            call_id: _builtins.str = ...,
+            principal: _builtins.str = ...,
+            tool: _builtins.str = ...,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            before: Global___ReplayPolicyResponse.Outcome | None = ...,
+            after: Global___ReplayPolicyResponse.Outcome | None = ...,
+            more: _builtins.bool = ...,
+            less: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "call_id", b"call_id", "less", b"less", "more", b"more", "principal", b"principal", "time", b"time", "tool", b"tool"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Outcome(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RULING_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        TIER_FIELD_NUMBER: _builtins.int
+        POLICIES_FIELD_NUMBER: _builtins.int
+        ruling: _builtins.str
+        """"unattended", "approved", "asked" or "denied" """
+        reason: _builtins.str
+        tier: _builtins.str
+        @_builtins.property
+        def policies(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.PolicyReference]: ...
+        def __init__(
+            self,
+            *,
+            ruling: _builtins.str = ...,
+            reason: _builtins.str = ...,
+            tier: _builtins.str = ...,
+            policies: _abc.Iterable[_call_pb2.PolicyReference] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["policies", b"policies", "reason", b"reason", "ruling", b"ruling", "tier", b"tier"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Summary(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CALLS_FIELD_NUMBER: _builtins.int
+        SAME_FIELD_NUMBER: _builtins.int
+        MORE_FIELD_NUMBER: _builtins.int
+        LESS_FIELD_NUMBER: _builtins.int
+        PASSED_FIELD_NUMBER: _builtins.int
+        CANDIDATE_DIGEST_FIELD_NUMBER: _builtins.int
+        BASELINE_DIGEST_FIELD_NUMBER: _builtins.int
+        NEWEST_FIELD_NUMBER: _builtins.int
+        OLDEST_FIELD_NUMBER: _builtins.int
+        calls: _builtins.int
+        same: _builtins.int
+        more: _builtins.int
+        less: _builtins.int
+        candidate_digest: _builtins.str
+        baseline_digest: _builtins.str
+        """Empty where the baseline is what was decided."""
+        @_builtins.property
+        def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayPolicyResponse.Passed]:
+            """Calls that say nothing about the set, by reason."""
+
+        @_builtins.property
+        def newest(self) -> _timestamp_pb2.Timestamp:
+            """The first and the last call that was looked at."""
+
+        @_builtins.property
+        def oldest(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            calls: _builtins.int = ...,
+            same: _builtins.int = ...,
+            more: _builtins.int = ...,
+            less: _builtins.int = ...,
+            passed: _abc.Iterable[Global___ReplayPolicyResponse.Passed] | None = ...,
+            candidate_digest: _builtins.str = ...,
+            baseline_digest: _builtins.str = ...,
+            newest: _timestamp_pb2.Timestamp | None = ...,
+            oldest: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest", "oldest", b"oldest"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_digest", b"baseline_digest", "calls", b"calls", "candidate_digest", b"candidate_digest", "less", b"less", "more", b"more", "newest", b"newest", "oldest", b"oldest", "passed", b"passed", "same", b"same"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Passed(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        CALLS_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        calls: _builtins.int
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+            calls: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change(self) -> Global___ReplayPolicyResponse.Change: ...
+    @_builtins.property
+    def summary(self) -> Global___ReplayPolicyResponse.Summary: ...
+    def __init__(
+        self,
+        *,
+        change: Global___ReplayPolicyResponse.Change | None = ...,
+        summary: Global___ReplayPolicyResponse.Summary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "event", b"event", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "event", b"event", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["change", "summary"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___ReplayPolicyResponse: _TypeAlias = ReplayPolicyResponse  # noqa: Y015
+
+@_typing.final
+class DiffPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> Global___PolicySource: ...
+    @_builtins.property
+    def after(self) -> Global___PolicySource: ...
+    def __init__(
+        self,
+        *,
+        before: Global___PolicySource | None = ...,
+        after: Global___PolicySource | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffPolicyRequest: _TypeAlias = DiffPolicyRequest  # noqa: Y015
+
+@_typing.final
+class DiffPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Change(_message.Message):
+        """One policy, by its id."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        WHAT_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        EFFECT_FIELD_NUMBER: _builtins.int
+        BEFORE_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        MAY_PERMIT_MORE_FIELD_NUMBER: _builtins.int
+        what: _builtins.str
+        """"added", "removed", "changed", "moved" (the same text in another place)"""
+        id: _builtins.str
+        effect: _builtins.str
+        """"permit" or "forbid"; of the policy after, if there is one."""
+        may_permit_more: _builtins.bool
+        """Whether something could be permitted through this change that was not before: a permit added or
+        changed, a forbid removed or changed, or any policy removed or changed that can be in error.
+        """
+        @_builtins.property
+        def before(self) -> _call_pb2.PolicyReference: ...
+        @_builtins.property
+        def after(self) -> _call_pb2.PolicyReference: ...
+        def __init__(
+            self,
+            *,
+            what: _builtins.str = ...,
+            id: _builtins.str = ...,
+            effect: _builtins.str = ...,
+            before: _call_pb2.PolicyReference | None = ...,
+            after: _call_pb2.PolicyReference | None = ...,
+            may_permit_more: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "effect", b"effect", "id", b"id", "may_permit_more", b"may_permit_more", "what", b"what"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BEFORE_DIGEST_FIELD_NUMBER: _builtins.int
+    AFTER_DIGEST_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    before_digest: _builtins.str
+    after_digest: _builtins.str
+    @_builtins.property
+    def before(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
+    @_builtins.property
+    def after(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DiffPolicyResponse.Change]: ...
+    def __init__(
+        self,
+        *,
+        before_digest: _builtins.str = ...,
+        after_digest: _builtins.str = ...,
+        before: _abc.Iterable[Global___PolicyFile] | None = ...,
+        after: _abc.Iterable[Global___PolicyFile] | None = ...,
+        changes: _abc.Iterable[Global___DiffPolicyResponse.Change] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "after_digest", b"after_digest", "before", b"before", "before_digest", b"before_digest", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffPolicyResponse: _TypeAlias = DiffPolicyResponse  # noqa: Y015

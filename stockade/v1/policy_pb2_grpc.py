@@ -74,6 +74,26 @@ class PolicyServiceStub:
                 request_serializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.FromString,
                 _registered_method=True)
+        self.ExplainPolicy = channel.unary_unary(
+                '/stockade.v1.PolicyService/ExplainPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.ExplainPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.ExplainPolicyResponse.FromString,
+                _registered_method=True)
+        self.TestPolicy = channel.unary_unary(
+                '/stockade.v1.PolicyService/TestPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.TestPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.TestPolicyResponse.FromString,
+                _registered_method=True)
+        self.ReplayPolicy = channel.unary_stream(
+                '/stockade.v1.PolicyService/ReplayPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.ReplayPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.ReplayPolicyResponse.FromString,
+                _registered_method=True)
+        self.DiffPolicy = channel.unary_unary(
+                '/stockade.v1.PolicyService/DiffPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -140,6 +160,36 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainPolicy(self, request, context):
+        """Why a call was decided as it was, by what was recorded and kept of it, and how it would be today;
+        or how one would be that nobody has made. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestPolicy(self, request, context):
+        """Puts the requests in test files to a set and compares the answers with those expected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayPolicy(self, request, context):
+        """Puts calls that were made to a set again, newest first, each in its own circumstances, and says
+        which would be decided otherwise. Ends with a summary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffPolicy(self, request, context):
+        """What differs between two sets, policy by policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +232,26 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.SetMaintenance,
                     request_deserializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.SerializeToString,
+            ),
+            'ExplainPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.ExplainPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.ExplainPolicyResponse.SerializeToString,
+            ),
+            'TestPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.TestPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.TestPolicyResponse.SerializeToString,
+            ),
+            'ReplayPolicy': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.ReplayPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.ReplayPolicyResponse.SerializeToString,
+            ),
+            'DiffPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,6 +470,114 @@ class PolicyService:
             '/stockade.v1.PolicyService/SetMaintenance',
             stockade_dot_v1_dot_policy__pb2.SetMaintenanceRequest.SerializeToString,
             stockade_dot_v1_dot_policy__pb2.SetMaintenanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/ExplainPolicy',
+            stockade_dot_v1_dot_policy__pb2.ExplainPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.ExplainPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/TestPolicy',
+            stockade_dot_v1_dot_policy__pb2.TestPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.TestPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stockade.v1.PolicyService/ReplayPolicy',
+            stockade_dot_v1_dot_policy__pb2.ReplayPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.ReplayPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/DiffPolicy',
+            stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,18 @@ class PolicyServiceStub:
     what is not to be. FAILED_PRECONDITION / MAINTENANCE_UNHEEDED if none of them reads it,
     FAILED_PRECONDITION / MAINTENANCE_LOCKS_OUT if who begins it could not end it.
     """
+    ExplainPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ExplainPolicyRequest, _policy_pb2.ExplainPolicyResponse]
+    """Why a call was decided as it was, by what was recorded and kept of it, and how it would be today;
+    or how one would be that nobody has made. Changes nothing.
+    """
+    TestPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.TestPolicyRequest, _policy_pb2.TestPolicyResponse]
+    """Puts the requests in test files to a set and compares the answers with those expected."""
+    ReplayPolicy: _grpc.UnaryStreamMultiCallable[_policy_pb2.ReplayPolicyRequest, _policy_pb2.ReplayPolicyResponse]
+    """Puts calls that were made to a set again, newest first, each in its own circumstances, and says
+    which would be decided otherwise. Ends with a summary.
+    """
+    DiffPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DiffPolicyRequest, _policy_pb2.DiffPolicyResponse]
+    """What differs between two sets, policy by policy."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -85,6 +97,18 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     what is not to be. FAILED_PRECONDITION / MAINTENANCE_UNHEEDED if none of them reads it,
     FAILED_PRECONDITION / MAINTENANCE_LOCKS_OUT if who begins it could not end it.
     """
+    ExplainPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.ExplainPolicyRequest, _policy_pb2.ExplainPolicyResponse]  # type: ignore[assignment]
+    """Why a call was decided as it was, by what was recorded and kept of it, and how it would be today;
+    or how one would be that nobody has made. Changes nothing.
+    """
+    TestPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.TestPolicyRequest, _policy_pb2.TestPolicyResponse]  # type: ignore[assignment]
+    """Puts the requests in test files to a set and compares the answers with those expected."""
+    ReplayPolicy: _aio.UnaryStreamMultiCallable[_policy_pb2.ReplayPolicyRequest, _policy_pb2.ReplayPolicyResponse]  # type: ignore[assignment]
+    """Puts calls that were made to a set again, newest first, each in its own circumstances, and says
+    which would be decided otherwise. Ends with a summary.
+    """
+    DiffPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DiffPolicyRequest, _policy_pb2.DiffPolicyResponse]  # type: ignore[assignment]
+    """What differs between two sets, policy by policy."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -159,5 +183,41 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         what is not to be. FAILED_PRECONDITION / MAINTENANCE_UNHEEDED if none of them reads it,
         FAILED_PRECONDITION / MAINTENANCE_LOCKS_OUT if who begins it could not end it.
         """
+
+    @_abc_1.abstractmethod
+    def ExplainPolicy(
+        self,
+        request: _policy_pb2.ExplainPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_pb2.ExplainPolicyResponse, _abc.Awaitable[_policy_pb2.ExplainPolicyResponse]]:
+        """Why a call was decided as it was, by what was recorded and kept of it, and how it would be today;
+        or how one would be that nobody has made. Changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def TestPolicy(
+        self,
+        request: _policy_pb2.TestPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_pb2.TestPolicyResponse, _abc.Awaitable[_policy_pb2.TestPolicyResponse]]:
+        """Puts the requests in test files to a set and compares the answers with those expected."""
+
+    @_abc_1.abstractmethod
+    def ReplayPolicy(
+        self,
+        request: _policy_pb2.ReplayPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_policy_pb2.ReplayPolicyResponse], _abc.AsyncIterator[_policy_pb2.ReplayPolicyResponse]]:
+        """Puts calls that were made to a set again, newest first, each in its own circumstances, and says
+        which would be decided otherwise. Ends with a summary.
+        """
+
+    @_abc_1.abstractmethod
+    def DiffPolicy(
+        self,
+        request: _policy_pb2.DiffPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_pb2.DiffPolicyResponse, _abc.Awaitable[_policy_pb2.DiffPolicyResponse]]:
+        """What differs between two sets, policy by policy."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

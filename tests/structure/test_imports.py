@@ -47,6 +47,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "daemon/agent_manifest.py",
         "daemon/config.py",
         "daemon/config_file.py",
+        "daemon/inquiry/expectations.py",
         "daemon/tools/",
     ),
     "structlog": ("daemon/",),
@@ -58,6 +59,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "daemon/agents.py",
         "daemon/devices.py",
         "daemon/policies.py",
+        "daemon/inquiry/",
         "daemon/rpc/approvals.py",
     ),
 }

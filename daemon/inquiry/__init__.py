@@ -1,0 +1,1 @@
+"""Questions to policy without consequence: what was decided and why, and what would be."""

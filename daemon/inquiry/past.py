@@ -1,0 +1,132 @@
+"""A call's hearings as its receipts say they were, and the case that policy had before it.
+
+Trusted to take nothing for recorded that no receipt says. What the receipts do not hold (arguments,
+by design) is the stored call's. Raises nothing: what an older version recorded otherwise is no
+hearing here, or one that cannot be heard again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from daemon.calls.hearing import Approvers, Case, Ruling
+from daemon.config import zone_of
+from daemon.store.calls import CallRow
+from daemon.store.receipts import ReceiptRow
+from daemon.tools.arguments import parse_arguments
+from daemon.tools.errors import ToolError
+from policy.arguments import Translation, to_context
+from policy.entities import EntityStore
+from policy.errors import PolicyError
+from policy.risk import RiskInputs, Tier
+from policy.values import EntityUid
+
+_RULINGS: Mapping[str, Ruling] = {
+    "call.permitted": Ruling.PERMIT,
+    "call.pending_approval": Ruling.ASK,
+    "call.denied": Ruling.DENY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One ruling on a call, as its receipt has it."""
+
+    sequence: int
+    kind: str
+    time: str
+    ruling: Ruling
+    body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def heard(self) -> Mapping[str, Any]:
+        """What policy was told; empty where it was not asked, or by an older version."""
+        found = self.body.get("heard")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def policy_digest(self) -> str:
+        """Of the state it was made under."""
+        return str(self.body.get("policy_digest", ""))
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """What was asked, and the answers."""
+        return list(self.body.get("questions") or ())
+
+    @property
+    def approvers(self) -> tuple[str, ...] | None:
+        """The devices whose yes it had; None where nobody's word was asked about."""
+        found = self.heard.get("approvers")
+        return None if found is None else tuple(map(str, found))
+
+
+def hearings(rows: Iterable[ReceiptRow]) -> tuple[Told, ...]:
+    """The rulings on a call, in order."""
+    return tuple(
+        Told(
+            sequence=row.entry.sequence,
+            kind=row.entry.kind,
+            time=row.entry.time,
+            ruling=_RULINGS[row.entry.kind],
+            body=json.loads(row.entry.canonical)["body"],
+        )
+        for row in rows
+        if row.entry.kind in _RULINGS
+    )
+
+
+def subjects(row: CallRow) -> tuple[EntityUid, ...]:
+    """Who asked, and who answers for it."""
+    kind, _, name = row.principal.partition("/")
+    device = EntityUid("Device", str(row.device_id))
+    return (EntityUid("Agent", name), device) if kind == "agent" else (device,)
+
+
+def case_of(row: CallRow, told: Told, translation: Translation | None) -> Case | None:
+    """The case as policy had it then; None where the records do not tell.
+
+    `translation` is of the tool's arguments, as they were then or as they are now.
+    """
+    heard = told.heard
+    if not heard or translation is None:
+        return None
+    try:
+        arguments = parse_arguments(row.arguments).value
+        moment = datetime.fromtimestamp(int(heard["time_ms"]) / 1000, UTC)
+        return Case(
+            subjects=subjects(row),
+            tool=row.tool,
+            arguments=to_context(row.tool, translation, arguments),
+            risk=_risk(told.body["risk"]),
+            floor=Tier.parse_label(heard["floor"]),
+            time=moment.astimezone(zone_of(str(heard["zone"]))),
+            maintenance=heard["maintenance"] is True,
+            origin=row.origin,
+            workspace=row.workspace or "",
+            secrets=tuple(heard["secrets"]),
+        )
+    except (KeyError, TypeError, ValueError, InvalidOperation, ToolError, PolicyError):
+        return None
+
+
+def approvers_of(told: Told, entities: EntityStore) -> Approvers | None:
+    """Whose yes it had then, with the groups they were in then."""
+    if told.approvers is None:
+        return None
+    devices = frozenset(EntityUid("Device", device) for device in told.approvers)
+    groups = (uid for device in devices for uid in entities.ancestors(device))
+    return Approvers(devices, frozenset(uid for uid in groups if uid.type == "Group"))
+
+
+def _risk(values: Mapping[str, Any]) -> RiskInputs:
+    numbers = {name: Decimal(values[name]) for name in ("data_sensitivity", "code_trust")}
+    return RiskInputs(
+        **numbers,
+        network=values["network"],
+        filesystem_write=values["filesystem_write"],
+        external_apis=values["external_apis"],
+    )

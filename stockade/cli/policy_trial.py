@@ -1,0 +1,66 @@
+"""`stockade policy test`: the requests in a folder's test files, and the answers expected."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stockade.cli import machine
+from stockade.cli.options import Json, examples
+from stockade.cli.policy_files import place, read_folder, say_problems, source_of
+from stockade.cli.terminal import say
+
+if TYPE_CHECKING:
+    from stockade.v1 import policy_pb2
+
+EXAMPLES = examples(
+    "stockade policy test",
+    "stockade policy test ./candidate --json",
+    "stockade policy test ./candidate --policies now",
+)
+PATTERN = "*.test.toml"
+
+
+def trial(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="Holds *.cedar and *.test.toml; default: this home's policies."
+        ),
+    ] = None,
+    policies: Annotated[
+        str,
+        typer.Option("--policies", metavar="SET", help="Test this set: a version, or `now`."),
+    ] = "",
+    json_: Json = False,
+) -> int:
+    """Put the requests in test files to a policy set, and compare the answers.
+
+    Nothing is changed and nothing runs. Exit status 1 when a test fails or cannot be asked.
+    """
+    from stockade.client import Client
+
+    files = read_folder(folder, PATTERN)
+    source = source_of(policies or (str(folder) if folder else ""))
+    with Client.open() as client:
+        answer = client.test_policy(files, source)
+    failed = [one for one in answer.results if not one.passed]
+    if json_:
+        machine.emit(answer)
+    elif answer.problems:
+        say_problems(answer.problems)
+    else:
+        for one in failed:
+            _say(one)
+        count = len(answer.results)
+        say(f"{count} tests: {count - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed or answer.problems else 0
+
+
+def _say(one: "policy_pb2.TestPolicyResponse.Result") -> None:
+    say(f"{one.file}:{one.line}: {one.name}")
+    for difference in one.differences:
+        say(f"  - {difference.what:<9} {difference.expected}")
+        say(f"  + {difference.what:<9} {difference.found}")
+    by = ", ".join(place(ref) for ref in one.policies)
+    say(f"  found {one.found}{f'; by {by}' if by else ''}")
