@@ -19,7 +19,7 @@ from daemon.policies import Policies, Version
 from daemon.store import snapshots
 from daemon.store.reader import Reader
 from policy.bundle import Bundle
-from policy.entities import EntityStore
+from policy.entity_store import EntityStore
 from policy.errors import PolicyError
 from policy.pdp import PDP
 from policy.snapshot import KeptEntity, parse_snapshot

@@ -19,7 +19,7 @@ from daemon.store.receipts import ReceiptRow
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.errors import ToolError
 from policy.arguments import Translation, to_context
-from policy.entities import EntityStore
+from policy.entity_store import EntityStore
 from policy.errors import PolicyError
 from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid

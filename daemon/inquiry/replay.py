@@ -22,7 +22,7 @@ from daemon.store import calls, receipts
 from daemon.store.calls import CallRow
 from daemon.store.reader import Reader
 from daemon.world import World
-from policy.entities import EntityStore
+from policy.entity_store import EntityStore
 from policy.errors import PolicyError
 from policy.pdp import PDP
 from policy.risk import Tier
