@@ -16,6 +16,7 @@ from typing import Any, Self
 import uuid_utils.compat
 
 from stockade.approving import sign_answer, verified
+from stockade.call_events import CallEvents
 from stockade.connection import Connection, Stream
 from stockade.credentials import (
     Credentials,
@@ -153,14 +154,14 @@ class Client(PolicyRequests):
             tool=tool,
             arguments=arguments if isinstance(arguments, bytes) else _encode(arguments),
             detach=detach,
+            together=True,
         )
-        return self._connection.follow(self._tools.Call, request)
+        return self._connection.follow(self._tools.Call, request, CallEvents)
 
     def watch_call(self, call_id: str) -> Stream[call_pb2.CallEvent]:
         """Joins a call by id. Leaving the watch cancels nothing."""
-        return self._connection.follow(
-            self._tools.WatchCall, tool_pb2.WatchCallRequest(call_id=call_id)
-        )
+        request = tool_pb2.WatchCallRequest(call_id=call_id, together=True)
+        return self._connection.follow(self._tools.WatchCall, request, CallEvents)
 
     def cancel_call(
         self, call_id: str, *, seconds: float = CANCEL_SECONDS

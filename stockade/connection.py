@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, cast
 
 import grpc
+from grpc.experimental import ChannelOptions
 
 from stockade.credentials import Credentials
 from stockade.status import from_rpc_error
@@ -101,10 +102,13 @@ class Connection:
             raise from_rpc_error(error, self.target) from None
 
     def follow(
-        self, method: "grpc.UnaryStreamMultiCallable[Request, Response]", request: Request
+        self,
+        method: "grpc.UnaryStreamMultiCallable[Request, Response]",
+        request: Request,
+        kind: type[Stream[Response]] = Stream,
     ) -> Stream[Response]:
         """One request, answers until the daemon ends them."""
-        return Stream(method(request), self.target)
+        return kind(method(request), self.target)
 
     def close(self) -> None:
         """Ends every stream and lets go of the daemon."""
@@ -134,6 +138,8 @@ def secure_channel(
             ("grpc.ssl_target_name_override", server_name),
             # A proxy from the environment would be told where the daemon is.
             ("grpc.enable_http_proxy", 0),
+            # Streams are read by the thread that asks, without one of gRPC's own in between.
+            (ChannelOptions.SingleThreadedUnaryStream, 1),
             ("grpc.max_receive_message_length", _MAX_MESSAGE),
             ("grpc.max_send_message_length", _MAX_MESSAGE),
         ],

@@ -6,8 +6,9 @@ stay on the channel they began on, which is closed once it has none. Thread-safe
 """
 
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -38,6 +39,29 @@ class _Link:
         if path not in self._methods:
             self._methods[path] = make(self.channel)
         return self._methods[path]
+
+
+class _Following:
+    """A stream of answers under way; its link is left when it ends, is cancelled or forgotten."""
+
+    def __init__(self, call: Any, link: _Link) -> None:
+        self._call = call
+        self._leave = weakref.finalize(self, link.leave)  # which is once, whoever asks
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._call)
+        except BaseException:
+            self._leave()
+            raise
+
+    def cancel(self) -> bool:
+        """Tells the daemon that nobody listens."""
+        self._leave()
+        return bool(self._call.cancel())
 
 
 class Switch:
@@ -96,9 +120,7 @@ class Switch:
             except BaseException:
                 link.leave()
                 raise
-            if not call.add_callback(link.leave):
-                link.leave()  # it has ended already
-            return call
+            return _Following(call, link)
 
         return follow
 

@@ -71,18 +71,20 @@ class Feed:
         self._closed = True
         self._announce()
 
-    async def watch(self) -> AsyncIterator[call_pb2.CallEvent]:
-        """All that is kept, then all that comes, until the end."""
+    async def watch(self) -> AsyncIterator[list[call_pb2.CallEvent]]:
+        """All that is kept, then all that comes, until the end: what is there at one moment.
+
+        Of each list the last alone may be output, so that a reader holds one chunk at a time.
+        """
         watcher = _Watcher(self._bytes_published - self._bytes_kept)
         self._watchers.add(watcher)
         try:
             while True:
                 while watcher.position < self._next:
-                    event = self._events.get(watcher.position)
-                    watcher.position += 1
-                    if event is not None:
-                        yield event
-                        watcher.bytes_taken += len(event.output.data)
+                    events = self._from(watcher)
+                    if events:
+                        yield events
+                        watcher.bytes_taken += len(events[-1].output.data)
                         self._drained.set()
                 if self._closed:
                     return
@@ -92,6 +94,18 @@ class Feed:
         finally:
             self._watchers.discard(watcher)
             self._drained.set()
+
+    def _from(self, watcher: _Watcher) -> list[call_pb2.CallEvent]:
+        """What the watcher has not had yet, up to the first output."""
+        events: list[call_pb2.CallEvent] = []
+        while watcher.position < self._next:
+            event = self._events.get(watcher.position)
+            watcher.position += 1
+            if event is not None:
+                events.append(event)
+                if event.HasField("output"):
+                    break
+        return events
 
     def _add(self, event: call_pb2.CallEvent) -> None:
         self._events[self._next] = event

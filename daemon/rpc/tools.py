@@ -113,7 +113,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
                 yield event
             return
         try:
-            async for event in watch(found):
+            async for event in watch(found, together=request.together):
                 yield event
         finally:
             # The stream that began the call is its caller; others only watch.
@@ -124,7 +124,10 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         self, request: tool_pb2.WatchCallRequest, context: Context
     ) -> AsyncIterator[call_pb2.CallEvent]:
         found = await self._find(request.call_id, "watch_call")
-        events = watch(found) if isinstance(found, LiveCall) else self._past(found)
+        if isinstance(found, LiveCall):
+            events = watch(found, together=request.together)
+        else:
+            events = self._past(found)
         async for event in events:
             yield event
 

@@ -433,6 +433,7 @@ class CallEvent(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    EARLIER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
@@ -448,6 +449,12 @@ class CallEvent(_message.Message):
     def output(self) -> Global___CallEvent.OutputChunk: ...
     @_builtins.property
     def finished(self) -> Global___CallEvent.Finished: ...
+    @_builtins.property
+    def earlier(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallEvent]:
+        """Events before this one that were known at the same moment, oldest first; only where the request
+        asked for them to come together. None of them has earlier ones of its own.
+        """
+
     def __init__(
         self,
         *,
@@ -459,10 +466,11 @@ class CallEvent(_message.Message):
         started: Global___CallEvent.Started | None = ...,
         output: Global___CallEvent.OutputChunk | None = ...,
         finished: Global___CallEvent.Finished | None = ...,
+        earlier: _abc.Iterable[Global___CallEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["awaiting_approval", b"awaiting_approval", "decision", b"decision", "event", b"event", "finished", b"finished", "output", b"output", "received", b"received", "started", b"started", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaiting_approval", b"awaiting_approval", "call_id", b"call_id", "decision", b"decision", "event", b"event", "finished", b"finished", "output", b"output", "received", b"received", "started", b"started", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaiting_approval", b"awaiting_approval", "call_id", b"call_id", "decision", b"decision", "earlier", b"earlier", "event", b"event", "finished", b"finished", "output", b"output", "received", b"received", "started", b"started", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["received", "decision", "awaiting_approval", "started", "output", "finished"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015

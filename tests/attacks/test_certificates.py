@@ -27,7 +27,7 @@ from tests.running import RunningDaemon, local_device, running
 
 WHO_AM_I = "/stockade.v1.DeviceService/WhoAmI"
 RENEW = "/stockade.v1.DeviceService/RenewCertificate"
-LIFETIME = 4.0
+LIFETIME = 8.0
 # What is cut is cut within this.
 SECOND = 1.0
 

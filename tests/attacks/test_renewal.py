@@ -20,7 +20,7 @@ from tests.attacks.test_devices import Listener
 from tests.conftest import config_with
 from tests.running import CONFIG, RunningDaemon, finished, local_device, output, running
 
-LIFETIME = 5.0
+LIFETIME = 8.0
 ANYTHING = """
 @id("callers-unattended")
 permit (principal in Group::"callers", action == Action::"call_unattended", resource);

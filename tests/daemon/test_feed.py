@@ -46,8 +46,9 @@ def written(sizes: list[int]) -> list[bytes]:
 async def read(feed: Feed, pauses: list[int], into: list[call_pb2.CallEvent]) -> None:
     """A watcher of its own speed."""
     turn = 0
-    async for event in feed.watch():
-        into.append(event)
+    async for events in feed.watch():
+        assert not any(event.HasField("output") for event in events[:-1])
+        into.extend(events)
         for _ in range(pauses[turn % len(pauses)]):
             await lowlevel.checkpoint()
         turn += 1
@@ -135,7 +136,7 @@ async def test_a_publisher_waits_for_the_slowest_watcher() -> None:
 
     slow = feed.watch()
     feed.publish(started())
-    assert await anext(slow) == started()
+    assert await anext(slow) == [started()]
     with fail_after(DEADLINE):
         async with create_task_group() as group:
             group.start_soon(publish)
@@ -173,8 +174,8 @@ async def test_both_streams_waiting_are_both_let_go_on() -> None:
         async with create_task_group() as group:
             group.start_soon(both)
             await wait_all_tasks_blocked()
-            async for event in slow:
-                seen.append(event)
+            async for events in slow:
+                seen.extend(events)
     assert sum(len(chunk.data) for chunk in outputs(seen)) == 400
     for writer_stream in (Stream.STREAM_STDOUT, Stream.STREAM_STDERR):
         offsets = [c.offset for c in outputs(seen) if c.stream == writer_stream]
@@ -239,3 +240,15 @@ async def test_closing_lets_every_watcher_go() -> None:
         assert seen == []
         await read(feed, [0], seen)
     assert seen == []
+
+
+async def test_what_is_known_at_one_moment_comes_at_once() -> None:
+    """A reader gets together what was published since it last looked, up to the first output."""
+    feed = Feed(100)
+    for event in (started(), started()):
+        feed.publish(event)
+    await Writer(feed).write(b"x")
+    feed.publish(ended())
+    feed.close()
+    got = [[event.WhichOneof("event") for event in events] async for events in feed.watch()]
+    assert got == [["started", "started", "output"], ["finished"]]
