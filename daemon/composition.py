@@ -26,6 +26,7 @@ from daemon.entities import Entities
 from daemon.errors import ConfigError, StartError
 from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
+from daemon.hardening import keep_memory_private
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
 from daemon.parts import Parts
@@ -53,6 +54,7 @@ MAX_DESCRIPTORS = 65_536
 async def serve(home: Home, ready_fd: int | None) -> None:
     """Runs the daemon until SIGTERM or SIGINT."""
     os.umask(0o077)
+    keep_memory_private()
     _raise_descriptor_limit()
     if not home.data.is_dir():
         raise StartError(

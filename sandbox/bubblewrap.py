@@ -12,7 +12,7 @@ from functools import cache
 from sandbox.hostview import root_directories, root_links
 from sandbox.paths import ETC_FROM_HOST
 from sandbox.settings import ProcessSettings
-from sandbox.spec import RunSpec
+from sandbox.spec import RunSpec, SecretBytes
 
 # Five device nodes that hold no state of the host. No tty, no ptmx: a run has no terminal.
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -72,23 +72,21 @@ def _exactly_this_environment(spec: RunSpec) -> tuple[str, ...]:
 
 def arguments(spec: RunSpec, settings: ProcessSettings, wiring: Wiring) -> bytearray:
     """Everything else, NUL-separated. The caller wipes it: it holds the secret variables."""
-    out = bytearray(_always(settings))
-    for part in (
+    parts = (
         *_dev(spec),
         *_tmp(spec),
         *_etc(wiring),
         *_mounts(spec, wiring),
         *_secrets(wiring),
         *_last(spec, wiring),
-    ):
-        out += _raw(part) + b"\0"
+    )
+    out: list[SecretBytes] = [_always(settings), *(_raw(part) + b"\0" for part in parts)]
     for name, value in spec.env.items():
-        out += b"--setenv\0%b\0%b\0" % (_raw(name), _raw(value))
+        out.append(b"--setenv\0%b\0%b\0" % (_raw(name), _raw(value)))
     for name, secret in spec.secret_env.items():
-        out += b"--setenv\0%b\0" % _raw(name)
-        out += secret
-        out += b"\0"
-    return out
+        out += (b"--setenv\0%b\0" % _raw(name), secret, b"\0")
+    # Made once at its full length: what grows leaves behind what it held.
+    return bytearray().join(out)
 
 
 @cache

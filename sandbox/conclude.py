@@ -66,7 +66,7 @@ def _end(
     if breach is not None:
         return End.KILLED_BY_LIMIT, breach, ""
     if code is None:
-        said = supervisor.output.stderr_head.decode("utf-8", "replace").strip()
+        said = supervisor.output.stderr_head.strip()
         return End.ENGINE_FAILURE, None, said or "bubblewrap ended without a report"
     number = _SIGNAL_OF.get(code)
     if supervisor.scratch_full and (code == 128 + signal.SIGBUS or (code and number is None)):

@@ -152,14 +152,15 @@ class ContainerSandbox:
         watch = ContainerWatch(spec, self.settings, box, output, kill)
         try:
             await watch.run(memoryview(request))
+            if watch.output.failure is not None:
+                raise watch.output.failure
+            breach = watch.breached()
+            ended = None if watch.report or watch.verdict else await self._ended(box.container)
+            controls = report(spec, self.settings, engine, box.group)
+            return conclude(spec, watch, breach, ended, controls)
         finally:
             request[:] = bytes(len(request))  # it held the secrets
-        if watch.output.failure is not None:
-            raise watch.output.failure
-        breach = watch.breached()
-        ended = None if watch.report or watch.verdict else await self._ended(box.container)
-        controls = report(spec, self.settings, engine, box.group)
-        return conclude(spec, watch, breach, ended, controls)
+            watch.output.forget()
 
     async def _ended(self, container: str) -> Ended | None:
         """How a container that fell silent ended; None if the engine cannot say."""

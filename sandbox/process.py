@@ -170,6 +170,7 @@ class ProcessSandbox:
             return failed(str(fault), group.breached(), self._controls(spec, group))
         finally:
             launched.wipe()
+            supervisor.output.forget()
             await self._pool.put_away(started)
 
 

@@ -16,6 +16,7 @@ from sandbox.outcome import OutputDigest
 from sandbox.tier import OutputSink, Stream
 
 CHUNK = 64 * 1024
+HEAD = 1024
 
 
 @dataclass(slots=True)
@@ -35,6 +36,10 @@ class Tally:
         """Of everything so far."""
         return OutputDigest(f"sha256:{self._hash.hexdigest()}")
 
+    def forget(self) -> None:
+        """Push what was written last out of the hash, which would keep up to a block of it."""
+        self._hash.update(bytes(2 * self._hash.block_size))
+
 
 class Output:
     """Both output streams of one run, under one cap."""
@@ -45,7 +50,20 @@ class Output:
         self._exceeded = exceeded
         self.failure: Exception | None = None
         self.tallies: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
-        self.stderr_head = b""
+        self._head = bytearray(HEAD)
+        self._head_length = 0
+
+    @property
+    def stderr_head(self) -> str:
+        """How standard error began."""
+        return self._head[: self._head_length].decode("utf-8", "replace")
+
+    def forget(self) -> None:
+        """Overwrite what is left here of the output: a tool may have printed a secret."""
+        self._head[:] = bytes(HEAD)
+        self._head_length = 0
+        for tally in self.tallies.values():
+            tally.forget()
 
     async def pump(self, fd: int, stream: Stream, failed: Callable[[], None]) -> None:
         """Deliver one stream until it ends, the cap is passed or the sink fails."""
@@ -67,14 +85,20 @@ class Output:
         # Before the await: the other stream draws on the same cap meanwhile.
         self._left -= len(allowed)
         if allowed:
-            if stream == "stderr" and len(self.stderr_head) < 1024:
-                self.stderr_head += allowed[:1024]
+            if stream == "stderr" and self._head_length < HEAD:
+                self._keep_head(memoryview(allowed))
             self.tallies[stream].add(allowed)
             await self._sink(stream, allowed)
         if len(allowed) < len(data):
             self._exceeded()
             return False
         return True
+
+    def _keep_head(self, data: memoryview) -> None:
+        began = data[: HEAD - self._head_length]
+        with memoryview(self._head) as head:  # straight to its place: no copy is left behind
+            head[self._head_length : self._head_length + len(began)] = began
+        self._head_length += len(began)
 
 
 async def read(fd: int, size: int) -> bytes:

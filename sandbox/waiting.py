@@ -13,10 +13,11 @@ Pure, but for one look at which shell there is.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from sandbox.limits import Limits
-from sandbox.spec import Mount, RunSpec
+from sandbox.spec import Mount, RunSpec, SecretBytes
 
 # Descriptor of the run's standard input while the shell reads its commands from 0.
 STDIN = 3
@@ -81,28 +82,33 @@ def waiting(shape: Shape, shell_path: str, run_id: str) -> RunSpec:
 
 def commands(spec: RunSpec) -> bytearray:
     """What the waiting shell is told. The caller wipes it: it holds the secret variables."""
-    out = bytearray()
+    parts: list[bytes | bytearray] = []
     if "PWD" not in spec.env:
-        out += b"unset PWD\n"
+        parts.append(b"unset PWD\n")
     for name, value in spec.env.items():
-        _export(out, name, value.encode("utf-8", "surrogateescape"))
-    for name, secret in spec.secret_env.items():
-        _export(out, name, bytes(secret))
-    out += b"exec"
+        parts += _export(name, value.encode("utf-8", "surrogateescape"))
+    secret = [_export(name, value) for name, value in spec.secret_env.items()]
+    parts += chain.from_iterable(secret)
+    parts.append(b"exec")
     for part in spec.argv:
-        out += b" "
-        _quote(out, part.encode("utf-8", "surrogateescape"))
-    out += b" <&%d %d<&-\n" % (STDIN, STDIN)
-    return out
+        parts += (b" ", _quoted(part.encode("utf-8", "surrogateescape")))
+    parts.append(b" <&%d %d<&-\n" % (STDIN, STDIN))
+    # Made once at its full length: what grows leaves behind what it held.
+    told = bytearray().join(parts)
+    for quoted in chain.from_iterable(secret):
+        if isinstance(quoted, bytearray):
+            quoted[:] = bytes(len(quoted))
+    return told
 
 
-def _export(out: bytearray, name: str, value: bytes) -> None:
-    out += b"export %b=" % name.encode()
-    _quote(out, value)
-    out += b"\n"
+def _export(name: str, value: SecretBytes) -> tuple[bytes, bytearray, bytes]:
+    return b"export %b=" % name.encode(), _quoted(value), b"\n"
 
 
-def _quote(out: bytearray, value: bytes) -> None:
-    out += b"'"
-    out += value.replace(b"'", b"'\\''")
-    out += b"'"
+def _quoted(value: SecretBytes) -> bytearray:
+    plain = bytearray(value)
+    quoted = plain.replace(b"'", b"'\\''")
+    whole = bytearray().join((b"'", quoted, b"'"))
+    for scrap in (plain, quoted):
+        scrap[:] = bytes(len(scrap))
+    return whole

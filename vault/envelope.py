@@ -29,6 +29,7 @@ from typing import Final, NewType, final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from vault.burn import burn
 from vault.errors import Code, SealedError
 from vault.reference import Scope, SecretName
 from vault.rootkey import RootKey, RootKeyId
@@ -39,6 +40,7 @@ Random = Callable[[int], bytes]
 SecretVersion = NewType("SecretVersion", int)
 """The version of a secret: 1 for the first value put, one more for each later one."""
 
+_What = tuple[Scope, SecretName, SecretVersion]
 _MAGIC: Final = b"SKDV"
 _FORMAT: Final = 1
 _ID, _NONCE, _KEY, _TAG = 8, 12, 32, 16
@@ -101,7 +103,11 @@ def seal(
     random: Random = os.urandom,
 ) -> Sealed:
     """Encrypt a value under a fresh data key."""
-    clear = value.reveal()
+    with value.view() as clear:
+        return _seal(root, (scope, name, version), clear, random)
+
+
+def _seal(root: RootKey, what: _What, clear: memoryview, random: Random) -> Sealed:
     if not clear:
         raise SealedError(Code.VALUE_EMPTY, "an empty value is no secret", "give a value")
     if len(clear) > MAX_VALUE:
@@ -111,10 +117,9 @@ def seal(
             "store a key to the data instead of the data",
         )
     data_key, wrap_nonce, value_nonce = random(_KEY), random(_NONCE), random(_NONCE)
-    wrapped = root.wrap(wrap_nonce, data_key, _bound(b"key", scope, name, version))
-    ciphertext = AESGCM(data_key).encrypt(
-        value_nonce, clear, _bound(b"value", scope, name, version)
-    )
+    wrapped = root.wrap(wrap_nonce, data_key, _bound(b"key", *what))
+    ciphertext = AESGCM(data_key).encrypt(value_nonce, clear, _bound(b"value", *what))
+    burn(data_key)
     return Sealed(root.key_id, wrap_nonce, wrapped, value_nonce, ciphertext)
 
 
@@ -124,11 +129,18 @@ def open_sealed(
     """Decrypt a value, if it was sealed under this root as exactly this secret."""
     data_key = _data_key(root, scope, name, version, sealed)
     bound_to = _bound(b"value", scope, name, version)
+    cipher = AESGCM(data_key)
+    burn(data_key)
     try:
-        clear = AESGCM(data_key).decrypt(sealed.value_nonce, sealed.ciphertext, bound_to)
-    except (InvalidTag, ValueError):  # ValueError: shorter than a tag, from a hand-made Sealed
+        # ValueError here and there: shorter than a tag, from a hand-made Sealed.
+        return Secret.written(
+            len(sealed.ciphertext) - _TAG,
+            lambda place: cipher.decrypt_into(
+                sealed.value_nonce, sealed.ciphertext, bound_to, place
+            ),
+        )
+    except (InvalidTag, ValueError):
         raise _tampered() from None
-    return Secret(clear)
 
 
 def rewrap(
@@ -144,6 +156,7 @@ def rewrap(
     data_key = _data_key(old_root, scope, name, version, sealed)
     nonce = random(_NONCE)
     wrapped = new_root.wrap(nonce, data_key, _bound(b"key", scope, name, version))
+    burn(data_key)
     return replace(sealed, root_key_id=new_root.key_id, wrap_nonce=nonce, wrapped_key=wrapped)
 
 

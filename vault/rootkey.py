@@ -1,13 +1,15 @@
 """The root key, as far as anything may touch it, and the text it is stored as.
 
 Trusted to keep the 32 root bytes from being used directly: two independent values are derived
-from them (HKDF-SHA256, RFC 5869) and the bytes themselves are dropped. One derived value wraps
-data keys; the other is the public id that tells one root from another.
+from them (HKDF-SHA256, RFC 5869) and the bytes themselves are dropped. One derived value wraps data
+keys, and lies in memory of its own (`vault.pages`); the other is the public id that tells one root
+from another. What is read, derived and parsed on the way is overwritten.
 
 Stored form, version 1, frozen: `stockade-root-v1:<64 hex digits>:<16 hex digits of the id>`. The
 id is a checksum: a root damaged in storage is ROOT_MALFORMED, not a silent ROOT_MISMATCH later.
 """
 
+import binascii
 import re
 from collections.abc import Callable
 from typing import Final, NewType, final
@@ -17,7 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from vault.burn import burn
 from vault.errors import Code, RootError
+from vault.pages import Page
 
 ROOT_BYTES: Final = 32
 RootKeyId = NewType("RootKeyId", str)
@@ -36,7 +40,7 @@ class RootKey:
         if len(root) != ROOT_BYTES:
             raise malformed("has the wrong length")
         self.key_id: Final = RootKeyId(_derive(root, b"stockade vault root id v1", 8).hex())
-        self._wrapping: Final = AESGCM(_derive(root, b"stockade vault root wrap v1", 32))
+        self._wrapping: Final = _kept(_derive(root, b"stockade vault root wrap v1", 32))
 
     def __repr__(self) -> str:
         return f"RootKey({self.key_id})"
@@ -56,14 +60,19 @@ class RootKey:
         Nonces are random: 2^32 wraps under one root before a repeat is even one in 2^32 likely
         (NIST SP 800-38D, 8.3), and a root is rotated long before.
         """
-        return self._wrapping.encrypt(nonce, data_key, bound_to)
+        return self._cipher().encrypt(nonce, data_key, bound_to)
 
     def unwrap(self, nonce: bytes, wrapped: bytes, bound_to: bytes) -> bytes | None:
         """Decrypt a data key; None if it is not authentic."""
         try:
-            return self._wrapping.decrypt(nonce, wrapped, bound_to)
+            return self._cipher().decrypt(nonce, wrapped, bound_to)
         except InvalidTag:
             return None
+
+    def _cipher(self) -> AESGCM:
+        # Made anew each time, in 2 us: between two uses the key is in its page and nowhere else.
+        with self._wrapping.view() as key:
+            return AESGCM(key)
 
 
 def generate_root(random: Callable[[int], bytes]) -> str:
@@ -77,7 +86,10 @@ def parse_root(stored: bytes) -> RootKey:
     found = _STORED.fullmatch(stored)
     if found is None:
         raise malformed("is not in the stored form")
-    root = RootKey(bytes.fromhex(found[1].decode("ascii")))
+    digits = found[1]
+    raw = binascii.unhexlify(digits)
+    root = RootKey(raw)
+    burn(digits, raw)
     if root.key_id != found[2].decode("ascii"):
         raise malformed("does not match its checksum")
     return root
@@ -90,6 +102,12 @@ def malformed(what: str) -> RootError:
         f"the stored root key {what}",
         "restore the root key from a backup; without it the secrets cannot be opened",
     )
+
+
+def _kept(key: bytes) -> Page:
+    page = Page.holding(key)
+    burn(key)
+    return page
 
 
 def _derive(root: bytes, purpose: bytes, length: int) -> bytes:

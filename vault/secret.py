@@ -1,19 +1,21 @@
 """A secret value in hand.
 
 Trusted not to show the value by accident: not by repr, str, format, logging, pickle, copy,
-iteration, `vars` or an attribute that a serialiser would walk. `reveal()` is the one way to it, so
-every use can be found by searching for that word.
+iteration, `vars` or an attribute that a serialiser would walk. `reveal()` and `view()` are the only
+ways to it, so every use can be found by searching for those words.
 
-What wiping is worth. `wipe()` overwrites this object's own buffer, and leaving a `with` block or
-being collected does so too. It cannot reach the copies Python made before: the bytes the value was
-made from, those `reveal()` returned, freed memory the allocator has not reused, swap, or a core
-dump. It shortens how long a secret lies about; it is no promise that none is left.
+The value lies in memory of its own (`vault.pages`): locked, in no core dump. `wipe()` overwrites it
+there, and leaving a `with` block or being collected does so too. It cannot reach the copies that
+were made of it: what `reveal()` returned (overwrite that with `vault.burn`), and what a library
+that was given the value made of it.
 """
 
 import hmac
+from collections.abc import Callable
 from typing import NoReturn, Self, final
 
 from vault.errors import Code, SecretError
+from vault.pages import Page
 
 
 @final
@@ -21,24 +23,37 @@ class Secret:
     """Bytes that do not show."""
 
     __hash__ = None  # type: ignore[assignment]  # a hash would be a lasting trace of the value
-    __slots__ = ("__buffer", "__wiped")
+    __slots__ = ("__page", "__wiped")
 
-    def __init__(self, value: bytes | bytearray) -> None:
-        self.__buffer = bytearray(value)
+    def __init__(self, value: bytes | bytearray | memoryview) -> None:
+        self.__page = Page.holding(value)
         self.__wiped = False
 
+    @classmethod
+    def written(cls, size: int, write: Callable[[memoryview], object]) -> Self:
+        """A value of so many bytes that `write` puts in its place; no copy of it is made here."""
+        made = cls(bytes(size))
+        with made.view() as place:
+            write(place)
+        return made
+
     def reveal(self) -> bytes:
-        """Return a copy of the value, which can then not be wiped any more."""
+        """Return a copy of the value; it is the caller's to overwrite (`vault.burn`)."""
+        with self.view() as value:
+            return bytes(value)
+
+    def view(self) -> memoryview:
+        """Return the value itself, which is zero once the secret is wiped."""
         if self.__wiped:
             raise SecretError(
                 Code.SECRET_WIPED, "this secret was wiped", "resolve the secret again"
             )
-        return bytes(self.__buffer)
+        return self.__page.view()
 
     def wipe(self) -> None:
         """Overwrite the value here. Calling it twice is harmless."""
-        self.__buffer[:] = bytes(len(self.__buffer))
         self.__wiped = True
+        self.__page.wipe()
 
     def __enter__(self) -> Self:
         return self
@@ -46,16 +61,11 @@ class Secret:
     def __exit__(self, *_: object) -> None:
         self.wipe()
 
-    def __del__(self) -> None:
-        # Absent if __init__ was refused its argument.
-        if hasattr(self, "_Secret__wiped"):
-            self.wipe()
-
     def __eq__(self, other: object) -> bool:
         # Constant time for values of equal length; the length is not hidden.
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.reveal(), other.reveal())
+        return hmac.compare_digest(self.view(), other.view())
 
     def __repr__(self) -> str:
         return "Secret([redacted])"

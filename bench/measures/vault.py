@@ -12,7 +12,7 @@ from bench.sampling import Samples
 from bench.store import stored
 from daemon.clock import Clock
 from daemon.vault_keeper import VaultKeeper
-from vault.redact import Redactor
+from vault.redact import Redaction
 from vault.reference import SecretName
 from vault.root import FileRoot
 from vault.secret import Secret
@@ -58,7 +58,7 @@ def redact(bench: Bench) -> Iterator[Result]:
     size = sum(map(len, chunks)) / MEGABYTE
     rates = []
     for _ in range(bench.times(20)):
-        redactor = Redactor(secrets)
+        redactor = Redaction(secrets).stream()
         began = time.perf_counter()
         for chunk in chunks:
             redactor.feed(chunk)

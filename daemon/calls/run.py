@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from daemon.calls.live import LiveCall
@@ -26,8 +27,9 @@ from sandbox.spec import Mount, RunSpec
 from sandbox.streams import Tally
 from sandbox.tier import Sandbox, Stream
 from stockade.v1 import call_pb2
-from vault.redact import Redactor
-from vault.reference import parse_reference
+from vault.burn import burn
+from vault.redact import Redaction, Redactor
+from vault.reference import SecretName, parse_reference
 from vault.secret import Secret
 
 HOSTNAME = "stockade"
@@ -39,6 +41,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
 }
 TAIL_SECONDS = 5
+# So much output is searched for secrets before others get their turn: a tool that prints nothing
+# but beginnings of a secret takes 2 us a byte.
+SEARCHED_AT_ONCE = 16 * 1024
 _MIB = 1024 * 1024
 
 _STREAMS: Mapping[Stream, "call_pb2.CallEvent.OutputChunk.Stream.ValueType"] = {
@@ -75,6 +80,7 @@ class Run:
         self._workspaces = workspaces
         self._now_ms = now_ms
         self._secrets: dict[str, tuple[int, Secret]] = {}
+        self._redaction: Redaction | None = None
         self._redactors: dict[Stream, Redactor] = {}
         self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
         self._delivered: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
@@ -98,14 +104,13 @@ class Run:
         self._secrets = await self._vault.open(candidate.secrets)
         try:
             self._spec = self._build_spec()
+            if self._secrets:
+                self._redaction = await anyio.to_thread.run_sync(Redaction, self._named())
+                streams: tuple[Stream, ...] = ("stdout", "stderr")
+                self._redactors = {stream: self._redaction.stream() for stream in streams}
         except BaseException:
             self.discard()
             raise
-        named = [
-            (parse_reference(reference).name, secret)
-            for reference, (_, secret) in self._secrets.items()
-        ]
-        self._redactors = {"stdout": Redactor(named), "stderr": Redactor(named)}
 
     async def execute(self) -> Finished:
         """Runs the tool to its end, its output going to the call's feed."""
@@ -146,9 +151,26 @@ class Run:
         """Wipes the secrets; the run is over, or is not to be."""
         for _, secret in self._secrets.values():
             secret.wipe()
+        if self._redaction is not None:
+            self._redaction.wipe()
+
+    def _named(self) -> list[tuple[SecretName, Secret]]:
+        return [
+            (parse_reference(reference).name, secret)
+            for reference, (_, secret) in self._secrets.items()
+        ]
 
     async def _take(self, stream: Stream, data: bytes) -> None:
-        await self._publish(stream, self._redactors[stream].feed(data))
+        if not self._redactors:
+            await self._publish(stream, data)
+            return
+        redactor = self._redactors[stream]
+        for at in range(0, len(data), SEARCHED_AT_ONCE):
+            part = data[at : at + SEARCHED_AT_ONCE]
+            await self._publish(stream, redactor.feed(part))
+            burn(part)
+            await anyio.lowlevel.checkpoint()
+        burn(data)
 
     async def _publish(self, stream: Stream, data: bytes) -> None:
         if not data:
@@ -192,9 +214,9 @@ class Run:
     def _workspace(self) -> str:
         return self._live.candidate.workspace if self._live.candidate else ""
 
-    def _secret_values(self, manifest: Manifest, place: str) -> dict[str, bytes]:
+    def _secret_values(self, manifest: Manifest, place: str) -> dict[str, memoryview]:
         return {
-            getattr(secret, place): self._secrets[secret.reference][1].reveal()
+            getattr(secret, place): self._secrets[secret.reference][1].view()
             for secret in manifest.secrets
             if getattr(secret, place)
         }

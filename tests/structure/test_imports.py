@@ -36,6 +36,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "grpc_reflection": ("daemon/server.py",),
     "cedarpy": ("policy/",),
     "keyring": ("vault/",),
+    "hyperscan": ("vault/",),
     "docker": ("sandbox/",),
     "pyseccomp": ("sandbox/",),
     "alembic": ("daemon/store/",),

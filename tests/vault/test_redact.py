@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vault.anchors import LENGTH, Anchors, distinct
+from vault.burn import burn
 from vault.errors import Code, RedactorError
 from vault.forms import forms
 from vault.matcher import Matcher
-from vault.redact import Redactor, redact
+from vault.redact import Redaction, Redactor, redact
 from vault.reference import SecretName
 from vault.secret import Secret
 
@@ -36,8 +38,14 @@ def named(values: Sequence[bytes]) -> list[tuple[SecretName, Secret]]:
     return [(SecretName(f"s{place}"), Secret(value)) for place, value in enumerate(values)]
 
 
+def redactor_of(*values: bytes) -> Redactor:
+    """Of one stream; the redaction lives as long as it does."""
+    one_name = [(NAME, Secret(value)) for value in values]
+    return Redaction(one_name if len(values) == 1 else named(values)).stream()
+
+
 def streamed(chunks: Sequence[bytes], values: Sequence[bytes]) -> bytes:
-    redactor = Redactor(named(values))
+    redactor = Redaction(named(values)).stream()
     return b"".join([redactor.feed(chunk) for chunk in chunks] + [redactor.finish()])
 
 
@@ -168,7 +176,7 @@ def test_a_longer_secret_gives_the_name() -> None:
 
 def test_each_occurrence_is_counted() -> None:
     """Markers are counted, neighbours separately."""
-    redactor = Redactor([(NAME, Secret(b"abcd"))])
+    redactor = redactor_of(b"abcd")
     out = redactor.feed(b"abcdabcd, ab") + redactor.feed(b"cd; abc") + redactor.finish()
     assert out == MARK + MARK + b", " + MARK + b"; abc"
     assert redactor.count == 3
@@ -184,7 +192,7 @@ def test_a_very_short_secret_is_redacted_as_itself(value: bytes) -> None:
 
 def test_ordinary_output_flows_at_once() -> None:
     """Nothing is held back unless the output ends in a real beginning of a form."""
-    redactor = Redactor([(NAME, Secret(b"hunter2hunter3"))])
+    redactor = redactor_of(b"hunter2hunter3")
     assert redactor.feed(b"hello, world\n") == b"hello, world\n"
     assert redactor.feed(b"go hunter2hun") == b"go "
     assert redactor.feed(b"gry") == b"hunter2hungry"
@@ -195,11 +203,11 @@ def test_ordinary_output_flows_at_once() -> None:
 @given(tight, tight_secrets)
 def test_the_delay_is_bounded(data: bytes, values: list[bytes]) -> None:
     """Never more than the longest form less one byte is held back."""
-    redactor = Redactor(named(values))
+    redactor = redactor_of(*values)
     longest = max(len(form) for value in values for form in forms(value))
     for place in range(len(data)):
         redactor.feed(data[place : place + 1])
-        assert len(redactor._held) < longest
+        assert len(redactor._held) - redactor._given < longest
 
 
 def test_near_misses_cost_linear_time() -> None:
@@ -215,7 +223,7 @@ def test_near_misses_cost_linear_time() -> None:
 def test_one_byte_at_a_time_costs_linear_time() -> None:
     """A beginning of a large secret that arrives byte by byte is not compared again and again."""
     value = os.urandom(20_000)
-    redactor = Redactor([(NAME, Secret(value))])
+    redactor = redactor_of(value)
     before = time.process_time()
     for place in range(len(value)):
         assert redactor.feed(value[place : place + 1]) == (b"" if place < 19_999 else MARK)
@@ -226,14 +234,37 @@ def test_one_byte_at_a_time_costs_linear_time() -> None:
 def test_a_matcher_finds_every_occurrence(data: bytes, pattern: bytes, places: list[int]) -> None:
     """Overlapping occurrences are all found, and the started one is measured, at any cut."""
     matcher, ends, seen = Matcher(pattern), [], 0
+    least = min(LENGTH, len(pattern))
+    anchors = occurrences(data, pattern[:LENGTH])
     for chunk in cut(data, places):
-        ends += [seen + end for end in matcher.feed(chunk)]
+        here = [end - seen for end in anchors if seen < end <= seen + len(chunk)]
+        ends += [seen + end for end in matcher.feed(memoryview(chunk), here)]
         seen += len(chunk)
         started = [n for n in range(len(pattern)) if data[:seen].endswith(pattern[:n])]
-        assert matcher.matched == max(started)
-    assert ends == [
-        end for end in range(len(pattern), len(data) + 1) if data[:end].endswith(pattern)
-    ]
+        assert matcher.matched == (max(started) if max(started) >= least else 0)
+    assert ends == occurrences(data, pattern)
+
+
+def occurrences(data: bytes, pattern: bytes) -> list[int]:
+    """The places just behind each, plainly."""
+    length = len(pattern)
+    return [end for end in range(length, len(data) + 1) if data[end - length : end] == pattern]
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=3 * LENGTH), min_size=1, max_size=6),
+    st.lists(st.one_of(st.binary(max_size=4), st.integers(0, 5)), max_size=12),
+)
+def test_every_anchor_is_found(texts: list[bytes], pieces: list[bytes | int]) -> None:
+    """Whatever its bytes are, NUL and those that mean something to a pattern language too."""
+    data = b"".join(
+        texts[piece % len(texts)] if isinstance(piece, int) else piece for piece in pieces
+    )
+    found = distinct(texts)
+    expected = sorted(
+        (end, number) for number, anchor in enumerate(found) for end in occurrences(data, anchor)
+    )
+    assert list(Anchors(list(found)).ends_in(data)) == expected
 
 
 def test_no_secrets_no_change() -> None:
@@ -248,7 +279,7 @@ def test_two_secrets_of_one_value_are_named_by_the_first() -> None:
 
 def test_a_finished_redactor_is_finished() -> None:
     """Bytes after the end are refused instead of passing by."""
-    redactor = Redactor([(NAME, Secret(VALUE))])
+    redactor = redactor_of(VALUE)
     redactor.finish()
     with pytest.raises(RedactorError) as refusal:
         redactor.feed(b"x")
@@ -259,7 +290,27 @@ def test_a_finished_redactor_is_finished() -> None:
 
 def test_a_redactor_does_not_show_its_secrets() -> None:
     """Its representation counts, and it is not pickled."""
-    redactor = Redactor([(NAME, Secret(b"hunter22"))])
+    redactor = redactor_of(b"hunter22")
     assert "hunter" not in repr(redactor)
     with pytest.raises(RedactorError):
         redactor.__reduce_ex__(2)
+
+
+def test_what_was_looked_for_is_overwritten() -> None:
+    """A wiped redaction holds no form any more: each buffer that held one is zero."""
+    wanted = Redaction(named([VALUE, b"hunter22"]))
+    held = list(wanted.patterns)
+    assert VALUE in held
+    wanted.wipe()
+    assert not wanted.patterns
+    assert all(set(form) == {0} for form in held if len(form) > 1)
+
+
+def test_forms_are_the_callers_own() -> None:
+    """Overwriting what `forms` returned changes neither the value nor the next answer."""
+    value = bytes(bytearray(b"plain-and-simple"))
+    first = forms(value)
+    kept = [bytes(bytearray(form)) for form in first]
+    burn(*first)
+    assert value == b"plain-and-simple"
+    assert forms(value) == kept

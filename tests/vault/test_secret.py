@@ -1,11 +1,13 @@
 """A secret does not show."""
 
 import copy
+import ctypes
 import json
 import logging
 import pickle
 import pprint
 import traceback
+from pathlib import Path
 
 import orjson
 import pytest
@@ -92,15 +94,17 @@ def test_equality_is_by_value_and_only_between_secrets() -> None:
 
 
 def test_a_wiped_secret_is_gone() -> None:
-    """After wiping, the buffer is zero and the secret refuses to be revealed or compared."""
+    """After wiping its memory is zero, and the secret refuses to be revealed or compared."""
     secret = Secret(VALUE)
-    buffer: bytearray = secret._Secret__buffer  # type: ignore[attr-defined]
+    value = secret.view()
+    assert value == VALUE
     secret.wipe()
     secret.wipe()
-    assert buffer == bytes(len(VALUE))
-    with pytest.raises(SecretError) as refusal:
-        secret.reveal()
-    assert refusal.value.code is Code.SECRET_WIPED
+    assert value == bytes(len(VALUE))
+    for use in (secret.reveal, secret.view):
+        with pytest.raises(SecretError) as refusal:
+            use()
+        assert refusal.value.code is Code.SECRET_WIPED
     with pytest.raises(SecretError):
         assert secret == Secret(VALUE)
 
@@ -108,10 +112,45 @@ def test_a_wiped_secret_is_gone() -> None:
 def test_leaving_a_block_or_being_collected_wipes() -> None:
     """A with block wipes at its end, and so does the last reference's end."""
     with Secret(VALUE) as secret:
-        first: bytearray = secret._Secret__buffer  # type: ignore[attr-defined]
+        first = secret.view()
         assert first == VALUE
-    second: bytearray = Secret(VALUE)._Secret__buffer  # type: ignore[attr-defined]
+    second = Secret(VALUE).view()
     assert first == second == bytes(len(VALUE))
+
+
+def test_a_value_can_be_written_in_place() -> None:
+    """What a cipher decrypts goes straight to where the secret is kept."""
+
+    def write(place: memoryview) -> None:
+        place[:] = VALUE
+
+    assert Secret.written(len(VALUE), write).reveal() == VALUE
+
+
+def _mapping_of(address: int) -> str:
+    """What the kernel says of the memory at an address of this process."""
+    found = False
+    lines = []
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        head = line.split()[0]
+        if "-" in head and not head.endswith(":"):
+            low, high = (int(edge, 16) for edge in head.split("-"))
+            found = low <= address < high
+        elif found:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def test_a_value_is_in_no_core_dump_and_not_swapped() -> None:
+    """Its pages are locked (lo) and left out of core dumps (dd), says the kernel."""
+    secret = Secret(VALUE)
+    with secret.view() as view:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    said = _mapping_of(address)
+    flags = said.partition("VmFlags:")[2].split()
+    assert "dd" in flags
+    assert "lo" in flags
+    secret.wipe()
 
 
 def test_a_refused_argument_leaves_no_noise() -> None:
