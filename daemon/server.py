@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from daemon import membership
+from daemon.battery import Battery
 from daemon.book import Book
 from daemon.calls.answers import Answers
 from daemon.calls.board import Board
@@ -184,7 +185,9 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(facts, parts.worlds, parts.policies, calls, book, parts.vault),
+            DaemonService(
+                facts, parts.worlds, parts.policies, calls, book, parts.vault, _battery(parts)
+            ),
             by_name(server),
         )
         health_servicer = health.aio.HealthServicer()
@@ -206,6 +209,11 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
                 await calls.stop(0)
                 await server.stop(grace=0)
             group.cancel_scope.cancel()
+
+
+def _battery(parts: Parts) -> Battery:
+    estate = parts.base.estate
+    return Battery(estate.chain_id, parts.tiers, estate.home.data / "attacks", parts.base.writer)
 
 
 def _add_services(

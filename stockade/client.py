@@ -349,6 +349,13 @@ class Client(PolicyRequests):
         """What runs, what works, what does not and how to mend it."""
         return self._connection.ask(self._daemon.GetStatus, daemon_pb2.GetStatusRequest())
 
+    def run_attacks(
+        self, tiers: Sequence[str] = (), names: Sequence[str] = ()
+    ) -> Stream[daemon_pb2.RunAttacksResponse]:
+        """Attacks the daemon's sandboxes; each row says what one attack came to in one tier."""
+        request = daemon_pb2.RunAttacksRequest(tiers=tiers, names=names)
+        return self._connection.follow(self._daemon.RunAttacks, request)
+
     def _renew_quietly(self, home: Home, moment: datetime) -> None:
         """The old certificate is still good: that renewing failed must not stop what was asked."""
         try:

@@ -71,6 +71,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.LedgerService/CheckpointLedger": Rule("checkpoint_ledger"),
         "/stockade.v1.LedgerService/GetLedgerKeys": Rule("get_ledger_keys"),
         "/stockade.v1.DaemonService/GetStatus": Rule("get_status"),
+        "/stockade.v1.DaemonService/RunAttacks": Rule("run_attacks"),
         "/grpc.health.v1.Health/Check": Rule("health"),
         "/grpc.health.v1.Health/List": Rule("health"),
         "/grpc.health.v1.Health/Watch": Rule("health"),

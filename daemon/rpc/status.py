@@ -1,18 +1,23 @@
 """DaemonService: what runs, what works, what does not and how to mend it."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from daemon.battery import Battery
 from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.live import timestamp
 from daemon.policies import Policies
+from daemon.principal import current_principal
 from daemon.rpc.faults import Context
 from daemon.tiers import Tiers
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
 from policy.risk import Tier
+from sandbox.attacks import Verdict
 from sandbox.tier import ProbeReport
 from stockade.v1 import daemon_pb2, daemon_pb2_grpc
 
@@ -38,6 +43,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         calls: Calls,
         book: Book,
         vault: VaultKeeper,
+        battery: Battery,
     ) -> None:
         self._facts = facts
         self._worlds = worlds
@@ -45,6 +51,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         self._calls = calls
         self._book = book
         self._vault = vault
+        self._battery = battery
 
     async def GetStatus(
         self, request: daemon_pb2.GetStatusRequest, context: Context
@@ -72,6 +79,33 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             data_directory=str(self._facts.data_directory),
         )
 
+    async def RunAttacks(
+        self, request: daemon_pb2.RunAttacksRequest, context: Context
+    ) -> AsyncIterator[daemon_pb2.RunAttacksResponse]:
+        await self._facts.tiers.until_examined()
+        principal = str(current_principal())
+        async with aclosing(self._battery.run(request.tiers, request.names, principal)) as rows:
+            async for found in rows:
+                row = found.row
+                yield daemon_pb2.RunAttacksResponse(
+                    tier=row.tier,
+                    name=row.name,
+                    aim=row.aim,
+                    verdict=_VERDICTS[row.verdict],
+                    attack=row.attack,
+                    grant=row.grant,
+                    control=row.control,
+                    number=found.number,
+                    total=found.total,
+                )
+
+
+_VERDICTS: Mapping[Verdict, "daemon_pb2.RunAttacksResponse.Verdict.ValueType"] = {
+    Verdict.HELD: daemon_pb2.RunAttacksResponse.VERDICT_HELD,
+    Verdict.NOT_HELD: daemon_pb2.RunAttacksResponse.VERDICT_NOT_HELD,
+    Verdict.UNPROVEN: daemon_pb2.RunAttacksResponse.VERDICT_UNPROVEN,
+}
+
 
 def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:
     return daemon_pb2.GetStatusResponse.Tier(
@@ -84,7 +118,9 @@ def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:
             for one in report.missing
         ],
         controls=[
-            daemon_pb2.GetStatusResponse.Control(name=name, achieved=control.achieved)
+            daemon_pb2.GetStatusResponse.Control(
+                name=name, achieved=control.achieved, requested=control.requested
+            )
             for name, control in sorted(report.controls.items())
         ],
     )

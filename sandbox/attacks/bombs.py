@@ -44,22 +44,28 @@ async def _stop(stage: Stage) -> Pair:
     )
 
 
-_FORK = ({"pids": 24}, {"pids": 128})
-# Threads reserve address space, which is what a limit of memory without cgroups counts.
+# Room for all of them: threads reserve address space, which is what a limit of memory without
+# cgroups counts, and 80 processes take some.
 _ROOM = {"memory_bytes": 8192 * _MIB}
-_THREADS = ({"pids": 24, **_ROOM}, {"pids": 128, **_ROOM})
+_PIDS = ({"pids": 24, **_ROOM}, {"pids": 128, **_ROOM})
 _MEMORY = ({"memory_bytes": 128 * _MIB}, {"memory_bytes": 512 * _MIB})
 _TMP = ({"tmp_bytes": 8 * _MIB}, {"tmp_bytes": 64 * _MIB})
+# Empty files take about a KiB each of the kernel's memory and none of the disk's.
+_TIME = {"cpu_seconds": 60, "wall_seconds": 60}
+_FILES = (
+    {"tmp_bytes": 64 * _MIB, "memory_bytes": 64 * _MIB, **_TIME},
+    {"tmp_bytes": 1024 * _MIB, "memory_bytes": 1024 * _MIB, **_TIME},
+)
 _LARGER = "a higher limit"
 
 ATTACKS = (
-    Attack("bomb.fork", "have 80 processes", _LARGER, _bomb("bombs.fork", *_FORK, count=80)),
-    Attack("bomb.threads", "have 80 threads", _LARGER, _bomb("bombs.threads", *_THREADS, count=80)),
+    Attack("bomb.fork", "have 80 processes", _LARGER, _bomb("bombs.fork", *_PIDS, count=80)),
+    Attack("bomb.threads", "have 80 threads", _LARGER, _bomb("bombs.threads", *_PIDS, count=80)),
     Attack(
         "bomb.zombies",
         "have 80 dead children that nobody waits for",
         _LARGER,
-        _bomb("bombs.zombies", *_FORK, count=80),
+        _bomb("bombs.zombies", *_PIDS, count=80),
     ),
     Attack("bomb.memory", "hold 192 MiB", _LARGER, _bomb("bombs.memory", *_MEMORY, mib=192)),
     Attack(
@@ -82,9 +88,9 @@ ATTACKS = (
     ),
     Attack(
         "bomb.inodes",
-        "keep 8000 empty files in /tmp",
+        "keep 100000 empty files in /tmp, in the kernel's memory",
         _LARGER,
-        _bomb("bombs.inodes", *_TMP, place="/tmp", count=8000),  # noqa: S108
+        _bomb("bombs.inodes", *_FILES, place="/tmp", count=100_000),  # noqa: S108
     ),
     Attack(
         "bomb.file",

@@ -5,8 +5,9 @@ import os
 from sandbox.attacks.attack import Attack, Inside, Outside, Pair
 from sandbox.attacks.stage import Stage, beside_the_host, says
 
-# Opened and closed again, never read from.
-_DEVICES = ["kmsg", "kvm", "fuse", "net/tun", "mem", "port", "loop-control", "loop0", "sda", "vda"]
+# Opened and closed again, never read from. Only what is the host's wherever it can be opened: a
+# kernel of the sandbox's own may have devices of its own.
+_DEVICES = ["kmsg", "kvm", "mem", "port", "loop-control", "loop0", "sda", "vda", "nvme0n1"]
 _KERNEL_FILES = [
     "/proc/sys/kernel/modprobe",
     "/proc/sys/kernel/hotplug",
@@ -29,9 +30,9 @@ async def _mount(stage: Stage) -> Pair:
 
 
 async def _make_device(stage: Stage) -> Pair:
-    place = stage.folder("devices") / "zero"
+    place = stage.folder("devices") / "log"
     return await stage.pair(
-        Inside("privilege.make_device", {"path": "/tmp/zero"}),  # noqa: S108
+        Inside("privilege.make_device", {"path": "/tmp/log"}),  # noqa: S108
         Outside("privilege.make_device", {"path": str(place)}, "most"),
         says("read"),
     )
@@ -54,7 +55,12 @@ ATTACKS = (
         beside_the_host("privilege.user_namespace", "entered", machine=os.uname().machine),
     ),
     Attack("privilege.mount", "mount a file system", _OUTSIDE, _mount),
-    Attack("privilege.device-made", "make a device node and use it", _MOST, _make_device),
+    Attack(
+        "privilege.device-made",
+        "make a device node of the kernel's log and read it",
+        _MOST,
+        _make_device,
+    ),
     Attack(
         "privilege.device-open",
         "open a device that is not harmless",

@@ -4,11 +4,13 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from stockade.cli import machine
+import typer
+
+from stockade.cli import attacks, machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import facts
+from stockade.cli.terminal import UsageError, facts
 from stockade.endpoint import is_served
 from stockade.errors import StockadeError
 from stockade.home import Home
@@ -16,7 +18,12 @@ from stockade.home import Home
 if TYPE_CHECKING:
     from stockade.v1 import daemon_pb2
 
-EXAMPLES = examples("stockade doctor", "stockade doctor --json")
+EXAMPLES = examples(
+    "stockade doctor",
+    "stockade doctor --json",
+    "stockade doctor --attack",
+    "stockade doctor --attack --tier process --only network --only read",
+)
 
 _PROGRAMS = (
     ("bwrap", "apt install bubblewrap"),
@@ -34,8 +41,30 @@ class Finding:
     fix: str = ""
 
 
-def doctor(json_: Json = False) -> int:
-    """Look for what is wrong and say how to mend it. Exit status 1 when something is."""
+def doctor(
+    attack: Annotated[
+        bool,
+        typer.Option("--attack", help="Attack the sandboxes and show what they hold."),
+    ] = False,
+    tier: Annotated[
+        list[str] | None,
+        typer.Option("--tier", metavar="TIER", help="Attack this tier; may be repeated."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help="Only attacks whose name begins so."),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Look for what is wrong and say how to mend it. Exit status 1 when something is.
+
+    With --attack the daemon runs attacks in each sandbox tier, each beside the same program
+    with one grant more, and shows what was held. Nothing outside is harmed.
+    """
+    if attack:
+        return attacks.attack(tier or (), only or (), as_json=json_)
+    if tier or only:
+        raise UsageError("--tier and --only go with --attack", fix="add --attack")
     home = Home.locate()
     findings = [*_folders(home), *_device(home), *_programs(), *_daemon(home)]
     for finding in findings:

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,106 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class RunAttacksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIERS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"process", "container", "gvisor"; empty means every tier that works."""
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only attacks whose name begins with one of these; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        tiers: _abc.Iterable[_builtins.str] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "tiers", b"tiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunAttacksRequest: _TypeAlias = RunAttacksRequest  # noqa: Y015
+
+@_typing.final
+class RunAttacksResponse(_message.Message):
+    """What one attack came to in one tier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Verdict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RunAttacksResponse._Verdict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VERDICT_UNSPECIFIED: RunAttacksResponse._Verdict.ValueType  # 0
+        VERDICT_HELD: RunAttacksResponse._Verdict.ValueType  # 1
+        """The attack had no effect, and its control had."""
+        VERDICT_NOT_HELD: RunAttacksResponse._Verdict.ValueType  # 2
+        """The attack had its effect."""
+        VERDICT_UNPROVEN: RunAttacksResponse._Verdict.ValueType  # 3
+        """The control had no effect either, or the attack did not run: nothing is shown."""
+
+    class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+    VERDICT_UNSPECIFIED: RunAttacksResponse.Verdict.ValueType  # 0
+    VERDICT_HELD: RunAttacksResponse.Verdict.ValueType  # 1
+    """The attack had no effect, and its control had."""
+    VERDICT_NOT_HELD: RunAttacksResponse.Verdict.ValueType  # 2
+    """The attack had its effect."""
+    VERDICT_UNPROVEN: RunAttacksResponse.Verdict.ValueType  # 3
+    """The control had no effect either, or the attack did not run: nothing is shown."""
+
+    TIER_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AIM_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    ATTACK_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    tier: _builtins.str
+    name: _builtins.str
+    """"read.symlink", "bomb.fork"."""
+    aim: _builtins.str
+    verdict: Global___RunAttacksResponse.Verdict.ValueType
+    attack: _builtins.str
+    """What became of the attack."""
+    grant: _builtins.str
+    """What its control has more, and the effect that the control was seen to have."""
+    control: _builtins.str
+    number: _builtins.int
+    """This is number `number` of `total`."""
+    total: _builtins.int
+    def __init__(
+        self,
+        *,
+        tier: _builtins.str = ...,
+        name: _builtins.str = ...,
+        aim: _builtins.str = ...,
+        verdict: Global___RunAttacksResponse.Verdict.ValueType = ...,
+        attack: _builtins.str = ...,
+        grant: _builtins.str = ...,
+        control: _builtins.str = ...,
+        number: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aim", b"aim", "attack", b"attack", "control", b"control", "grant", b"grant", "name", b"name", "number", b"number", "tier", b"tier", "total", b"total", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunAttacksResponse: _TypeAlias = RunAttacksResponse  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -93,23 +194,84 @@ class GetStatusResponse(_message.Message):
 
     @_typing.final
     class Control(_message.Message):
-        """One control of a tier on this machine: "enforced", or how far."""
+        """One control of a tier on this machine."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
         NAME_FIELD_NUMBER: _builtins.int
         ACHIEVED_FIELD_NUMBER: _builtins.int
+        REQUESTED_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         achieved: _builtins.str
+        """By what it is enforced here; empty if it is not."""
+        requested: _builtins.str
         def __init__(
             self,
             *,
             name: _builtins.str = ...,
             achieved: _builtins.str = ...,
+            requested: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["achieved", b"achieved", "name", b"name"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["achieved", b"achieved", "name", b"name", "requested", b"requested"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Engine(_message.Message):
+        """A program that a tier is made of, as it is installed here."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        PACKAGE_VERSION_FIELD_NUMBER: _builtins.int
+        KNOWN_ESCAPES_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        version: _builtins.str
+        package_version: _builtins.str
+        """The version of the distribution's package it came with; empty if it came otherwise."""
+        @_builtins.property
+        def known_escapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.KnownEscape]: ...
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            version: _builtins.str = ...,
+            package_version: _builtins.str = ...,
+            known_escapes: _abc.Iterable[Global___GetStatusResponse.KnownEscape] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["known_escapes", b"known_escapes", "name", b"name", "package_version", b"package_version", "version", b"version"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class KnownEscape(_message.Message):
+        """A published way out of a sandbox that this version does not close."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        SUMMARY_FIELD_NUMBER: _builtins.int
+        FIXED_IN_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        """"CVE-2024-21626"."""
+        summary: _builtins.str
+        fixed_in: _builtins.str
+        """The version that closes it, of the package if it came with one."""
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            summary: _builtins.str = ...,
+            fixed_in: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["fixed_in", b"fixed_in", "id", b"id", "summary", b"summary"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,6 +318,7 @@ class GetStatusResponse(_message.Message):
     DATA_DIRECTORY_FIELD_NUMBER: _builtins.int
     MAINTENANCE_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    ENGINES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
     policy_digest: _builtins.str
@@ -179,6 +342,10 @@ class GetStatusResponse(_message.Message):
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Tier]: ...
     @_builtins.property
     def vault(self) -> Global___GetStatusResponse.Vault: ...
+    @_builtins.property
+    def engines(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Engine]:
+        """What the tiers are made of."""
+
     def __init__(
         self,
         *,
@@ -198,10 +365,11 @@ class GetStatusResponse(_message.Message):
         data_directory: _builtins.str = ...,
         maintenance: _builtins.bool = ...,
         policy_version: _builtins.int = ...,
+        engines: _abc.Iterable[Global___GetStatusResponse.Engine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,11 @@ class DaemonServiceStub:
                 request_serializer=stockade_dot_v1_dot_daemon__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_daemon__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.RunAttacks = channel.unary_stream(
+                '/stockade.v1.DaemonService/RunAttacks',
+                request_serializer=stockade_dot_v1_dot_daemon__pb2.RunAttacksRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_daemon__pb2.RunAttacksResponse.FromString,
+                _registered_method=True)
 
 
 class DaemonServiceServicer:
@@ -51,6 +56,14 @@ class DaemonServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RunAttacks(self, request, context):
+        """Attacks every tier that works here and says what it held, each attack beside a control that
+        shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DaemonServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +71,11 @@ def add_DaemonServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=stockade_dot_v1_dot_daemon__pb2.GetStatusRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_daemon__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'RunAttacks': grpc.unary_stream_rpc_method_handler(
+                    servicer.RunAttacks,
+                    request_deserializer=stockade_dot_v1_dot_daemon__pb2.RunAttacksRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_daemon__pb2.RunAttacksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +105,33 @@ class DaemonService:
             '/stockade.v1.DaemonService/GetStatus',
             stockade_dot_v1_dot_daemon__pb2.GetStatusRequest.SerializeToString,
             stockade_dot_v1_dot_daemon__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunAttacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stockade.v1.DaemonService/RunAttacks',
+            stockade_dot_v1_dot_daemon__pb2.RunAttacksRequest.SerializeToString,
+            stockade_dot_v1_dot_daemon__pb2.RunAttacksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,12 +33,20 @@ class DaemonServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DaemonServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetStatusRequest, _daemon_pb2.GetStatusResponse]
     """What runs, what works, what does not and how to mend it."""
+    RunAttacks: _grpc.UnaryStreamMultiCallable[_daemon_pb2.RunAttacksRequest, _daemon_pb2.RunAttacksResponse]
+    """Attacks every tier that works here and says what it held, each attack beside a control that
+    shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
+    """
 
 @_typing.type_check_only
 class DaemonServiceAsyncStub(DaemonServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetStatusRequest, _daemon_pb2.GetStatusResponse]  # type: ignore[assignment]
     """What runs, what works, what does not and how to mend it."""
+    RunAttacks: _aio.UnaryStreamMultiCallable[_daemon_pb2.RunAttacksRequest, _daemon_pb2.RunAttacksResponse]  # type: ignore[assignment]
+    """Attacks every tier that works here and says what it held, each attack beside a control that
+    shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
+    """
 
 class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +56,15 @@ class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_daemon_pb2.GetStatusResponse, _abc.Awaitable[_daemon_pb2.GetStatusResponse]]:
         """What runs, what works, what does not and how to mend it."""
+
+    @_abc_1.abstractmethod
+    def RunAttacks(
+        self,
+        request: _daemon_pb2.RunAttacksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_daemon_pb2.RunAttacksResponse], _abc.AsyncIterator[_daemon_pb2.RunAttacksResponse]]:
+        """Attacks every tier that works here and says what it held, each attack beside a control that
+        shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
+        """
 
 def add_DaemonServiceServicer_to_server(servicer: DaemonServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

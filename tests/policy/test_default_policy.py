@@ -38,7 +38,7 @@ OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
     *("enroll_agent", "revoke_certificate", "rotate_authority"),
-    *("rollback_policy", "change_entities", "set_maintenance"),
+    *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
 }
 AGENT = {"revoke_agent"}
 CALL = {"watch_call", "cancel_call"}

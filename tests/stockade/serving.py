@@ -379,6 +379,19 @@ class Status(daemon_pb2_grpc.DaemonServiceServicer):
             vault=daemon_pb2.GetStatusResponse.Vault(root="file", available=True),
         )
 
+    def RunAttacks(self, request: Any, context: Context) -> Iterator[daemon_pb2.RunAttacksResponse]:
+        rows = [
+            ("read.path", "read a file outside", daemon_pb2.RunAttacksResponse.VERDICT_HELD),
+            ("abi.x32", "make an x32 call", daemon_pb2.RunAttacksResponse.VERDICT_UNPROVEN),
+            ("bomb.fork", "have processes", daemon_pb2.RunAttacksResponse.VERDICT_NOT_HELD),
+        ]
+        for name, aim, verdict in rows:
+            if not request.names or name.startswith(tuple(request.names)):
+                yield daemon_pb2.RunAttacksResponse(
+                    tier="process", name=name, aim=aim, verdict=verdict, attack="\x1b[31mseen",
+                    grant="a grant", control="an effect " * 12,
+                )  # fmt: skip
+
 
 class Daemon:
     """Serves a world on a port of its own and holds its home as the real one does."""

@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,27 @@ def test_doctor(daemon: Daemon, home: Home, stockade: Stockade) -> None:
     assert result.status == 1
     assert {"tier gvisor"} <= {finding["what"] for finding in bad}
     assert all(finding["fix"] for finding in bad)
+
+
+def test_doctor_attack(daemon: Daemon, stockade: Stockade) -> None:
+    """Each row says what was held beside what its control did; one not held is status 1."""
+    result = stockade("doctor", "--attack")
+    assert result.status == 1
+    assert re.search(r"^held +process · read.path: read a file outside$", result.out, re.MULTILINE)
+    assert re.search(r"^NOT HELD +process · bomb.fork", result.out, re.MULTILINE)
+    assert result.out.splitlines()[-1] == "process: 1 held, 1 not held, 1 unproven"
+    assert "control (a grant): an effect" in result.out
+    assert "\x1b" not in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert stockade("doctor", "--attack", "--only", "read").status == 0
+
+
+def test_doctor_attack_for_programs(daemon: Daemon, stockade: Stockade) -> None:
+    """With --json each row is one object, in the protocol's names."""
+    rows = [json.loads(line) for line in stockade("doctor", "--attack", "--json").out.splitlines()]
+    assert [row["verdict"] for row in rows] == ["held", "unproven", "not_held"]
+    assert rows[0]["tier"] == "process"
+    assert stockade("doctor", "--tier", "process").status == 2
 
 
 def test_doctor_without_anything(stockade: Stockade) -> None:

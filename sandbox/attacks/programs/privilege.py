@@ -79,10 +79,10 @@ def mount(source: str, target: str) -> str:
 
 
 def make_device(path: str) -> str:
-    """Make a device node, of the harmless /dev/zero, and read from it."""
-    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
-    descriptor = os.open(path, os.O_RDONLY)
-    return f"read {len(os.read(descriptor, 4))} bytes from a device of its own"
+    """Make a device node, of the kernel's log, and read a line of it; show none."""
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 11))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    return f"read {len(os.read(descriptor, 8192))} bytes of the kernel's log"
 
 
 def open_devices(names: list[str]) -> str:
