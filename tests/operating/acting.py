@@ -1,6 +1,7 @@
 """What the operator's tests do: files in a folder, receipts by their kind."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ from stockade.client import Client
 from stockade.v1 import policy_pb2
 
 
-def folder(path: Path, extra: str = "", *, default: bool = True, **files: str) -> Path:
+def folder(path: Path, extra: str = "", files: Mapping[str, str] | None = None) -> Path:
     """A folder with the default policies, `extra.cedar`, and other files by name."""
     path.mkdir(exist_ok=True)
-    texts = {**(load_default_files() if default else {}), "extra.cedar": extra}
-    for name, text in {**texts, **files}.items():
+    for name, text in {**load_default_files(), "extra.cedar": extra, **(files or {})}.items():
         (path / name).write_text(text)
     return path
 

@@ -1,0 +1,1 @@
+"""Questions without consequence, without a daemon."""
