@@ -39,6 +39,7 @@ from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
 from daemon.vault_keeper import VaultKeeper
 from daemon.vault_root import root_source
+from daemon.watched import Watched
 from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
 from policy.bundle import load_directory
@@ -116,10 +117,34 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     await _first_world(base, worlds, toolbox, policies, tiers)
     local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE))
     parts = Parts(
-        base, devices, worlds, vault, toolbox, policies, entities, tiers, workspaces, local or ""
+        base,
+        devices,
+        worlds,
+        vault,
+        toolbox,
+        policies,
+        entities,
+        tiers,
+        workspaces,
+        local or "",
+        _watched(base, worlds, policies),
     )
     async with serving(parts) as served:
         yield served
+
+
+def _watched(base: Foundation, worlds: Worlds, policies: Policies) -> Watched | None:
+    config = base.config.policy
+    if not config.watch:
+        return None
+    return Watched(
+        folder=base.estate.home.policies,
+        quiet_seconds=config.watch_quiet_seconds,
+        policies=policies,
+        worlds=worlds,
+        reader=base.reader,
+        writer=base.writer,
+    )
 
 
 async def _first_world(

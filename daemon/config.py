@@ -174,6 +174,20 @@ class PolicySection(_Section):
             "The zone of `context.clock` in policies, by its IANA name, as in `Europe/Vienna`."
         ),
     )
+    watch: bool = Field(
+        default=False,
+        description=(
+            "Apply the folder `policies/` whenever it changes. Whoever can write there then changes"
+            " policy."
+        ),
+    )
+    watch_quiet_seconds: float = Field(
+        default=2,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description="How long the folder has to be as it is before it is applied.",
+    )
 
     @field_validator("time_zone")
     @classmethod

@@ -9,6 +9,7 @@ from daemon.policies import Policies
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.vault_keeper import VaultKeeper
+from daemon.watched import Watched
 from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
 
@@ -27,3 +28,5 @@ class Parts:
     tiers: Tiers
     workspaces: Workspaces
     local_device: str
+    # None where config.toml does not have the folder watched.
+    watched: Watched | None

@@ -185,9 +185,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(
-                facts, parts.worlds, parts.policies, calls, book, parts.vault, _battery(parts)
-            ),
+            DaemonService(facts, parts, calls, book, _battery(parts)),
             by_name(server),
         )
         health_servicer = health.aio.HealthServicer()
@@ -199,6 +197,8 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(rotation.watch)
+        if parts.watched is not None:
+            group.start_soon(parts.watched.run)
         group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
         for name in ("", *SERVICES):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -10,12 +10,11 @@ from daemon.battery import Battery
 from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.live import timestamp
-from daemon.policies import Policies
+from daemon.parts import Parts
 from daemon.principal import current_principal
 from daemon.rpc.faults import Context
 from daemon.tiers import Tiers
-from daemon.vault_keeper import VaultKeeper
-from daemon.worlds import Worlds
+from daemon.watched import Watched
 from policy.risk import Tier
 from sandbox.attacks import Verdict
 from sandbox.tier import ProbeReport
@@ -38,19 +37,18 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
     def __init__(
         self,
         facts: Facts,
-        worlds: Worlds,
-        policies: Policies,
+        parts: Parts,
         calls: Calls,
         book: Book,
-        vault: VaultKeeper,
         battery: Battery,
     ) -> None:
         self._facts = facts
-        self._worlds = worlds
-        self._policies = policies
+        self._worlds = parts.worlds
+        self._policies = parts.policies
         self._calls = calls
         self._book = book
-        self._vault = vault
+        self._vault = parts.vault
+        self._watched = parts.watched
         self._battery = battery
 
     async def GetStatus(
@@ -64,6 +62,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             address=self._facts.address,
             policy_digest=world.digest,
             policy_version=await self._policies.number(),
+            policy_folder=_folder(self._watched),
             maintenance=world.data.maintenance,
             tools=len(world.registry.tools),
             refused_tools=len(world.registry.refused),
@@ -105,6 +104,15 @@ _VERDICTS: Mapping[Verdict, "daemon_pb2.RunAttacksResponse.Verdict.ValueType"] =
     Verdict.NOT_HELD: daemon_pb2.RunAttacksResponse.VERDICT_NOT_HELD,
     Verdict.UNPROVEN: daemon_pb2.RunAttacksResponse.VERDICT_UNPROVEN,
 }
+
+
+def _folder(watched: Watched | None) -> daemon_pb2.GetStatusResponse.PolicyFolder:
+    refusal = watched.refusal if watched else None
+    if refusal is None:
+        return daemon_pb2.GetStatusResponse.PolicyFolder(watched=watched is not None)
+    return daemon_pb2.GetStatusResponse.PolicyFolder(
+        watched=True, reason=refusal.code, message=refusal.message, fix=refusal.fix
+    )
 
 
 def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:

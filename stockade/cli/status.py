@@ -63,11 +63,19 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     ]
     if answer.maintenance:
         lines.insert(2, ("maintenance", "on: `stockade policy maintenance off` ends it"))
+    if answer.policy_folder.watched:
+        lines.insert(3, ("policies/", f"watched: {_folder(answer.policy_folder)}"))
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
         works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
         lines.append((f"tier {tier.name}", works))
     return lines
+
+
+def _folder(folder: "daemon_pb2.GetStatusResponse.PolicyFolder") -> str:
+    if not folder.reason:
+        return "nothing was refused"
+    return f"REFUSED, {folder.reason}: {folder.message}"
 
 
 def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:

@@ -140,6 +140,35 @@ class GetStatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
+    class PolicyFolder(_message.Message):
+        """The folder of policies, where config.toml has it applied when it changes."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        WATCHED_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        MESSAGE_FIELD_NUMBER: _builtins.int
+        FIX_FIELD_NUMBER: _builtins.int
+        watched: _builtins.bool
+        reason: _builtins.str
+        """Why the folder as it is now is not in force; empty if nothing was refused."""
+        message: _builtins.str
+        fix: _builtins.str
+        def __init__(
+            self,
+            *,
+            watched: _builtins.bool = ...,
+            reason: _builtins.str = ...,
+            message: _builtins.str = ...,
+            fix: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["fix", b"fix", "message", b"message", "reason", b"reason", "watched", b"watched"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Tier(_message.Message):
         """A sandbox tier, as its probe observed it."""
 
@@ -318,6 +347,7 @@ class GetStatusResponse(_message.Message):
     DATA_DIRECTORY_FIELD_NUMBER: _builtins.int
     MAINTENANCE_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    POLICY_FOLDER_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
@@ -343,6 +373,8 @@ class GetStatusResponse(_message.Message):
     @_builtins.property
     def vault(self) -> Global___GetStatusResponse.Vault: ...
     @_builtins.property
+    def policy_folder(self) -> Global___GetStatusResponse.PolicyFolder: ...
+    @_builtins.property
     def engines(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Engine]:
         """What the tiers are made of."""
 
@@ -365,11 +397,12 @@ class GetStatusResponse(_message.Message):
         data_directory: _builtins.str = ...,
         maintenance: _builtins.bool = ...,
         policy_version: _builtins.int = ...,
+        policy_folder: Global___GetStatusResponse.PolicyFolder | None = ...,
         engines: _abc.Iterable[Global___GetStatusResponse.Engine] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "vault", b"vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

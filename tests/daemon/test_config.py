@@ -48,6 +48,8 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
         ['"UTC"', '"Europe/Vienna"', '"America/Argentina/Buenos_Aires"'],
         ['"Nowhere/City"', '""', '"../etc/localtime"', '"/etc/localtime"', '"Europe"', "1"],
     ),
+    "policy.watch": (["true", "false"], ["1", '"true"']),
+    "policy.watch_quiet_seconds": (["0.1", "2", "3600"], ["0", "3601", "nan", "inf", '"2"']),
     "risk.container_floor": (["0", "0.6", '"0.3"', "0.0001"], ["-0.1", "1.1", "nan", "inf", "[]"]),
     "risk.gvisor_floor": (["0.3", "1", '"1.0"'], ["-1", "1.0001", "nan", '"high"', "0.29"]),
     "ready.per_profile": (["0", "256"], ["-1", "257", "1.5"]),
