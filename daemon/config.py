@@ -342,7 +342,7 @@ class Calls(_Section):
 
 
 class Rates(_Section):
-    """How often one principal may ask; a second, and at once."""
+    """How often one principal may ask, a second and at once, and how much may be open of it."""
 
     calls_per_second: int = Field(
         default=200,
@@ -361,6 +361,15 @@ class Rates(_Section):
     )
     administration_burst: int = Field(
         default=1000, ge=1, le=1_000_000, description="Other requests of one principal at once."
+    )
+    open_streams: int = Field(
+        default=1000,
+        ge=4,
+        le=1_000_000,
+        description=(
+            "Streams of one principal that are open at one time: calls that are watched to their"
+            " end, approvals or receipts that are followed. A device's agents share as many."
+        ),
     )
     pairing_per_minute: int = Field(
         default=30,

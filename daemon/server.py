@@ -115,7 +115,8 @@ class Served:
 async def serving(parts: Parts) -> AsyncIterator[Served]:
     """Serves for as long as the context lasts."""
     base, config = parts.base, parts.base.config
-    live_rpcs, board, rates = LiveRpcs(), Board(), membership.rates(config.rates)
+    live_rpcs, board = LiveRpcs(config.rates.open_streams), Board()
+    rates = membership.rates(config.rates)
     permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
     async with anyio.create_task_group() as group:
         errands = Errands(group)

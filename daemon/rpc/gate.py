@@ -116,12 +116,14 @@ class Gate(grpc.aio.ServerInterceptor):
         inner = cast("Inner", handler)
 
         async def drive(request: Any, context: Context) -> None:
-            messages = cast("AsyncIterator[Any]", inner(request, context))
-            async with aclosing(messages) as stream:  # type: ignore[type-var]
-                async for message in stream:
-                    # Groups and policies change while it is open: who may no longer, hears no more.
-                    self._authorize(current_principal(), method, rule)
-                    await context.write(message)
+            principal = current_principal()
+            with self._live.stream(principal):
+                messages = cast("AsyncIterator[Any]", inner(request, context))
+                async with aclosing(messages) as stream:  # type: ignore[type-var]
+                    async for message in stream:
+                        # Groups and policies change meanwhile: who may no longer, hears no more.
+                        self._authorize(principal, method, rule)
+                        await context.write(message)
 
         return drive
 

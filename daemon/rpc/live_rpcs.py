@@ -2,15 +2,18 @@
 
 A stream may outlive the moment it was let in by days. Trusted so that it does not outlive the right
 to be there: it is cut when its device or certificate is revoked, and when its certificate has ended
-and the same key has no later one (docs/adr/0011). Raises nothing; the gate gives the fault.
+and the same key has no later one (docs/adr/0011). Nor has one principal more streams open than its
+share: each costs memory, and some have no end. Raises `Exhausted` for that alone.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import anyio
 
-from daemon.errors import Unauthenticated
+from daemon.errors import Exhausted, Unauthenticated
 from daemon.principal import Principal
 
 # How long a stream can go on after its certificate has ended.
@@ -36,8 +39,10 @@ class LiveRpc:
 class LiveRpcs:
     """All of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_streams: int) -> None:
+        self._most_streams = most_streams
         self._rpcs: set[LiveRpc] = set()
+        self._streams: Counter[str] = Counter()
 
     def hold(self, principal: Principal, scope: anyio.CancelScope) -> LiveRpc:
         """Begins to hold an RPC."""
@@ -48,6 +53,24 @@ class LiveRpcs:
     def release(self, rpc: LiveRpc) -> None:
         """It ended."""
         self._rpcs.discard(rpc)
+
+    @contextmanager
+    def stream(self, principal: Principal) -> Iterator[None]:
+        """While a stream of a principal is open; raises `Exhausted`."""
+        whose = principal.counted_as
+        if self._streams[whose] >= self._most_streams:
+            raise Exhausted(
+                f"{self._most_streams} streams of {principal.shown} are open",
+                code="TOO_MANY_STREAMS",
+                fix="end some first (calls can be detached); the limit is rates.open_streams",
+            )
+        self._streams[whose] += 1
+        try:
+            yield
+        finally:
+            self._streams[whose] -= 1
+            if not self._streams[whose]:
+                del self._streams[whose]
 
     def cut(self, which: Callable[[Principal], bool], fault: Unauthenticated) -> int:
         """Ends all RPCs of these principals now; how many there were."""

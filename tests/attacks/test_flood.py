@@ -1,6 +1,6 @@
 """A principal that asks too often is told when to come back, and costs nobody else anything."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from stockade.client import Client, new_call_id
 from stockade.errors import StockadeError
 from stockade.v1 import tool_pb2, tool_pb2_grpc
+from tests.attacks.brief import until
 from tests.attacks.enrolling import enroll_agent
 from tests.conftest import config_with
 from tests.running import CONFIG, RunningDaemon, finished, running
@@ -96,3 +97,43 @@ def test_open_calls_hold_no_more_than_their_share_of_memory(workspace: Path) -> 
         assert refused.value.reason == "TOO_MANY_CALLS"
         assert len(client.list_calls().calls) == 1
         assert finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+
+
+def test_streams_have_a_bound_and_requests_do_not() -> None:
+    """Beyond `rates.open_streams` one more is refused; the device can still ask, and end some.
+
+    A call that is refused so is not recorded. Another device and its agents have their own.
+    """
+    with running(CONFIG + "[rates]\nopen_streams = 4\n") as daemon:
+        other = daemon.pair_device("other", "auditors")
+        bots = [enroll_agent(daemon, f"bot{number}") for number in range(2)]
+        with daemon.client() as flooder, Client.open(other) as bystander:
+            held = [flooder.follow_ledger(1) for _ in range(4)]
+            for stream in held:
+                assert next(stream)
+            before = flooder.status().ledger_sequence
+            refusals: tuple[Callable[[], object], ...] = (
+                lambda: next(flooder.watch_approvals()),
+                lambda: next(flooder.follow_ledger(1)),
+                lambda: list(flooder.call("no_such_tool", {})),
+            )
+            for refusal in refusals:
+                with pytest.raises(StockadeError) as refused:
+                    refusal()
+                assert refused.value.reason == "TOO_MANY_STREAMS"
+                assert refused.value.fix
+            assert flooder.status().ledger_sequence == before
+            assert next(bystander.follow_ledger(1)).sequence
+            with bots[0].client() as one, bots[1].client() as two:
+                assert finished(list(one.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+                assert finished(list(two.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
+            held.pop().cancel()
+            until(lambda: asked(flooder) == "UNKNOWN_TOOL")
+
+
+def asked(client: Client) -> str:
+    """The reason for which a call ends, or is not taken at all."""
+    try:
+        return finished(list(client.call("no_such_tool", {}))).reason
+    except StockadeError as error:
+        return error.reason

@@ -68,6 +68,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "rates.calls_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", '"9"']),
     "rates.administration_per_second": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.administration_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
+    "rates.open_streams": (["4", "1000000"], ["3", "1000001", "-1", "1.5", "true"]),
     "rates.pairing_per_minute": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.pairing_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "calls.max_open": (["1", "1000000"], ["0", "1000001", '"20000"']),
