@@ -110,7 +110,7 @@ def test_streams_have_a_bound_and_requests_do_not() -> None:
         with daemon.client() as flooder, Client.open(other) as bystander:
             held = [flooder.follow_ledger(1) for _ in range(4)]
             for stream in held:
-                assert next(stream)
+                assert next(stream).sequence
             before = flooder.status().ledger_sequence
             refusals: tuple[Callable[[], object], ...] = (
                 lambda: next(flooder.watch_approvals()),
