@@ -1,5 +1,6 @@
 """Devices that were revoked, or that leave at a bad moment: the registry says what is true."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ import pytest
 
 from stockade.client import Client, new_call_id
 from stockade.connection import Stream
+from stockade.credentials import certificate_request, public_key_info
 from stockade.errors import Conflict, NotAuthenticated, StockadeError
 from stockade.home import Home
-from stockade.v1 import policy_pb2
+from stockade.v1 import device_pb2, device_pb2_grpc, policy_pb2
 from tests.attacks import certificates
 from tests.attacks.certificates import Presented
 from tests.attacks.probing import ledger, newest, raw_error, receipts_of, send, sequence
+from tests.attacks.test_pairing import ask, invited
 from tests.running import RunningDaemon, local_device
 
 DEADLINE = 20
@@ -124,6 +127,35 @@ def test_revoking_cuts_everything_a_device_has(daemon: RunningDaemon, owner: Cli
     # Not by its own profile: that has the address of the daemon before.
     with certificates.client(daemon, Presented.of(home)) as client:
         refused_everywhere(daemon, client, home)
+
+
+def test_a_revoked_device_neither_renews_nor_comes_back_as_itself(
+    shared_daemon: RunningDaemon,
+) -> None:
+    """Its certificate renews nothing; its key, paired again by an owner, is another device."""
+    home = shared_daemon.pair_device("gone", "callers")
+    gone, request = device_id(home), certificate_request(certificates.key_of(home))
+    with shared_daemon.client() as owner:
+        owner.revoke_device(gone)
+        with (
+            certificates.channel(shared_daemon, Presented.of(home)) as channel,
+            pytest.raises(grpc.RpcError) as refused,
+        ):
+            device_pb2_grpc.DeviceServiceStub(channel).RenewCertificate(
+                device_pb2.RenewCertificateRequest(certificate_request=request), timeout=DEADLINE
+            )
+        assert raw_error(refused.value).reason == "DEVICE_REVOKED"
+        key = hashlib.sha256(public_key_info(certificates.key_of(home))).digest()
+        with invited(owner) as (code, _):
+            stream = ask(code, request, code.proof(key))
+            owner.confirm_pairing(code.invitation_id, next(stream).waiting.words, accept=True)
+            (event,) = stream
+        assert event.paired.device_id != gone
+        with certificates.channel(shared_daemon, Presented.of(home)) as channel:
+            with pytest.raises(grpc.RpcError) as refused:
+                send(channel, WHO_AM_I)
+            assert raw_error(refused.value).reason == "DEVICE_REVOKED"
+        assert {one.device_id: one.status for one in owner.list_devices()}[gone] == "revoked"
 
 
 def refused_everywhere(daemon: RunningDaemon, client: Client, home: Home) -> None:

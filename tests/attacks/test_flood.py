@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from stockade.client import Client, new_call_id
 from stockade.errors import StockadeError
-from stockade.v1 import tool_pb2, tool_pb2_grpc
+from stockade.v1 import device_pb2, device_pb2_grpc, tool_pb2, tool_pb2_grpc
 from tests.attacks.brief import until
 from tests.attacks.enrolling import enroll_agent
 from tests.conftest import config_with
@@ -39,17 +39,32 @@ def test_a_flood_of_calls_is_refused_with_the_time_to_wait(slow: RunningDaemon) 
         stub = tool_pb2_grpc.ToolServiceStub(client._connection.channel)
         with pytest.raises(grpc.RpcError) as refused:
             list(stub.Call(tool_pb2.CallRequest(call_id=new_call_id(), tool="no_such_tool")))
-    call = refused.value
-    assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert 0 < wait_of(refused.value) <= 1000
+
+
+def wait_of(refusal: grpc.RpcError) -> int:
+    """How many milliseconds a refusal says to wait: RESOURCE_EXHAUSTED, with its reason."""
+    assert refusal.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     (details,) = (
-        trailer.value for trailer in call.trailing_metadata() if trailer.key.endswith("-bin")
+        trailer.value for trailer in refusal.trailing_metadata() if trailer.key.endswith("-bin")
     )
     status = status_pb2.Status.FromString(details)
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(retry)
     assert info.reason == "RATE_LIMITED"
-    assert 0 < retry.retry_delay.ToMilliseconds() <= 1000
+    return int(retry.retry_delay.ToMilliseconds())
+
+
+def test_a_flood_of_other_requests_costs_no_calls(slow: RunningDaemon) -> None:
+    """Administration has a rate of its own: used up, with the time to wait, calls go on."""
+    with slow.client() as client:
+        stub = device_pb2_grpc.DeviceServiceStub(client._connection.channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            for _ in range(100):
+                stub.WhoAmI(device_pb2.WhoAmIRequest())
+        assert 0 < wait_of(refused.value) <= 200
+        assert asked(client) == "UNKNOWN_TOOL"
 
 
 def test_the_flooder_may_still_administer_and_others_may_still_call(slow: RunningDaemon) -> None:

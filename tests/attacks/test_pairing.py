@@ -16,6 +16,8 @@ from stockade.home import Home
 from stockade.pairing import listener_certificate, pair
 from stockade.pairing_code import SERVER_NAME, PairingCode, parse_pairing_code
 from stockade.v1 import device_pb2, device_pb2_grpc
+from tests.attacks.probing import raw_error
+from tests.identity import making
 from tests.running import RunningDaemon
 
 
@@ -75,6 +77,41 @@ def test_a_wrong_proof_ends_the_invitation(shared_daemon: RunningDaemon) -> None
         assert next(events).closed.reason == "BAD_PROOF"
         with pytest.raises((grpc.RpcError, StockadeError)):
             list(ask(code, csr, code.proof(spki)))
+
+
+def test_a_replayed_proof_is_refused(shared_daemon: RunningDaemon) -> None:
+    """The very request that was right, sent again: while its device waits, and after a no.
+
+    Nor is it right at any other invitation.
+    """
+    with shared_daemon.client() as client:
+        with invited(client) as (code, events):
+            csr, spki = new_key()
+            proof = code.proof(spki)
+            honest = ask(code, csr, proof)
+            words = next(honest).waiting.words
+            assert refused(code, csr, proof) is grpc.StatusCode.PERMISSION_DENIED
+            assert next(events).waiting.words == words  # the honest device waits on
+            client.confirm_pairing(code.invitation_id, words, accept=False)
+            with pytest.raises(grpc.RpcError):
+                list(honest)
+            with pytest.raises((grpc.RpcError, StockadeError)):
+                list(ask(code, csr, proof))
+        with invited(client) as (other, events):
+            assert refused(other, csr, proof) is grpc.StatusCode.PERMISSION_DENIED
+            assert next(events).closed.reason == "BAD_PROOF"
+
+
+def test_a_swapped_request_is_refused(shared_daemon: RunningDaemon) -> None:
+    """The honest device's key and proof in a request that another key has signed certify nobody."""
+    honest, attacker = make_key(), make_key()
+    swapped = making.csr(making.posing_as(honest.public_key(), attacker))
+    proof = hashlib.sha256(public_key_info(honest)).digest()
+    with shared_daemon.client() as client, invited(client) as (code, events):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(ask(code, swapped, code.proof(proof)))
+        assert raw_error(caught.value).reason == "CSR_SIGNATURE_INVALID"
+        assert next(events).closed.reason == "BAD_PROOF"
 
 
 def test_a_proof_for_another_key_is_refused(shared_daemon: RunningDaemon) -> None:

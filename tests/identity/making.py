@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from identity.authority import Authority
 from identity.authoritycert import key_usage
 from identity.names import DeviceId, TrustDomain
+from identity.tokenkey import TokenKey
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -23,6 +24,14 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 def p256() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def posing_as(
+    public: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey
+) -> ec.EllipticCurvePrivateKey:
+    """A key that says it is one and signs with another."""
+    algorithm = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+    return TokenKey(public, lambda digest: signer.sign(digest, algorithm))
 
 
 def name(common_name: str) -> x509.Name:
