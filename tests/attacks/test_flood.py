@@ -61,8 +61,7 @@ def test_a_flood_of_other_requests_costs_no_calls(slow: RunningDaemon) -> None:
     with slow.client() as client:
         stub = device_pb2_grpc.DeviceServiceStub(client._connection.channel)
         with pytest.raises(grpc.RpcError) as refused:
-            for _ in range(100):
-                stub.WhoAmI(device_pb2.WhoAmIRequest())
+            [stub.WhoAmI(device_pb2.WhoAmIRequest()) for _ in range(100)]
         assert 0 < wait_of(refused.value) <= 200
         assert asked(client) == "UNKNOWN_TOOL"
 
