@@ -30,6 +30,7 @@ FOR_AGENTS = {
     *("GetStatus", "WhoAmI", "RenewCertificate", "ListTools", "GetTool", "Check", "List", "Watch"),
     *("ListCalls", "GetPolicy", "CheckPolicy", "ListPolicyVersions", "ListSecrets", "ListDevices"),
     *("ReadLedger", "FollowLedger", "ExportLedger", "GetLedgerKeys", "ServerReflectionInfo"),
+    *("GetEntities", "TestPolicy", "DiffPolicy"),
     *("Call", "WatchCall", "CancelCall", "ListAgents", "AnswerApproval"),
 }
 
