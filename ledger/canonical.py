@@ -53,7 +53,10 @@ def _plain(value: object, depth: int, beyond_ascii: list[str]) -> object:
     if depth >= MAX_DEPTH:
         raise ReceiptError("TOO_DEEP", f"nested more than {MAX_DEPTH} deep")
     if kind is list:
-        return [_plain(item, depth + 1, beyond_ascii) for item in value]  # type: ignore[attr-defined]
+        return [
+            item if type(item) is str else _plain(item, depth + 1, beyond_ascii)
+            for item in value  # type: ignore[attr-defined]
+        ]
     if isinstance(value, Mapping):
         return _plain_mapping(value, depth, beyond_ascii)
     if isinstance(value, float):
@@ -70,5 +73,6 @@ def _plain_mapping(
             raise ReceiptError("TYPE", f"a {type(key).__name__} is not a key")
         if not key.isascii():
             beyond_ascii.append(key)
-        plain[key] = _plain(item, depth + 1, beyond_ascii)
+        # Most values are text: a call for each would be most of the time a receipt takes.
+        plain[key] = item if type(item) is str else _plain(item, depth + 1, beyond_ascii)
     return plain

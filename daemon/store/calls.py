@@ -70,6 +70,9 @@ class CallRow:
     outcome: bytes | None = field(default=None, repr=False)
 
 
+_COLUMNS: Final = tuple(column.name for column in fields(CallRow))
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """The call is new and now stored."""
@@ -92,7 +95,7 @@ class Cursor:
 
 def create(connection: Connection, row: CallRow) -> Created | Existing:
     """Store a new call, unless its id was used before."""
-    values = {column.name: getattr(row, column.name) for column in fields(row)}
+    values = {name: getattr(row, name) for name in _COLUMNS}
     if _CREATE.run(connection, values) == 1:
         return Created()
     return Existing(_row(connection.execute(_GET, {"b_call": row.call_id}).mappings().one()))
