@@ -1,5 +1,7 @@
 """The console script `stockaded`: `init` makes a data directory, `serve` runs the daemon.
 
+`check` looks at policies without one.
+
 Nothing of gRPC may be imported before `_configure_grpc` has run: the library reads its cipher list
 from the environment when it is loaded.
 """
@@ -40,6 +42,8 @@ def main() -> None:
         check_origin()
         if arguments.command == "init":
             _init(arguments)
+        elif arguments.command == "check":
+            _check(arguments)
         else:
             _serve(arguments)
     except Exception as caught:
@@ -71,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         help="where the vault's root key lives; pinned in config.toml",
     )
     serve = commands.add_parser("serve", help="run in the foreground until SIGTERM")
+    check = commands.add_parser("check", help="check a folder of policies, without a daemon")
+    check.add_argument("--policies", type=Path, required=True, metavar="DIR")
+    check.add_argument("--schema", type=Path, metavar="FILE", help="against this Cedar schema")
     serve.add_argument("--ready-fd", type=int, metavar="FD", help="written to once it serves")
     return parser
 
@@ -89,6 +96,14 @@ def _init(arguments: argparse.Namespace) -> None:
     )
     outcome = anyio.run(initialise, Home.locate(), pairing, arguments.vault_root)
     print(json.dumps(outcome))  # noqa: T201 - the command's answer
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from daemon.offline_check import check
+    from stockade.home import Home
+
+    answer = check(arguments.policies, Home.locate(), arguments.schema)
+    print(json.dumps(answer))  # noqa: T201 - the command's answer
 
 
 def _serve(arguments: argparse.Namespace) -> None:

@@ -29,9 +29,12 @@ from ledger.chain import Entry
 from policy.bundle import Bundle
 from policy.entity_data import EntityData, parse_entity_data, state_digest
 from policy.errors import BundleError, PolicyError, Problem
+from policy.lint import Known, lint
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,6}")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
+# Of these there are no others than those of the world. Groups are made by naming them.
+_KNOWN_TYPES = frozenset({"Agent", "Device", "Secret", "Tool", "Toolset", "Workspace"})
 WHICH = "`stockade policy history` shows them: name one by its number or its digest"
 
 
@@ -123,14 +126,8 @@ class Policies:
         return await self._reader.read(policies.history)
 
     async def check(self, files: Mapping[str, str]) -> tuple[tuple[Problem, ...], str]:
-        """What is wrong with a set, and the digest it would have."""
-        world = self._worlds.current
-        schema = schema_text(world.registry)
-        try:
-            bundle = await anyio.to_thread.run_sync(_build, files, schema)
-        except BundleError as error:
-            return error.problems, ""
-        return (), state_digest(bundle.digest, world.data)
+        """What is wrong with a set, warnings too, and the digest it would have."""
+        return await anyio.to_thread.run_sync(_check, files, self._worlds.current)
 
     async def apply(
         self, files: Mapping[str, str], principal: str, cause: str = policy_states.APPLIED
@@ -212,9 +209,15 @@ class Policies:
         return applied
 
 
-def _build(files: Mapping[str, str], schema: str) -> Bundle:
+def _check(files: Mapping[str, str], world: World) -> tuple[tuple[Problem, ...], str]:
+    entities = world.pdp.entities
+    known = Known(entities.entities.keys(), _KNOWN_TYPES, entities.ancestors)
     with beside_calls():
-        return Bundle.build(files, schema, rest)
+        try:
+            bundle = Bundle.build(files, schema_text(world.registry), rest)
+        except BundleError as error:
+            return error.problems, ""
+        return lint(bundle, known, rest), state_digest(bundle.digest, world.data)
 
 
 def _version(number: int, row: PolicyRow) -> Version:

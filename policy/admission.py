@@ -109,6 +109,16 @@ def _read(statement: Statement, problems: list[Problem]) -> Reading | None:
     problems += [
         problem_at(
             statement,
+            "ANNOTATION_TYPO",
+            f"@{name} is nearly @id, and would name nothing",
+            "write @id, or choose a name that is not so near to it",
+        )
+        for name in reading.annotations
+        if name != "id" and _is_nearly_id(name)
+    ]
+    problems += [
+        problem_at(
+            statement,
             "IMPOSSIBLE_ID",
             f"nothing can be called {uid.type}::{uid.id!r}, so this would never match",
             "check case, white space and spelling",
@@ -117,6 +127,14 @@ def _read(statement: Statement, problems: list[Problem]) -> Reading | None:
         if not is_valid_id(uid)
     ]
     return reading
+
+
+def _is_nearly_id(name: str) -> bool:
+    """Within one letter of it, in whatever case: the one annotation that means something."""
+    folded = name.casefold()
+    one_less = {folded[:place] + folded[place + 1 :] for place in range(len(folded))}
+    one_other = len(folded) == 2 and (folded[0] == "i" or folded[1] == "d")
+    return folded in ("id", "di", "i", "d") or "id" in one_less or one_other
 
 
 class _NotAPolicyError(Exception):

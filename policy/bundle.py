@@ -8,7 +8,7 @@ of it is right. Pure but for `load_directory`, which reads files and follows no 
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,8 @@ class Bundle:
     files: Mapping[str, str] = field(compare=False, repr=False)
     policies: tuple[PolicyRef, ...] = field(compare=False, repr=False)
     """Every policy, in the order of file names and lines."""
+    texts: Sequence[str] = field(compare=False, repr=False)
+    """The text of each."""
     slices: Slices = field(compare=False, repr=False)
     requests: Requests = field(compare=False, repr=False)
 
@@ -51,6 +53,7 @@ class Bundle:
             parsed_schema,
             MappingProxyType(files),
             admitted.refs,
+            admitted.texts,
             slices,
             Requests(parsed_schema),
         )

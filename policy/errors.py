@@ -4,6 +4,7 @@ A denial is not among them: `policy.pdp.Decision` is a value. These are for inpu
 become a question, a schema, an entity or a policy set.
 """
 
+import enum
 from dataclasses import dataclass
 
 
@@ -44,6 +45,13 @@ class SnapshotError(PolicyError):
     """A policy set and an entity store do not belong together."""
 
 
+class Severity(enum.StrEnum):
+    """An error keeps a set from being applied; a warning says that it may not do what is meant."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with a policy set: where, which rule, and how to mend it."""
@@ -53,6 +61,7 @@ class Problem:
     code: str
     message: str
     fix: str
+    severity: Severity = Severity.ERROR
 
 
 class BundleError(PolicyError):

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import cedarpy
+import orjson
+
 from policy.scope import ANY, Key, Scope, is_exactly, is_in, is_of, is_of_in, read_scope
 from policy.values import EntityUid
 
@@ -22,7 +25,7 @@ _ENTITY = rf"(?:\s*==\s*{_UID}|\s+in\s+{_UID}|\s+is\s+{_TYPE}(?:\s+in\s+{_UID})?
 _ACTION = rf"(?:\s*==\s*{_UID}|\s+in\s+{_UID}|\s+in\s*\[\s*{_UID}(?:\s*,\s*{_UID})*\s*\])?"
 _ANNOTATION = rf'@({_NAME})\("([^"\n]*)"\)'
 _HEAD = re.compile(
-    rf'((?:@{_NAME}\("[^"\n]*"\)\s*)*)(?:permit|forbid)\s*'
+    rf'((?:@{_NAME}\("[^"\n]*"\)\s*)*)(permit|forbid)\s*'
     rf"\(\s*principal({_ENTITY})\s*,\s*action({_ACTION})\s*,\s*resource({_ENTITY})\s*\)"
 )
 # What could make a text read otherwise: an escape, a comment, the slot of a template, a line break
@@ -41,6 +44,8 @@ _TYPE_AT_END = re.compile(rf"({_TYPE})::$")
 class Reading:
     """What was read of a statement."""
 
+    effect: str
+    """"permit" or "forbid"."""
     scope: Scope
     annotations: Mapping[str, str]
     uids: frozenset[EntityUid]
@@ -56,10 +61,10 @@ def read_plain(text: str) -> Reading | None:
     head, pieces = _HEAD.match(text), text.split('"')
     if head is None or not len(pieces) % 2:
         return None
-    annotations, principal, action, resource = head.groups()
+    annotations, effect, principal, action, resource = head.groups()
     scope = Scope(_entity_key(principal), _action_keys(action), _entity_key(resource))
-    uids = frozenset(_typed(pieces))
-    return Reading(scope, dict(_ANNOTATIONS.findall(annotations)), uids, context_attributes(text))
+    named = dict(_ANNOTATIONS.findall(annotations))
+    return Reading(effect, scope, named, frozenset(_typed(pieces)), context_attributes(text))
 
 
 def _typed(pieces: list[str]) -> Iterator[EntityUid]:
@@ -110,11 +115,20 @@ def read_json(policy: Mapping[str, object], text: str) -> Reading:
     annotations = policy.get("annotations")
     texts = annotations if isinstance(annotations, Mapping) else {}
     return Reading(
+        str(policy.get("effect")),
         read_scope(policy),
         {str(name): str(value or "") for name, value in texts.items()},
         frozenset(_uids(policy)),
         context_attributes(text),
     )
+
+
+def read_policy(text: str) -> Reading:
+    """A statement that is one policy, as was found before."""
+    if plain := read_plain(text):
+        return plain
+    (policy,) = orjson.loads(cedarpy.policies_to_json_str(text))["staticPolicies"].values()
+    return read_json(policy, text)
 
 
 def _uids(policy: object) -> Iterator[EntityUid]:

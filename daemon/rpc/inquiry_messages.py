@@ -140,7 +140,12 @@ def files(named: Mapping[str, str]) -> list[policy_pb2.PolicyFile]:
 def problem(one: Problem) -> policy_pb2.PolicyProblem:
     """What is wrong with a file."""
     return policy_pb2.PolicyProblem(
-        file=one.file, line=one.line, code=one.code, message=one.message, fix=one.fix
+        file=one.file,
+        line=one.line,
+        code=one.code,
+        message=one.message,
+        fix=one.fix,
+        severity=one.severity.value,
     )
 
 

@@ -22,6 +22,8 @@ from daemon.rpc.faults import Context
 from daemon.worlds import Worlds
 from stockade.v1 import policy_pb2, policy_pb2_grpc
 
+MAX_PROBLEMS = 1000  # an answer has to fit a message
+
 
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     """See proto/stockade/v1/policy.proto."""
@@ -57,7 +59,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     ) -> policy_pb2.CheckPolicyResponse:
         problems, digest = await self._policies.check(_files(request.files))
         return policy_pb2.CheckPolicyResponse(
-            problems=map(messages.problem, problems),
+            problems=map(messages.problem, problems[:MAX_PROBLEMS]),
             digest=digest,
         )
 

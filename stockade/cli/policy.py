@@ -7,6 +7,7 @@ import typer
 
 from stockade.cli import (
     machine,
+    policy_check,
     policy_diff,
     policy_entities,
     policy_evaluate,
@@ -39,6 +40,7 @@ app.command("test", epilog=policy_trial.EXAMPLES)(policy_trial.trial)
 app.command(epilog=policy_replay.EXAMPLES)(policy_replay.replay)
 app.command(epilog=policy_diff.EXAMPLES)(policy_diff.diff)
 
+app.command("check", epilog=policy_check.EXAMPLES)(policy_check.check)
 app.command("evaluate", epilog=policy_evaluate.EXAMPLES)(policy_evaluate.evaluate)
 
 Folder = Annotated[
@@ -69,26 +71,6 @@ def show(
         for file in answer.files:
             say(f"\n// {file.name}".lstrip("\n"))
             _say_text(file.text)
-
-
-@app.command(epilog=examples("stockade policy check ./policies"))
-def check(folder: Folder = None, json_: Json = False) -> int:
-    """Check a set against this daemon's schema and tools. Changes nothing.
-
-    Exit status 1 when something is wrong with it.
-    """
-    from stockade.client import Client
-
-    files = read_folder(folder)
-    with Client.open() as client:
-        answer = client.check_policy(files)
-    if json_:
-        machine.emit(answer)
-    elif not answer.problems:
-        say(f"{len(files)} files without problems; digest {answer.digest}")
-    else:
-        say_problems(answer.problems)
-    return 1 if answer.problems else 0
 
 
 @app.command(epilog=examples("stockade policy apply ./policies"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stockade.cli.policy_folder import Finding, meant, read
 from stockade.cli.terminal import UsageError, note
 from stockade.home import Home
 
@@ -31,19 +32,12 @@ def read_folder(folder: Path | None, pattern: str = "*.cedar") -> "list[policy_p
     """The files of a folder, as they are; none may be fewer than none that anybody meant."""
     from stockade.v1 import policy_pb2
 
-    where = folder or Home.locate().policies
-    paths = sorted(where.glob(pattern))
-    if not paths:
-        # An empty set would deny everything; nobody applies that by a mistyped name.
-        raise UsageError(f"{where} holds no {pattern} files", fix="name the folder of the policies")
-    files = []
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is not UTF-8 text", fix="save it as UTF-8") from None
-        files.append(policy_pb2.PolicyFile(name=path.name, text=text))
-    return files
+    where = meant(folder, pattern)
+    files, unreadable = read(where, pattern)
+    if unreadable:
+        first = unreadable[0]
+        raise UsageError(f"{where / first.file}: {first.message}", fix=first.fix)
+    return [policy_pb2.PolicyFile(name=name, text=text) for name, text in files.items()]
 
 
 def source_of(which: str) -> "policy_pb2.PolicySource":
@@ -60,11 +54,12 @@ def source_of(which: str) -> "policy_pb2.PolicySource":
     return policy_pb2.PolicySource(files=policy_pb2.PolicyFiles(files=read_folder(folder)))
 
 
-def say_problems(problems: "Iterable[policy_pb2.PolicyProblem]") -> None:
+def say_problems(problems: "Iterable[policy_pb2.PolicyProblem | Finding]") -> None:
     """What is wrong, each with its way out."""
     for one in problems:
-        where = f"{one.file}:{one.line}" if one.line else one.file
-        note(f"{where}: {one.code}: {one.message}")
+        where = f"{one.file}:{one.line}" if one.line else one.file or "the set"
+        kind = "warning: " if one.severity == "warning" else ""
+        note(f"{where}: {kind}{one.code}: {one.message}")
         if one.fix:
             note(f"  fix: {one.fix}")
 

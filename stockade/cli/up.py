@@ -1,15 +1,14 @@
 """`stockade up`: the daemon of this home.
 
-The only module of the client that starts a process, and the only one it starts is the `stockaded`
-that was installed beside it. `up` sees to the pairing of this device first: the key is made here,
-and the daemon's `init` signs it because it is run by the same user. Raises `StockadeError`.
+Starts `stockaded` and nothing else (see `stockade.cli.installed`). `up` sees to the pairing of this
+device first: the key is made here, and the daemon's `init` signs it because it is run by the same
+user. Raises `StockadeError`.
 """
 
 import json
 import os
 import re
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from stockade.cli import machine
+from stockade.cli import installed, machine
 from stockade.cli.options import Json, examples
 from stockade.cli.terminal import UsageError, note, say, spinner
 from stockade.endpoint import Endpoint, is_served, load_endpoint
@@ -56,7 +55,7 @@ def up(
     if vault_root is not None and vault_root not in _VAULT_ROOTS:
         raise UsageError(f"no vault root {vault_root!r}", fix="--vault-root keychain or file")
     home = Home.locate()
-    program = _program()
+    program = installed.program()
     if is_served(home):
         _refuse_ended(home)
         if vault_root is not None:
@@ -66,31 +65,9 @@ def up(
     _prepare(home, program, vault_root)
     if not detach:
         sys.stdout.flush()
-        os.execve(program, [str(program), "serve"], _environment(home))  # noqa: S606
+        os.execve(program, [str(program), "serve"], installed.environment(home))  # noqa: S606
     _start(home, program)
     return _say_serving(home, _endpoint(home), "serves", json_)
-
-
-def _program() -> Path:
-    """`stockaded` of this installation, never one that PATH happens to find first."""
-    beside = Path(sys.executable).parent / "stockaded"
-    if beside.is_file():
-        return beside
-    if found := shutil.which("stockaded"):
-        return Path(found)
-    raise StockadeError(
-        f"stockaded is not installed beside {sys.executable}",
-        reason="DAEMON_NOT_INSTALLED",
-        fix="install stockade again, with its console scripts",
-    )
-
-
-def _environment(home: Home) -> dict[str, str]:
-    """Ours; only the home must mean the same wherever the daemon stands."""
-    environment = dict(os.environ)
-    if environment.get("STOCKADE_HOME"):
-        environment["STOCKADE_HOME"] = str(home.config)
-    return environment
 
 
 def _refuse_foreign(home: Home) -> None:
@@ -186,7 +163,7 @@ def _is_prepared(home: Home) -> bool:
 def _init(home: Home, program: Path, options: list[str]) -> dict[str, object]:
     done = subprocess.run(  # noqa: S603 - our own program, no shell
         [program, "init", *options],
-        env=_environment(home),
+        env=installed.environment(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=INIT_SECONDS,
@@ -212,7 +189,7 @@ def _start(home: Home, program: Path) -> None:
     try:
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [program, "serve", "--ready-fd", str(writing)],
-            env=_environment(home),
+            env=installed.environment(home),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -102,11 +102,14 @@ class PolicyProblem(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
     file: _builtins.str
     line: _builtins.int
     code: _builtins.str
     message: _builtins.str
     fix: _builtins.str
+    severity: _builtins.str
+    """"error": the set cannot be applied. "warning": it can, but may not do what is meant."""
     def __init__(
         self,
         *,
@@ -115,10 +118,11 @@ class PolicyProblem(_message.Message):
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         fix: _builtins.str = ...,
+        severity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "file", b"file", "fix", b"fix", "line", b"line", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "file", b"file", "fix", b"fix", "line", b"line", "message", b"message", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,7 +210,7 @@ class CheckPolicyResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
-    """Digest the set would have; empty when there are problems."""
+    """Digest the set would have; empty when there are errors."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]: ...
     def __init__(
