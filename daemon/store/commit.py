@@ -6,7 +6,9 @@ taken back from the chain, and its neighbours stay; a fault of the store undoes 
 
 After a fault the connection is thrown away, and the chain is taken up again from what the database
 says. That is either the head before the failed batch or the one after it (a commit that reported
-an error may still have reached the disk); any other head is another history: STORE_CORRUPT.
+an error may still have reached the disk); any other head is another history: STORE_CORRUPT. Where
+it is the one after, and the log can be written into the database, the batch is durable, and is
+reported as what it is: else whoever waits for it would wait for what has happened.
 
 Not safe between threads: one thread owns a Committer. Leaves: StoreFault from `open`; `commit`
 raises nothing, every operation has an outcome.
@@ -147,6 +149,8 @@ class Committer:
         self._connection: Connection | None = None
         self._chain: Chain | None = None
         self._possible: tuple[Head | None, ...] | None = None
+        # Of the batch whose commit was last tried: durable if the database ends where it does.
+        self._unsure: list[Done | Failed] | None = None
 
     @property
     def head(self) -> Head | None:
@@ -177,6 +181,9 @@ class Committer:
             )
             fault.__cause__ = error
         self._discard()
+        outcomes, self._unsure = self._unsure, None
+        if outcomes is not None and not fault.blames_operation and self._is_durable():
+            return outcomes
         if fault.blames_operation and len(operations) > 1:
             # A constraint that is checked at the commit: one of them broke it, and only it fails.
             return [self.commit([operation])[0] for operation in operations]
@@ -190,11 +197,24 @@ class Committer:
             with connection.begin():
                 outcomes = [batch.attempt(operation) for operation in operations]
                 batch.record()
+                # Without a receipt there is nothing to know it by afterwards.
+                self._unsure = outcomes if chain.head != before else None
         except BaseException:
             self._possible = (before, chain.head)
             chain.rewind(before)
             raise
+        self._unsure = None
         return outcomes
+
+    def _is_durable(self) -> bool:
+        """Whether the database, opened again, holds the batch; if so, it is on the disk now."""
+        assert self._possible is not None  # noqa: S101 - a commit has failed
+        try:
+            connection, chain = self._ready()
+            return chain.head == self._possible[1] and database.sync(connection)
+        except Exception:  # noqa: BLE001 - what cannot be found out is not so
+            self._discard()
+            return False
 
     def _ready(self) -> tuple[Connection, Chain]:
         if self._connection is None or self._chain is None:

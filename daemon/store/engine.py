@@ -45,6 +45,7 @@ __all__ = [
     "met_fault",
     "open_engine",
     "savepoint",
+    "sync",
     "undo",
     "writing",
 ]
@@ -101,6 +102,13 @@ def open_engine(path: Path) -> Engine:
 def writing(engine: Engine) -> Engine:
     """The same database, through connections that may write."""
     return engine.execution_options(**{_WRITES: True})
+
+
+def sync(connection: Connection) -> bool:
+    """Write the log into the database itself, and that to the disk; whether all of it was."""
+    with driving(connection) as driver:
+        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+    return bool(busy == 0)
 
 
 def met_fault(connection: Connection) -> StoreFault | None:

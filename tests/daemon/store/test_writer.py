@@ -386,7 +386,7 @@ async def test_a_swallowed_fault_still_fails_the_batch(engine: Engine) -> None:
 
 
 async def test_a_commit_reported_lost_that_was_not(engine: Engine) -> None:
-    """A commit that reached the disk although it reported an error is taken up, not forked."""
+    """A commit that reached the disk although it reported an error is one, and no fork."""
     async with writer(engine) as store:
         await store.write(put("a"))
         committer = store._committer
@@ -399,10 +399,33 @@ async def test_a_commit_reported_lost_that_was_not(engine: Engine) -> None:
             raise StoreFault("STORE_IO", "the disk did not answer")
 
         connection._commit_impl = lying  # type: ignore[method-assign]
+        results = await asyncio.gather(
+            store.write(put("b")),
+            store.write(failing("x", RefusalError())),
+            return_exceptions=True,
+        )
+        assert store.fault is None
+        await store.write(put("c"))
+    assert results[0] == "b"
+    assert isinstance(results[1], RefusalError)
+    assert noted(engine) == ["a", "b", "c"]
+
+
+async def test_a_commit_that_did_fail_is_none(engine: Engine) -> None:
+    """One that reported an error and is not there after it is a fault, and can be tried again."""
+    async with writer(engine) as store:
+        await store.write(put("a"))
+        connection = store._committer._connection
+        assert connection is not None
+
+        def silent() -> None:
+            raise StoreFault("STORE_IO", "the disk did not answer")
+
+        connection._commit_impl = silent  # type: ignore[method-assign]
         with pytest.raises(StoreFault, match="did not answer"):
             await store.write(put("b"))
-        await store.write(put("c"))
-    assert noted(engine) == ["a", "b", "c"]
+        await store.write(put("b"))
+    assert noted(engine) == ["a", "b"]
 
 
 async def test_history_changed_behind_the_daemon_is_refused(engine: Engine, path: Path) -> None:
