@@ -51,11 +51,11 @@ def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     """Who ends a device ends its RPCs and calls."""
 
     def cut(device_id: str) -> None:
-        calls.cancel_all(lambda principal: principal.device_id == device_id, "DEVICE_REVOKED")
+        calls.cancel_all(lambda caller: caller.device_id == device_id, "DEVICE_REVOKED")
         live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
 
     def cut_certificate(serial: str) -> None:
-        calls.cancel_all(lambda principal: principal.serial == serial, "CERT_REVOKED")
+        calls.cancel_all(lambda caller: caller.serial == serial, "CERT_REVOKED")
         live_rpcs.cut(lambda principal: principal.serial == serial, certificate_revoked())
 
     return Registrar(
@@ -84,7 +84,7 @@ def enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
         def its(principal: Principal) -> bool:
             return principal.agent is not None and principal.agent.agent_id == agent_id
 
-        calls.cancel_all(its, reason)
+        calls.cancel_all(lambda caller: caller.agent_id == agent_id, reason)
         live_rpcs.cut(its, agents.unknown(agent_id))
 
     return Enrolment(

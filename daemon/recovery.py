@@ -3,6 +3,8 @@
 Everything found is recorded before the first RPC is served. A call that ran, or may have, is marked
 interrupted, once. One that waits for a human goes on waiting if its caller asked to detach; nobody
 is attached to the others, so they are cancelled, as they would have been when their caller went.
+Where the clock was set back while nobody watched it, no call goes on waiting: each would have time
+that nobody gave it.
 """
 
 from dataclasses import dataclass
@@ -10,123 +12,79 @@ from dataclasses import dataclass
 import structlog
 
 from daemon.calls import records
-from daemon.calls.engine import Calls
-from daemon.calls.feed import Feed
-from daemon.calls.hearing import Ruling
-from daemon.calls.judge import Candidate, Verdict, judge
-from daemon.calls.live import LiveCall
+from daemon.calls.aside import Aside
+from daemon.calls.live import Caller
 from daemon.clock import Clock
-from daemon.config import Config
 from daemon.devices import Devices
-from daemon.errors import Unauthenticated
-from daemon.lifecycle import Event, State
-from daemon.principal import Principal
-from daemon.store import approvals, calls
-from daemon.store.approvals import ApprovalRow, ApprovalState
-from daemon.store.calls import CallRow
-from daemon.store.commit import Tx
+from daemon.lifecycle import Event
+from daemon.store import calls
+from daemon.store.calls import CallRow, WaitingRow
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
-from daemon.tools.arguments import parse_arguments
-from daemon.tools.errors import ToolError
 from daemon.worlds import Worlds
-from policy.risk import Tier
-from stockade.statement import Statement, StatementError, parse_statement
+from ledger.chain import Head
+from ledger.receipt import parse_time
 
 _log = structlog.get_logger("stockade.recovery")
+
+# What a clock may be corrected by without anybody noticing.
+CLOCK_TOLERANCE_MS = 5000
+RESTARTED, SET_BACK = "DAEMON_RESTARTED", "CLOCK_SET_BACK"
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """See the module."""
 
-    config: Config
     worlds: Worlds
     devices: Devices
     reader: Reader
     writer: Writer
     clock: Clock
-    calls: Calls
+    aside: Aside
+    # The ledger's end as the last run left it.
+    head: Head | None
 
     async def run(self) -> None:
-        """Finds, records, takes up."""
-        for row in await self.reader.read(calls.unfinished):
-            if row.state is State.PENDING_APPROVAL:
-                await self._pending(row)
-            else:
-                await self._record(row, Event.INTERRUPT, "DAEMON_DIED")
+        """Finds, records, sets aside what waits."""
+        for row in await self.reader.read(calls.begun):
+            await self._interrupt(row)
+        set_back = self._is_set_back()
+        for waiting in await self.reader.read(calls.waiting):
+            caller = self._caller(waiting)
+            doomed = SET_BACK if set_back else "" if self._fits(waiting, caller) else RESTARTED
+            if doomed:
+                _log.warning("call.not_taken_up", call=waiting.call_id, reason=doomed)
+            self.aside.add(str(waiting.call_id), caller or _gone(waiting), doomed)
+        await self.aside.end_doomed()
 
-    async def _pending(self, row: CallRow) -> None:
-        asked = await self.reader.read(lambda c: approvals.of_call(c, row.call_id))
-        waiting = [one for one in asked if one.state is ApprovalState.PENDING]
-        if not row.detach or not waiting:
-            await self._withdraw(row, waiting, "DAEMON_RESTARTED")
-            return
-        live = self._again(row, waiting[0])
-        if live is None:
-            await self._withdraw(row, waiting, "DAEMON_RESTARTED")
-        else:
-            self.calls.take_up(live)
+    def _is_set_back(self) -> bool:
+        if self.head is None:
+            return False
+        behind = parse_time(self.head.time) - self.clock.now_ms()
+        if behind > CLOCK_TOLERANCE_MS:
+            _log.warning("clock.set_back", behind_ms=behind)
+        return behind > CLOCK_TOLERANCE_MS
 
-    def _again(self, row: CallRow, approval: ApprovalRow) -> LiveCall | None:
-        """The call as it was, if it still can be what its approvers were shown."""
-        world = self.worlds.current
-        tool = world.registry.get(row.tool)
-        try:
-            statement = parse_statement(approval.statement)
-            principal = self.devices.of_call(row.principal, str(row.device_id), row.origin)
-            parsed = parse_arguments(row.arguments)
-        except (StatementError, Unauthenticated, ToolError) as error:
-            _log.warning("call.not_taken_up", call=row.call_id, reason=type(error).__name__)
-            return None
-        if tool is None or principal is None or statement.call.digest() != row.digest:
-            return None
-        if tool.digest != statement.call.tool_digest:
-            return None
-        candidate = Candidate(principal, tool, parsed)
-        return self._live(row, statement, candidate, principal)
-
-    def _live(
-        self, row: CallRow, statement: Statement, candidate: Candidate, principal: Principal
-    ) -> LiveCall:
-        now = judge(self.worlds.current, candidate, self.clock.now())
-        verdict = Verdict(
-            Ruling.ASK,
-            "APPROVAL_REQUIRED",
-            "policy wants a human's yes",
-            risk=now.risk,
-            risk_milli=statement.risk_milli,
-            # Not today's: policy that forbids the call by now gives it no tier at all.
-            tier=Tier.parse_label(statement.call.tier),
-            # As it was shown: if today's call differs, its approval will be void.
-            exact=statement.call,
-            policy_digest=statement.call.policy_digest,
-        )
-        return LiveCall(
-            call_id=str(row.call_id),
-            tool=row.tool,
-            principal=principal,
-            arguments=row.arguments,
-            detach=True,
-            state=State.PENDING_APPROVAL,
-            verdict=verdict,
-            feed=Feed(self.config.calls.retain_output_kib * 1024),
-            candidate=candidate,
-            statement=statement,
+    def _fits(self, row: WaitingRow, caller: Caller | None) -> bool:
+        """Whether it can still be what its approvers were shown, and somebody comes back for it."""
+        tool = self.worlds.current.registry.get(row.tool)
+        return (
+            row.detach
+            and caller is not None
+            and tool is not None
+            and tool.digest == row.tool_digest
         )
 
-    async def _withdraw(self, row: CallRow, waiting: list[ApprovalRow], reason: str) -> None:
-        now = self.clock.now_ms()
+    def _caller(self, row: WaitingRow) -> Caller | None:
+        principal = self.devices.of_call(row.principal, str(row.device_id), row.origin)
+        return None if principal is None else Caller.of(principal)
 
-        def operation(tx: Tx) -> None:
-            for one in waiting:
-                state = ApprovalState.WITHDRAWN
-                approvals.settle(tx.connection, one.approval_id, state, now_ms=now)
-            records.move_stored(tx, row, Event.CANCEL, reason, now)
-
-        await self.writer.write(operation)
-
-    async def _record(self, row: CallRow, event: Event, reason: str) -> None:
-        now = self.clock.now_ms()
-        await self.writer.write(lambda tx: records.move_stored(tx, row, event, reason, now))
+    async def _interrupt(self, row: CallRow) -> None:
+        now, event = self.clock.now_ms(), Event.INTERRUPT
+        await self.writer.write(lambda tx: records.move_stored(tx, row, event, "DAEMON_DIED", now))
         _log.warning("call.interrupted", call=row.call_id, tool=row.tool)
+
+
+def _gone(row: WaitingRow) -> Caller:
+    return Caller(str(row.device_id), "", "")

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
 
 import anyio
 import grpc
@@ -18,16 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from daemon import membership
+from daemon.asking import Asking, asking
 from daemon.battery import Battery
 from daemon.book import Book
-from daemon.calls.answers import Answers
-from daemon.calls.board import Board
-from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
-from daemon.calls.judge import may_approve
-from daemon.calls.live import LiveCall
-from daemon.calls.settlement import Settling
-from daemon.calls.signatures import Signatures
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.errors import StartError
@@ -37,7 +30,6 @@ from daemon.inquiry.inquiry import Inquiry
 from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.permission import Permission
-from daemon.recovery import Recovery
 from daemon.registrar import Registrar
 from daemon.rotation import Rotation
 from daemon.rpc.agents import AgentService
@@ -115,31 +107,13 @@ class Served:
 async def serving(parts: Parts) -> AsyncIterator[Served]:
     """Serves for as long as the context lasts."""
     base, config = parts.base, parts.base.config
-    live_rpcs, board = LiveRpcs(config.rates.open_streams), Board()
+    live_rpcs = LiveRpcs(config.rates.open_streams)
     rates = membership.rates(config.rates)
     permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
     async with anyio.create_task_group() as group:
         errands = Errands(group)
-        conductor = Conductor(
-            config=config,
-            writer=base.writer,
-            vault=parts.vault,
-            workspaces=parts.workspaces,
-            sandboxes=parts.tiers.sandboxes,
-            clock=base.clock,
-            who_may_approve=lambda live: _who_may_approve(parts, live),
-            changed=board.changed,
-            policy_digest=lambda: parts.worlds.current.digest,
-        )
-        calls = Calls(
-            config=config,
-            worlds=parts.worlds,
-            vault=parts.vault,
-            conductor=conductor,
-            clock=base.clock,
-            group=group,
-            until_examined=parts.tiers.until_examined,
-        )
+        asked = asking(parts, permission, group)
+        calls = asked.calls
         server = grpc.aio.server(
             interceptors=[Gate(permission, live_rpcs, errands, rates)],
             options=[
@@ -161,22 +135,10 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         enrolment = membership.enrolment(parts, calls, live_rpcs)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
-        signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
-        answers = Answers(
-            calls=calls,
-            settling=Settling(parts.worlds, parts.devices, base.clock, signatures),
-            permission=permission,
-            reader=base.reader,
-            writer=base.writer,
-            changed=board.changed,
-            until_examined=parts.tiers.until_examined,
-        )
         _add_services(
             by_name(server),
             parts,
-            calls,
-            answers,
-            board,
+            asked,
             registrar,
             pairing,
             book,
@@ -192,11 +154,10 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, by_name(server))
         reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), by_name(server))
-        await Recovery(
-            config, parts.worlds, parts.devices, base.reader, base.writer, base.clock, calls
-        ).run()
+        await asked.recovery.run()
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
+        group.start_soon(asked.aside.keep)
         group.start_soon(rotation.watch)
         if parts.watched is not None:
             group.start_soon(parts.watched.run)
@@ -220,9 +181,7 @@ def _battery(parts: Parts) -> Battery:
 def _add_services(
     server: grpc.aio.Server,
     parts: Parts,
-    calls: Calls,
-    answers: Answers,
-    board: Board,
+    asked: Asking,
     registrar: Registrar,
     pairing: Pairing,
     book: Book,
@@ -232,7 +191,7 @@ def _add_services(
 ) -> None:
     base = parts.base
     tools = ToolService(
-        calls=calls,
+        calls=asked.calls,
         toolbox=parts.toolbox,
         worlds=parts.worlds,
         reader=base.reader,
@@ -242,7 +201,7 @@ def _add_services(
     )
     tool_pb2_grpc.add_ToolServiceServicer_to_server(tools, server)
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
-        ApprovalService(answers, board, parts.devices, base.reader), server
+        ApprovalService(asked.answers, asked.board, parts.devices, base.reader), server
     )
     inquiry = Inquiry(
         worlds=parts.worlds,
@@ -299,17 +258,3 @@ def _bind(server: grpc.aio.Server, base: Foundation) -> str:
             fix="change server.listen in config.toml, or end what listens there",
         ) from None
     return f"{host}:{bound}"
-
-
-def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
-    names = []
-    active = (device for device in parts.devices.all if device.active)
-    for device in islice(active, MAX_APPROVERS_TOLD):
-        device_id = str(device.row.device_id)
-        principal = parts.devices.as_principal(device_id, "")
-        if principal is None or live.candidate is None or str(principal) == str(live.principal):
-            continue
-        world, now = parts.worlds.current, parts.base.clock.now()
-        if may_approve(world, live.candidate, live.verdict, now, principal).allowed:
-            names.append(device.row.name)
-    return names

@@ -7,9 +7,8 @@ may not see an approval learns nothing from answering it. Raises the daemon's fa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from daemon.calls import records
 from daemon.calls.engine import Calls
 from daemon.calls.hearing import Asked
 from daemon.calls.judge import may_approve
@@ -27,12 +26,15 @@ from daemon.calls.settlement import (
     void,
 )
 from daemon.calls.signatures import verifies
+from daemon.calls.unsure import Unsure
 from daemon.errors import BadRequest, Hidden, Refused
 from daemon.permission import Permission
 from daemon.principal import Principal
 from daemon.store import approvals, calls
 from daemon.store.approvals import ApprovalRow, ApprovalState
 from daemon.store.calls import CallRow
+from daemon.store.commit import Tx
+from daemon.store.faults import StoreFault
 from daemon.store.ids import ApprovalId
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
@@ -54,6 +56,7 @@ class Answers:
         reader: Reader,
         writer: Writer,
         changed: Callable[[str], None],
+        unsure: Unsure,
         until_examined: Callable[[], Awaitable[None]],
     ) -> None:
         self._calls = calls
@@ -62,6 +65,7 @@ class Answers:
         self._reader = reader
         self._writer = writer
         self._changed = changed
+        self._unsure = unsure
         self._until_examined = until_examined
 
     async def give(self, answer: Answer) -> Entry:
@@ -69,8 +73,7 @@ class Answers:
         _check_form(answer)
         await self._until_examined()  # else an approval just after a start would find no tier
         row, call = await self._find(answer)
-        live = self._calls.find(str(row.call_id))
-        if row.state is not ApprovalState.PENDING or live is None or live.statement is None:
+        if row.state is not ApprovalState.PENDING:
             raise not_pending(row.state)
         # A device may answer for its agent, if policy lets it: the agent asked, not the device.
         if str(answer.principal) == call.principal:
@@ -80,9 +83,16 @@ class Answers:
                 fix="another paired device has to answer",
             )
         _check_signature(answer, row)
-        future = self._submit(answer, row, live)
-        # The future's callback runs whatever becomes of this RPC: what was recorded is applied.
-        future.add_done_callback(lambda done: self._apply(live, answer.approval_id, done))
+        live = await self._calls.attach(str(row.call_id))
+        if live is None:
+            raise not_pending(None)
+        try:
+            if live.statement is None or live.settled.is_set():
+                raise not_pending(None)
+            future = self._submit(answer, row, live)
+        except BaseException:
+            live.release()
+            raise
         return (await asyncio.shield(future)).entry
 
     async def _find(self, answer: Answer) -> tuple[ApprovalRow, CallRow]:
@@ -101,6 +111,21 @@ class Answers:
     def _submit(
         self, answer: Answer, row: ApprovalRow, live: LiveCall
     ) -> "asyncio.Future[Settlement]":
+        """Hands it to the writer, with what is done once it is durable."""
+        operation, proposed = self._operation(answer, row, live), list[Settlement]()
+
+        def proposing(tx: Tx) -> Settlement:
+            proposed[:] = [operation(tx)]
+            return proposed[0]
+
+        future = self._writer.submit(proposing)
+        # The callback runs whatever becomes of this RPC: what was recorded is applied.
+        future.add_done_callback(lambda done: self._apply(live, answer.approval_id, done, proposed))
+        return future
+
+    def _operation(
+        self, answer: Answer, row: ApprovalRow, live: LiveCall
+    ) -> Callable[[Tx], Settlement]:
         settling = self._settling
         if damaged(row, live):
             ended = tampered(live.verdict)
@@ -108,8 +133,8 @@ class Answers:
             ended = void(live.verdict)
         else:
             asked = self._check_permission(answer, live)
-            return self._writer.submit(lambda tx: settling.settle(tx, answer, row, live, asked))
-        return self._writer.submit(lambda tx: settling.end(tx, row, live, ended))
+            return lambda tx: settling.settle(tx, answer, row, live, asked)
+        return lambda tx: settling.end(tx, row, live, ended)
 
     def _check_permission(self, answer: Answer, live: LiveCall) -> dict[str, object]:
         """Policy's yes to this answer, as its receipt has it."""
@@ -127,14 +152,20 @@ class Answers:
         questions = [one.to_json() for one in asked]
         return {"questions": questions, "policy_digest": world.digest}
 
-    def _apply(self, live: LiveCall, approval_id: str, done: "asyncio.Future[Settlement]") -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
-        result = done.result()
-        if result.state and result.verdict and result.call_entry:
-            records.was_kept(result.verdict)
-            self._calls.settle(live.call_id, result.state, result.verdict, result.call_entry)
-        self._changed(approval_id)
+    def _apply(
+        self,
+        live: LiveCall,
+        approval_id: str,
+        done: "asyncio.Future[Settlement]",
+        proposed: Sequence[Settlement],
+    ) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StoreFault) and proposed:
+            self._unsure.find_out(live, proposed[0])
+        elif not done.cancelled() and error is None:
+            done.result().apply(live)
+            self._changed(approval_id)
+        live.release()
 
 
 def unknown_approval() -> Hidden:

@@ -49,9 +49,15 @@ CANCELLED: Mapping[str, str] = {
     "AGENT_REPLACED": "the agent was enrolled with another manifest: it is another agent now",
     "AGENT_ENROLLED_AGAIN": "the agent was enrolled again, with a new certificate",
     "DAEMON_STOPPED": "the daemon was stopped",
+    "CLOCK_SET_BACK": "the clock was set back, and nobody can say how long it has waited",
     "DAEMON_RESTARTED": "the daemon was restarted, and nobody was attached to the call",
 }
 
+
+# A settled approval whose answer is not told within this time was settled by no daemon.
+ANSWER_SECONDS = 30
+DAMAGED = "the database says that its approval was settled, and no answer did that"
+FIND_OUT = "find out who wrote to the database; `stockade ledger verify`"
 
 POLICY_CHANGED = Ending(
     Event.FAIL,
@@ -182,20 +188,24 @@ class Conductor:
         if run is not None:
             live.state = next_state(live.state, Event.START)
         live.admitted.set()
+        if live.statement is not None:
+            self._changed(live.statement.approval_id)
         tell_received(live, admission.now_ms)
         if live.state in ENDS:
             tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
         return True
 
     async def _wait_for_approval(self, live: LiveCall) -> None:
+        """Returns when there is an answer or an end; or when nobody looks at the call any more."""
         statement = live.statement
         assert statement is not None  # noqa: S101 - it is pending
-        self._changed(statement.approval_id)
         tell_waiting(live, self._who_may_approve(live), self._clock.now_ms())
         while not live.settled.is_set():
+            if live.forgotten:
+                return
             left = (statement.expires_ms - self._clock.now_ms()) / 1000
             with anyio.move_on_after(max(left, 0)):
-                await live.settled.wait()
+                await live.stirred()
             if not live.settled.is_set() and await self._expire(live):
                 return
         if live.ended:
@@ -205,7 +215,7 @@ class Conductor:
         """Whether the end of its time was recorded before any answer."""
         now = self._clock.now_ms()
         if live.statement is None or now < live.statement.expires_ms:
-            return False  # the event loop's clock was early
+            return False  # something else stirred, or the event loop's clock was early
 
         def operation(tx: Tx) -> Entry | None:
             if not records.close_approval(tx, live, ApprovalState.EXPIRED, now):
@@ -215,10 +225,30 @@ class Conductor:
         entry = await self._write(operation)
         if entry is None:
             # An answer was first; whoever recorded it is about to say so.
-            await live.settled.wait()
+            if not await self._hears_of_answer(live):
+                await self._end_damaged(live)
+                return True
             return False
         self._end(live, Ending(Event.EXPIRE, "NOBODY_ANSWERED", "nobody answered in time"), entry)
         return True
+
+    @staticmethod
+    async def _hears_of_answer(live: LiveCall) -> bool:
+        """Whether the answer that the database says was given is told here, too."""
+        with anyio.move_on_after(ANSWER_SECONDS):
+            await live.settled.wait()
+        return live.settled.is_set()
+
+    async def _end_damaged(self, live: LiveCall) -> None:
+        """Ends a call whose approval was settled by nobody here."""
+        now = self._clock.now_ms()
+        ending = Ending(Event.DENY, "APPROVAL_DAMAGED", DAMAGED, fix=FIND_OUT)
+        entry = await self._write(
+            lambda tx: records.move(tx, live, Event.DENY, ending.reason, now, {})
+        )
+        if entry is None:
+            raise _moved(live)
+        self._end(live, ending, entry)
 
     def _new_run(self, live: LiveCall) -> Run:
         tier = live.verdict.tier
@@ -288,7 +318,9 @@ class Conductor:
         entry = await self._write(operation)
         if entry is None and live.state is State.PENDING_APPROVAL:
             # An answer was first. A yes is withdrawn after all; a no stays a no.
-            await live.settled.wait()
+            if not await self._hears_of_answer(live):
+                await self._end_damaged(live)
+                return
             if live.ended:
                 tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
                 return

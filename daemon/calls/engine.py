@@ -1,7 +1,9 @@
 """All calls of this daemon: taken in, found again, ended.
 
-Each runs in a task of its own, owned by the daemon's task group; `stop` ends them all. What leaves
-`submit` are the caller's faults (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
+Each runs in a task of its own, owned by the daemon's task group; `stop` ends them all. One that
+waits for a person while nobody looks at it is set aside and costs next to nothing: whoever has to
+do with a call holds it, and gives it back. What leaves `submit` are the caller's faults
+(`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,27 +13,23 @@ import anyio
 from anyio.abc import TaskGroup
 
 from daemon.calls import records
+from daemon.calls.aside import Aside
 from daemon.calls.conductor import Conductor
 from daemon.calls.feed import Feed
 from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
 from daemon.calls.judge import Verdict, judge
-from daemon.calls.live import LiveCall, Request
+from daemon.calls.live import Caller, LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
+from daemon.calls.remembered import Remembered
 from daemon.calls.tell import tell_received
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.lifecycle import State
-from daemon.principal import Principal
 from daemon.store.calls import CallRow
 from daemon.vault_keeper import VaultKeeper
 from daemon.worlds import Worlds
-from ledger.chain import Entry
 from stockade.v1 import call_pb2
-
-# Ended calls whose events are kept for those who come back: so many, and so much of them.
-MAX_REMEMBERED = 256
-MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
 
 
 class Calls:
@@ -44,6 +42,7 @@ class Calls:
         worlds: Worlds,
         vault: VaultKeeper,
         conductor: Conductor,
+        aside: Aside,
         clock: Clock,
         group: TaskGroup,
         until_examined: Callable[[], Awaitable[None]],
@@ -52,12 +51,12 @@ class Calls:
         self._worlds = worlds
         self._vault = vault
         self._conductor = conductor
+        self._aside = aside
         self._clock = clock
         self._group = group
         self._until_examined = until_examined
         self._live: dict[str, LiveCall] = {}
-        self._remembered: dict[str, LiveCall] = {}
-        self._remembered_bytes = 0
+        self._remembered = Remembered()
         self._open_bytes = 0
         self._stopping = False
 
@@ -73,28 +72,46 @@ class Calls:
     @property
     def pending(self) -> int:
         """How many wait for a human."""
-        return sum(live.state is State.PENDING_APPROVAL for live in self._live.values())
+        live = sum(live.state is State.PENDING_APPROVAL for live in self._live.values())
+        return live + len(self._aside)
 
     async def submit(self, request: Request) -> tuple[LiveCall | CallRow, bool]:
-        """Records and judges a call; whether it is new. A known id gives the call that has it."""
+        """Records and judges a call; whether it is new. A known id gives the call that has it.
+
+        A live call is held for whoever asked, who has to `release` it.
+        """
         known = self.find(request.call_id)
         if known is None:
             known, new = await self._new(request)
             if new:
                 return known, True
-        # Whose id it is says the record, not who was first to ask for one.
-        await known.admitted.wait()
-        found = known.existing or known
-        world = self._worlds.current
-        prepared = prepare(world, request)
-        mine = (str(request.principal), prepared.tool_name, prepared.canonical)
-        if mine != (str(found.principal), found.tool, found.arguments):
-            raise AlreadyExists(
-                "this call id was used for another call",
-                code="CALL_ID_REUSED",
-                fix="make a new UUIDv7 for every new call",
-            )
-        return found, False
+        else:
+            known.hold()
+        try:
+            # Whose id it is says the record, not who was first to ask for one.
+            await known.admitted.wait()
+            self._require_same(request, known.existing or known)
+        except BaseException:
+            known.release()
+            raise
+        if known.existing is None:
+            return known, False
+        known.release()
+        return await self.attach(request.call_id) or known.existing, False
+
+    async def attach(self, call_id: str) -> LiveCall | None:
+        """A call under way, waiting, or ended lately; held for whoever asked."""
+        live = self._live.get(call_id)
+        if live is None and call_id in self._aside:
+            revived = await self._aside.revive(call_id)
+            live = self._live.get(call_id)  # somebody else may have been faster
+            if live is None and revived is not None and self._aside.take(call_id):
+                live = revived
+                self._take_up(live)
+        live = live or self._remembered.get(call_id)
+        if live is not None:
+            live.hold()
+        return live
 
     async def cancel(self, live: LiveCall, reason: str) -> State:
         """Ends a call; the state it ended in, which may be another end that came first."""
@@ -102,32 +119,19 @@ class Calls:
         await live.done.wait()
         return live.state
 
-    def cancel_all(self, which: Callable[[Principal], bool], reason: str) -> None:
-        """Ends all calls of these principals."""
+    def cancel_all(self, which: Callable[[Caller], bool], reason: str) -> None:
+        """Ends all calls of these callers."""
         for live in list(self._live.values()):
-            if which(live.principal):
+            if which(Caller.of(live.principal)):
                 live.cancel(reason)
-
-    def settle(self, call_id: str, state: State, verdict: Verdict, entry: Entry) -> None:
-        """Tells a waiting call what the answer that was just recorded made of it."""
-        live = self._live.get(call_id)
-        if live is not None:
-            live.state, live.verdict, live.last_entry = state, verdict, entry
-            live.settled.set()
-
-    def take_up(self, live: LiveCall) -> None:
-        """Goes on with a call that waited for approval when the daemon last ended."""
-        self._hold(live)
-        live.admitted.set()
-        tell_received(live, self._clock.now_ms())
-        self._group.start_soon(self._conduct, live, None)
+        self._aside.end_all(which, reason)
 
     async def stop(self, drain_seconds: float) -> None:
         """Takes no more calls, lets those under way finish for a while, then ends them."""
         self._stopping = True
         for live in list(self._live.values()):
             if live.state is State.PENDING_APPROVAL and live.detach:
-                # It goes on waiting in the database; the next start takes it up.
+                # It goes on waiting in the database.
                 live.scope.cancel()
         with anyio.move_on_after(drain_seconds):
             for live in list(self._live.values()):
@@ -143,10 +147,8 @@ class Calls:
         limits = self._config.calls
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
-        if len(self._live) >= limits.max_open:
-            raise Exhausted(
-                f"{len(self._live)} calls are open", code="TOO_MANY_CALLS", fix="try again later"
-            )
+        if (count := len(self._live) + len(self._aside)) >= limits.max_open:
+            raise Exhausted(f"{count} calls are open", code="TOO_MANY_CALLS", fix="try again later")
         if self._open_bytes + len(request.arguments) > limits.max_open_mib * 1024 * 1024:
             raise Exhausted(
                 f"the arguments of the open calls fill {limits.max_open_mib} MiB",
@@ -155,26 +157,46 @@ class Calls:
             )
 
     async def _new(self, request: Request) -> tuple[LiveCall, bool]:
-        """Takes a call in; or the one that has its id, which may be anybody's, and False."""
+        """Takes a call in; or the one that has its id, which may be anybody's, and False. Held."""
         self._require_room(request)
         judged = await self._judged(request)
         if isinstance(judged, LiveCall):
+            judged.hold()
             return judged, False
         prepared, verdict, now = judged
         live = self._open(request, prepared, verdict, now)
-        self._hold(live)
+        live.hold()
+        self._keep(live)
         self._group.start_soon(
             self._conduct, live, records.Admission(live, prepared.tool_digest, now)
         )
         try:
             await live.admitted.wait()
+            if live.fault is not None:
+                raise live.fault
         except BaseException:
             if not request.detach:
                 live.cancel("CALLER_GONE")
+            live.release()
             raise
-        if live.fault is not None:
-            raise live.fault
         return live, live.existing is None
+
+    def _take_up(self, live: LiveCall) -> None:
+        """Goes on with a call that was set aside."""
+        self._keep(live)
+        live.admitted.set()
+        tell_received(live, self._clock.now_ms())
+        self._group.start_soon(self._conduct, live, None)
+
+    def _require_same(self, request: Request, found: LiveCall | CallRow) -> None:
+        prepared = prepare(self._worlds.current, request)
+        mine = (str(request.principal), prepared.tool_name, prepared.canonical)
+        if mine != (str(found.principal), found.tool, found.arguments):
+            raise AlreadyExists(
+                "this call id was used for another call",
+                code="CALL_ID_REUSED",
+                fix="make a new UUIDv7 for every new call",
+            )
 
     async def _judged(self, request: Request) -> tuple[Prepared, Verdict, int] | LiveCall:
         """A call judged by what is in force; or the one that came with its id meanwhile."""
@@ -201,20 +223,13 @@ class Calls:
             del self._live[live.call_id]
             self._open_bytes -= len(live.arguments)
             if live.ended:
-                self._remember(live)
+                self._remembered.put(live)
+            elif live.state is State.PENDING_APPROVAL:
+                self._aside.add(live.call_id, Caller.of(live.principal), live.cancel_reason)
 
-    def _hold(self, live: LiveCall) -> None:
+    def _keep(self, live: LiveCall) -> None:
         self._live[live.call_id] = live
         self._open_bytes += len(live.arguments)
-
-    def _remember(self, live: LiveCall) -> None:
-        self._remembered[live.call_id] = live
-        self._remembered_bytes += live.bytes_held
-        while (
-            len(self._remembered) > MAX_REMEMBERED or self._remembered_bytes > MAX_REMEMBERED_BYTES
-        ):
-            oldest = self._remembered.pop(next(iter(self._remembered)))
-            self._remembered_bytes -= oldest.bytes_held
 
     def _open(self, request: Request, prepared: Prepared, verdict: Verdict, now: int) -> LiveCall:
         live = LiveCall(

@@ -1,6 +1,7 @@
 """A call under way: what it is, where it is, and how to tell those who watch."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import anyio
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,6 +26,21 @@ class Request:
     arguments: bytes = field(repr=False)
     detach: bool
     principal: Principal
+
+
+class Caller(NamedTuple):
+    """Whose call it is, as far as it decides when the call has to end."""
+
+    device_id: str
+    serial: str
+    # Empty for a device.
+    agent_id: str
+
+    @classmethod
+    def of(cls, principal: Principal) -> "Caller":
+        """The caller that this principal is."""
+        agent_id = principal.agent.agent_id if principal.agent else ""
+        return cls(principal.device_id, principal.serial, agent_id)
 
 
 @dataclass(slots=True)
@@ -53,6 +69,9 @@ class LiveCall:
     admitted: anyio.Event = field(default_factory=anyio.Event, repr=False)
     settled: anyio.Event = field(default_factory=anyio.Event, repr=False)
     done: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    # RPCs that have to do with it now.
+    holders: int = 0
+    _stirred: anyio.Event = field(default_factory=anyio.Event, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -63,6 +82,35 @@ class LiveCall:
     def bytes_held(self) -> int:
         """About how much memory it holds on to."""
         return self.feed.bytes_kept + len(self.arguments)
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether nobody would notice if it waited in the database alone."""
+        return self.detach and not self.holders and not self.cancel_reason
+
+    def hold(self) -> None:
+        """Somebody has to do with it."""
+        self.holders += 1
+
+    def release(self) -> None:
+        """And has no longer."""
+        self.holders -= 1
+        self.stir()
+
+    def stir(self) -> None:
+        """Something has changed that a waiting call should look at."""
+        self._stirred.set()
+
+    async def stirred(self) -> None:
+        """Returns at the next change."""
+        await self._stirred.wait()
+        self._stirred = anyio.Event()
+
+    def settle(self, state: State, verdict: Verdict, entry: Entry) -> None:
+        """What a person's answer, which is recorded, has made of it."""
+        self.state, self.verdict, self.last_entry = state, verdict, entry
+        self.settled.set()
+        self.stir()
 
     def cancel(self, reason: str) -> None:
         """Asks for its end; `done` tells when it has come."""

@@ -59,6 +59,12 @@ class Settlement:
     verdict: Verdict | None = None
     call_entry: Entry | None = None
 
+    def apply(self, live: LiveCall) -> None:
+        """Tells the waiting call, once it is durable."""
+        if self.state and self.verdict and self.call_entry and not live.settled.is_set():
+            records.was_kept(self.verdict)
+            live.settle(self.state, self.verdict, self.call_entry)
+
 
 @dataclass(frozen=True, slots=True)
 class Settling:

@@ -1,6 +1,7 @@
 """ToolService: tools, and the calls of them."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from daemon.calls.engine import Calls, watch
 from daemon.calls.live import LiveCall, Request, timestamp
@@ -119,26 +120,27 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
             # The stream that began the call is its caller; others only watch.
             if new and not found.detach and not found.ended:
                 found.cancel("CALLER_GONE")
+            found.release()
 
     async def WatchCall(
         self, request: tool_pb2.WatchCallRequest, context: Context
     ) -> AsyncIterator[call_pb2.CallEvent]:
-        found = await self._find(request.call_id, "watch_call")
-        if isinstance(found, LiveCall):
-            events = watch(found, together=request.together)
-        else:
-            events = self._past(found)
-        async for event in events:
-            yield event
+        async with self._found(request.call_id, "watch_call") as found:
+            if isinstance(found, LiveCall):
+                events = watch(found, together=request.together)
+            else:
+                events = self._past(found)
+            async for event in events:
+                yield event
 
     async def CancelCall(
         self, request: tool_pb2.CancelCallRequest, context: Context
     ) -> tool_pb2.CancelCallResponse:
-        found = await self._find(request.call_id, "cancel_call")
-        if isinstance(found, LiveCall) and not found.ended:
-            state = await self._calls.cancel(found, "CANCELLED_BY_REQUEST")
-        else:
-            state = found.state
+        async with self._found(request.call_id, "cancel_call") as found:
+            if isinstance(found, LiveCall) and not found.ended:
+                state = await self._calls.cancel(found, "CANCELLED_BY_REQUEST")
+            else:
+                state = found.state
         return tool_pb2.CancelCallResponse(state=STATES[state])
 
     async def ListCalls(
@@ -170,19 +172,24 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
             next_page_token=token,
         )
 
-    async def _find(self, text: str, action: str) -> LiveCall | CallRow:
+    @asynccontextmanager
+    async def _found(self, text: str, action: str) -> AsyncIterator[LiveCall | CallRow]:
         """A call that the asker may see: an id that is not theirs is like one that is not there."""
         call_id = parse_call_id(text)
-        found: LiveCall | CallRow | None = self._calls.find(call_id)
-        if found is None:
-            found = await self._reader.read(lambda c: stored_calls.get(c, call_id))
-        if found is None or not self._may(current_principal(), action, found):
-            raise NotFound(
-                "there is no such call",
-                code="UNKNOWN_CALL",
-                fix="`stockade calls list` shows the calls you may see",
-            )
-        return found
+        live = await self._calls.attach(call_id)
+        try:
+            stored = await self._reader.read(lambda c: stored_calls.get(c, call_id))
+            found = live or stored
+            if found is None or not self._may(current_principal(), action, found):
+                raise NotFound(
+                    "there is no such call",
+                    code="UNKNOWN_CALL",
+                    fix="`stockade calls list` shows the calls you may see",
+                )
+            yield found
+        finally:
+            if live is not None:
+                live.release()
 
     def _may(self, principal: Principal, action: str, found: LiveCall | CallRow) -> bool:
         device = found.principal.device_id if isinstance(found, LiveCall) else str(found.device_id)

@@ -42,9 +42,22 @@ _MOVE: Final = Prepared(
         outcome=func.coalesce(bindparam("b_outcome", type_=calls.c.outcome.type), calls.c.outcome),
     )
 )
-_UNFINISHED: Final = (
+_WAITING: Final = (
+    select(
+        calls.c.call_id,
+        calls.c.principal,
+        calls.c.device_id,
+        calls.c.origin,
+        calls.c.tool,
+        calls.c.tool_digest,
+        calls.c.detach,
+    )
+    .where(calls.c.state == State.PENDING_APPROVAL)
+    .order_by(calls.c.created_ms, calls.c.call_id)
+)
+_BEGUN: Final = (
     select(calls)
-    .where(calls.c.state.in_(sorted(UNFINISHED)))
+    .where(calls.c.state.in_(sorted(UNFINISHED - {State.PENDING_APPROVAL})))
     .order_by(calls.c.created_ms, calls.c.call_id)
 )
 
@@ -71,6 +84,19 @@ class CallRow:
 
 
 _COLUMNS: Final = tuple(column.name for column in fields(CallRow))
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """What tells whether a call that waits for approval may go on waiting."""
+
+    call_id: CallId
+    principal: str
+    device_id: DeviceId
+    origin: str
+    tool: str
+    tool_digest: str
+    detach: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +179,14 @@ def page(
     return tuple(_row(found) for found in connection.execute(statement).mappings())
 
 
-def unfinished(connection: Connection) -> tuple[CallRow, ...]:
-    """Every call that has no end yet, oldest first. What is found at start-up died with us."""
-    return tuple(_row(found) for found in connection.execute(_UNFINISHED).mappings())
+def begun(connection: Connection) -> tuple[CallRow, ...]:
+    """Every call that has no end and does not wait for approval: at start-up, it died with us."""
+    return tuple(_row(found) for found in connection.execute(_BEGUN).mappings())
+
+
+def waiting(connection: Connection) -> tuple[WaitingRow, ...]:
+    """Every call that waits for approval, oldest first: there may be many, so no more of each."""
+    return tuple(WaitingRow(*found) for found in connection.execute(_WAITING))
 
 
 def cursor(row: CallRow) -> Cursor:

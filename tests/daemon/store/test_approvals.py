@@ -200,24 +200,17 @@ def test_a_settled_approval_takes_no_answer(stored: Engine, state: ApprovalState
         assert approvals.answer(connection, unknown) is Answered.NOT_PENDING
 
 
-def test_what_is_past_its_time_expires(stored: Engine) -> None:
-    """Expiring takes exactly what is due, pending or approved, a bounded number at a time."""
+def test_what_is_past_its_time_is_due(stored: Engine) -> None:
+    """Due is exactly what waits past its time, a bounded number at once; what is settled is not."""
     with writing(stored).begin() as connection:
         for number in range(2, 6):
             approvals.create(connection, row(number, expires_ms=EXPIRES + number % 2))
-        approvals.settle(connection, ID, ApprovalState.APPROVED, now_ms=1)
-        first = approvals.expire(connection, now_ms=EXPIRES, limit=2)
-        rest = approvals.expire(connection, now_ms=EXPIRES)
-        assert approvals.expire(connection, now_ms=EXPIRES) == ()
-        left = approvals.pending(connection)
+        assert approvals.due(connection, now_ms=EXPIRES - 1) == ()
+        assert approvals.due(connection, now_ms=EXPIRES) == (CALL,) * 3
+        assert approvals.due(connection, now_ms=EXPIRES, limit=2) == (CALL,) * 2
+        assert approvals.settle(connection, ID, ApprovalState.EXPIRED, now_ms=EXPIRES)
+        assert approvals.due(connection, now_ms=EXPIRES) == (CALL,) * 2
         everything = approvals.latest(connection)
-    assert len(first) == 2
-    assert {each.approval_id for each in first + rest} == {
-        "approval-1",
-        "approval-2",
-        "approval-4",
-    }
-    assert [each.approval_id for each in left] == ["approval-3", "approval-5"]
     assert [each.created_ms for each in everything] == [1005, 1004, 1003, 1002, 1001]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, text
 
-from daemon.lifecycle import ENDS, UNFINISHED, State
+from daemon.lifecycle import UNFINISHED, State
 from daemon.store import calls
 from daemon.store.calls import CallRow, Created, Existing
 from daemon.store.engine import writing
@@ -168,13 +168,17 @@ def test_pages_by_state(engine: Engine) -> None:
         assert len(calls.page(connection, limit=0)) == 1
 
 
-def test_unfinished_are_those_without_an_end(engine: Engine) -> None:
-    """What start-up must end as interrupted is every call that has no end, and no other."""
+def test_begun_and_waiting_are_those_without_an_end(engine: Engine) -> None:
+    """What start-up must end as interrupted, or let wait, is every call that has no end."""
     store(engine, *(row(n, state=state) for n, state in enumerate(State)))
     with engine.connect() as connection:
-        found = [each.state for each in calls.unfinished(connection)]
-    assert set(found) == UNFINISHED
-    assert not ENDS & set(found)
+        begun = {each.state for each in calls.begun(connection)}
+        [waits] = calls.waiting(connection)
+        waiting = calls.get(connection, waits.call_id)
+    assert waiting is not None
+    assert waiting.state is State.PENDING_APPROVAL
+    assert (waits.principal, waits.tool_digest) == (waiting.principal, waiting.tool_digest)
+    assert begun == UNFINISHED - {State.PENDING_APPROVAL}
 
 
 def test_a_state_this_version_does_not_know_is_refused(engine: Engine) -> None:

@@ -1,0 +1,110 @@
+"""Calls and the people who are asked about them, put together from their parts.
+
+Trusted to give all of them the same board, the same clock and the same world.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from anyio.abc import TaskGroup
+
+from daemon.calls.answers import Answers
+from daemon.calls.aside import Aside
+from daemon.calls.board import Board
+from daemon.calls.conductor import Conductor
+from daemon.calls.engine import Calls
+from daemon.calls.judge import may_approve
+from daemon.calls.live import LiveCall
+from daemon.calls.revival import Revival
+from daemon.calls.settlement import Settling
+from daemon.calls.signatures import Signatures
+from daemon.calls.unsure import Unsure
+from daemon.parts import Parts
+from daemon.permission import Permission
+from daemon.principal import Principal
+from daemon.recovery import Recovery
+
+# So many devices are asked about when a caller is told who may approve; policy decides in the end.
+MAX_APPROVERS_TOLD = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """See the module."""
+
+    board: Board
+    calls: Calls
+    aside: Aside
+    answers: Answers
+    recovery: Recovery
+
+
+def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
+    """All of it."""
+    base, config, board = parts.base, parts.base.config, Board()
+    revival = Revival(
+        worlds=parts.worlds,
+        devices=parts.devices,
+        reader=base.reader,
+        keys=base.estate.signing_keys.public(),
+        keep_bytes=config.calls.retain_output_kib * 1024,
+    )
+    aside = Aside(revival, base.reader, base.writer, base.clock, board.changed)
+    conductor = Conductor(
+        config=config,
+        writer=base.writer,
+        vault=parts.vault,
+        workspaces=parts.workspaces,
+        sandboxes=parts.tiers.sandboxes,
+        clock=base.clock,
+        who_may_approve=lambda live: _who_may_approve(parts, live),
+        changed=board.changed,
+        policy_digest=lambda: parts.worlds.current.digest,
+    )
+    calls = Calls(
+        config=config,
+        worlds=parts.worlds,
+        vault=parts.vault,
+        conductor=conductor,
+        aside=aside,
+        clock=base.clock,
+        group=group,
+        until_examined=parts.tiers.until_examined,
+    )
+    signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
+    answers = Answers(
+        calls=calls,
+        settling=Settling(parts.worlds, parts.devices, base.clock, signatures),
+        permission=permission,
+        reader=base.reader,
+        writer=base.writer,
+        changed=board.changed,
+        unsure=Unsure(base.reader, base.estate.chain_id, group),
+        until_examined=parts.tiers.until_examined,
+    )
+    head = base.writer.head
+    recovery = Recovery(
+        parts.worlds, parts.devices, base.reader, base.writer, base.clock, aside, head
+    )
+    return Asking(board, calls, aside, answers, recovery)
+
+
+def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
+    if live.candidate is None:
+        return []
+    world, now = parts.worlds.current, parts.base.clock.now()
+    return [
+        principal.device_name
+        for principal in islice(_devices(parts), MAX_APPROVERS_TOLD)
+        if str(principal) != str(live.principal)
+        and may_approve(world, live.candidate, live.verdict, now, principal).allowed
+    ]
+
+
+def _devices(parts: Parts) -> Iterator[Principal]:
+    for device in parts.devices.all:
+        if device.active:
+            principal = parts.devices.as_principal(str(device.row.device_id), "")
+            if principal is not None:
+                yield principal

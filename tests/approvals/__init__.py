@@ -1,0 +1,1 @@
+"""Approvals and leases, against the running daemon."""
