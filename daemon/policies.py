@@ -33,8 +33,8 @@ from policy.lint import Known, lint
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,6}")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
-# Of these there are no others than those of the world. Groups are made by naming them.
-_KNOWN_TYPES = frozenset({"Agent", "Device", "Secret", "Tool", "Toolset", "Workspace"})
+# Of these there are no others than those of the world. Groups and toolsets are made by naming them.
+_KNOWN_TYPES = frozenset({"Agent", "Device", "Secret", "Tool", "Workspace"})
 WHICH = "`stockade policy history` shows them: name one by its number or its digest"
 
 

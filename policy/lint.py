@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from policy.bundle import Bundle
 from policy.covering import Ancestors, covers
+from policy.entities import PROVENANCES
 from policy.errors import Problem, Severity
 from policy.fallible import why_fallible
 from policy.pace import Pause, no_pause, paced
@@ -20,7 +21,11 @@ from policy.statements import PolicyRef
 from policy.values import EntityUid
 
 ANNOTATIONS = frozenset({"id", "note", "description"})
-DEFAULT_GROUPS = ("owners", "operators", "approvers", "callers", "auditors")
+# Of these there are as many as are named; only one that is nearly another's name is suspect.
+MADE_BY_NAMING = {
+    "Group": ("owners", "operators", "approvers", "callers", "auditors"),
+    "Toolset": PROVENANCES,
+}
 MAX_BROAD = 256
 MAX_FORBIDS = 256
 
@@ -125,7 +130,7 @@ def _unknown_entities(policy: _Policy, known: Known) -> Iterator[Problem]:
         if uid in known.uids:
             continue
         near = _near(uid, known)
-        if uid.type in known.types or (uid.type == "Group" and near):
+        if uid.type in known.types or (uid.type in MADE_BY_NAMING and near):
             meant = f"did you mean {near}?" if near else "it would match once there is one"
             yield policy.warning("NO_SUCH_ENTITY", f"there is no {uid}", meant)
 
@@ -133,10 +138,10 @@ def _unknown_entities(policy: _Policy, known: Known) -> Iterator[Problem]:
 def _near(uid: EntityUid, known: Known) -> EntityUid | None:
     """Something that there is, and is called nearly so."""
     names = {one.id for one in known.uids if one.type == uid.type}
-    if uid.type == "Group":
-        if uid.id in DEFAULT_GROUPS:
-            return None
-        names |= set(DEFAULT_GROUPS)
+    usual = MADE_BY_NAMING.get(uid.type, ())
+    if uid.id in usual:
+        return None
+    names |= set(usual)
     found = difflib.get_close_matches(uid.id, sorted(names), n=1, cutoff=0.75)
     return EntityUid(uid.type, found[0]) if found else None
 

@@ -22,7 +22,7 @@ WORKSPACE = "context has workspace && context.workspace"
 
 def known(bundle: Bundle) -> Known:
     store = EntityStore.build(entities(), bundle.schema)
-    types = frozenset({"Tool", "Toolset", "Device", "Agent", "Workspace", "Secret"})
+    types = frozenset({"Tool", "Device", "Agent", "Workspace", "Secret"})
     return Known(store.entities.keys(), types, store.ancestors)
 
 
@@ -171,7 +171,8 @@ def test_a_name_of_nothing_is_unknown() -> None:
         'forbid (principal, action == Action::"call", resource == Tool::"run_shel");\n'
         f'forbid ({CALL}) when {{ {WORKSPACE} == Workspace::"doc" }};\n'
         'permit (principal in Group::"onwers", action, resource);\n'
-        'permit (principal in Group::"night-shift", action, resource);\n'
+        'permit (principal in Group::"night-shift", action, resource in Toolset::"mine");\n'
+        'permit (principal, action == Action::"call", resource in Toolset::"buitlin");\n'
         'permit (principal in Group::"operators", action == Action::"connect",'
         ' resource == Host::"api.example.com");'
     )
@@ -181,6 +182,7 @@ def test_a_name_of_nothing_is_unknown() -> None:
         (2, 'did you mean Tool::"run_shell"?'),
         (3, 'did you mean Workspace::"docs"?'),
         (4, 'did you mean Group::"owners"?'),
+        (6, 'did you mean Toolset::"builtin"?'),
     ]
 
 
