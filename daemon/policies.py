@@ -7,14 +7,13 @@ problems), `NotFound`, and `Unavailable`.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import anyio.to_thread
 from sqlalchemy import Connection
 
 from daemon import policy_states
-from daemon.background_work import beside_calls, rest
 from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound, StartError
 from daemon.store import policies
@@ -23,7 +22,7 @@ from daemon.store.ids import PolicyDigest
 from daemon.store.policies import Activation, PolicyRow
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
-from daemon.world import World, schema_text
+from daemon.world import World
 from daemon.worlds import Worlds
 from ledger.chain import Entry
 from policy.bundle import Bundle
@@ -133,8 +132,9 @@ class Policies:
         self, files: Mapping[str, str], principal: str, cause: str = policy_states.APPLIED
     ) -> Applied:
         """Puts a set in force for everybody at once."""
+        read = await self._read(files)
         async with self._worlds.changing():
-            changed = await self._rebuilt(files, None)
+            changed = await self._rebuilt(read, None)
             return await self._put_in_force(changed, principal, "policy.applied", cause, {})
 
     async def rollback(self, reference: str, principal: str, *, with_data: bool) -> Applied:
@@ -147,14 +147,21 @@ class Policies:
                 code="UNKNOWN_POLICY",
                 fix="roll back the policies alone, without --entities",
             )
+        read = await self._read(target.files)
         async with self._worlds.changing() as world:
             if data is not None:
                 # A switch is not rolled back: it says what is now.
                 data = data.with_maintenance(world.data.maintenance)
-            changed = await self._rebuilt(target.files, data)
+            changed = await self._rebuilt(read, data)
             body = {"to": target.number, "to_digest": target.digest, "entities": with_data}
             cause = policy_states.ROLLED_BACK
             return await self._put_in_force(changed, principal, "policy.rolled_back", cause, body)
+
+    async def supposed(self, files: Mapping[str, str]) -> World:
+        """The world in force with these policies in place of its own; nothing is changed."""
+        read = await self._read(files)
+        async with self._worlds.changing():
+            return await self._rebuilt(read, None)
 
     async def record(self, world: World, cause: str) -> None:
         """Makes the first world's policies the ones that the next start begins with."""
@@ -174,13 +181,13 @@ class Policies:
                 return str(activation.number)
         raise NotFound("there is no earlier policy set", code="UNKNOWN_POLICY", fix=WHICH)
 
-    async def _rebuilt(self, files: Mapping[str, str], data: EntityData | None) -> World:
-        try:
-            return await self._worlds.rebuild(files=files, data=data)
-        except BundleError as error:
-            raise PolicyInvalid(error.problems) from None
-        except PolicyError as error:
-            raise BadRequest(str(error), code=error.code, fix=error.fix) from None
+    async def _read(self, files: Mapping[str, str]) -> Bundle:
+        with _refusing():
+            return await self._worlds.read_policies(files)
+
+    async def _rebuilt(self, read: Bundle, data: EntityData | None) -> World:
+        with _refusing():
+            return await self._worlds.rebuild(files=read.files, data=data, read=read)
 
     async def _put_in_force(
         self,
@@ -218,6 +225,17 @@ def _check(files: Mapping[str, str], world: World) -> tuple[tuple[Problem, ...],
         except BundleError as error:
             return error.problems, ""
         return lint(bundle, known, rest), state_digest(bundle.digest, world.data)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What policy refuses, as the fault of a request."""
+    try:
+        yield
+    except BundleError as error:
+        raise PolicyInvalid(error.problems) from None
+    except PolicyError as error:
+        raise BadRequest(str(error), code=error.code, fix=error.fix) from None
 
 
 def _version(number: int, row: PolicyRow) -> Version:

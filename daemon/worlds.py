@@ -16,6 +16,7 @@ from daemon.config import Config
 from daemon.devices import Devices
 from daemon.tools.registry import Registry
 from daemon.world import Unavailable, World, build, with_principals
+from policy.bundle import Bundle
 from policy.entity_data import EntityData
 from policy.pace import no_pause
 from policy.risk import Tier
@@ -43,12 +44,13 @@ class Worlds:
         registry: Registry,
         unavailable: Mapping[Tier, Unavailable],
         data: EntityData,
+        read: Bundle | None = None,
     ) -> World:
         """A world of the devices as they are now; raises `PolicyError`. Changes nothing.
 
         For callers inside `changing`, so that the devices stay as they are meanwhile.
         """
-        return await anyio.to_thread.run_sync(self._build, files, registry, unavailable, data)
+        return await anyio.to_thread.run_sync(self._build, files, registry, unavailable, data, read)
 
     def _build(
         self,
@@ -56,6 +58,7 @@ class Worlds:
         registry: Registry,
         unavailable: Mapping[Tier, Unavailable],
         data: EntityData,
+        read: Bundle | None,
     ) -> World:
         devices = self._devices.entities()
         now = self._current
@@ -69,7 +72,7 @@ class Worlds:
                 self._config,
                 unavailable,
                 data,
-                before=before,
+                before=read or before,
                 pause=pause,
             )
 
@@ -79,10 +82,12 @@ class Worlds:
         files: Mapping[str, str] | None = None,
         registry: Registry | None = None,
         data: EntityData | None = None,
+        read: Bundle | None = None,
     ) -> World:
         """The world in force with these parts in place of its own, for callers inside `changing`.
 
-        Raises `PolicyError`. Changes nothing.
+        `read` are the files as `read_policies` gave them; they are read again where the schema is
+        another by now. Raises `PolicyError`. Changes nothing.
         """
         now = self.current
         return await self.build(
@@ -90,7 +95,22 @@ class Worlds:
             registry or now.registry,
             now.unavailable,
             now.data if data is None else data,
+            read,
         )
+
+    async def read_policies(self, files: Mapping[str, str]) -> Bundle:
+        """The policies of these files under the schema there is now; raises `PolicyError`.
+
+        It can take seconds, and is for before `changing`: a revocation must not wait for it.
+        """
+        return await anyio.to_thread.run_sync(self._read, files, self.current)
+
+    @staticmethod
+    def _read(files: Mapping[str, str], now: World) -> Bundle:
+        if files == now.bundle.files:
+            return now.bundle
+        with beside_calls():
+            return Bundle.build(files, now.bundle.schema.text, rest)
 
     def replace(self, world: World) -> None:
         """Puts a world in force."""

@@ -42,7 +42,7 @@ from daemon.inquiry.suppose import (
     together,
 )
 from daemon.inquiry.trial import Result, run_test
-from daemon.policies import Policies, PolicyInvalid
+from daemon.policies import Policies
 from daemon.store import calls, receipts
 from daemon.store.calls import CallRow
 from daemon.store.ids import CallId
@@ -54,7 +54,7 @@ from daemon.world import World
 from daemon.worlds import Worlds
 from policy.contexts import administrative_context
 from policy.entities import DAEMON
-from policy.errors import BundleError, PolicyError
+from policy.errors import PolicyError
 from policy.pace import paced
 from policy.pdp import Question
 from policy.snapshot import KeptEntity, parse_snapshot
@@ -110,12 +110,7 @@ class Inquiry:
         files = source.files
         if files is None:
             files = (await self._policies.version(source.version)).files
-        try:
-            return await self._worlds.rebuild(files=files)
-        except BundleError as error:
-            raise PolicyInvalid(error.problems) from None
-        except PolicyError as error:
-            raise BadRequest(str(error), code=error.code, fix=error.fix) from None
+        return await self._policies.supposed(files)
 
     async def past_call(self, call_id: CallId) -> PastCall:
         """Why a call was decided as it was, and how it would be today."""

@@ -1,6 +1,7 @@
 """Policy versions: every state is kept, shown, and can be gone back to; no fault changes any."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,31 @@ def test_the_default_set_is_what_a_new_home_has(daemon: RunningDaemon) -> None:
         assert (first.version, first.cause, first.activated_by) == (1, "initialised", "stockaded")
         files = {file.name: file.text for file in owner.get_policy("1").files}
         assert files == load_default_files()
+
+
+def test_a_revocation_does_not_wait_for_policies_to_be_read(
+    shared_daemon: RunningDaemon, owner: Client
+) -> None:
+    """Reading thousands of policies takes seconds: who is revoked meanwhile is out before that."""
+    gone = shared_daemon.pair_device("gone", "callers")
+    many = "".join(
+        f'permit (principal == Device::"d{n}", action == Action::"call", resource) '
+        f"when {{ context.clock.hour == {n % 24} }};\n"
+        for n in range(9000)
+    )
+    ended = []
+
+    def apply_many() -> None:
+        with shared_daemon.client() as other:
+            other.apply_policy(policy_files(many))
+        ended.append("applied")
+
+    applying = threading.Thread(target=apply_many)
+    with Client.open(gone) as device:
+        me = device.who_am_i().device.device_id
+        applying.start()
+        owner.revoke_device(me)
+        ended.append("revoked")
+    applying.join(120)
+    assert ended == ["revoked", "applied"]
+    owner.apply_policy(policy_files(""))
