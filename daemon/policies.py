@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import anyio.to_thread
 from sqlalchemy import Connection
 
 from daemon import policy_states
+from daemon.background_work import beside_calls, rest
 from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound, StartError
 from daemon.store import policies
@@ -22,7 +24,7 @@ from daemon.store.ids import PolicyDigest
 from daemon.store.policies import Activation, PolicyRow
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
-from daemon.world import World
+from daemon.world import World, schema_text
 from daemon.worlds import Worlds
 from ledger.chain import Entry
 from policy.bundle import Bundle
