@@ -47,7 +47,9 @@ class Workspaces:
         return Mount(workspace.path, TARGET, writable)
 
     @asynccontextmanager
-    async def guarded(self, spec: RunSpec, name: str) -> AsyncIterator[Guarded]:
+    async def guarded(
+        self, spec: RunSpec, name: str, *, folders: bool = False
+    ) -> AsyncIterator[Guarded]:
         """`spec`, its workspace's protected paths held for as long as the context lasts."""
         guarded = Guarded(spec)
         if not any(mount.target == TARGET and mount.writable for mount in spec.mounts):
@@ -55,7 +57,9 @@ class Workspaces:
             return
         workspace = self._named[name]
         held = await anyio.to_thread.run_sync(
-            self._keeper.hold, workspace.path, TARGET, workspace.protected
+            lambda: self._keeper.hold(
+                workspace.path, TARGET, workspace.protected, folders=folders
+            )
         )
         try:
             guarded.spec = replace(spec, mounts=(*spec.mounts, *held.mounts))

@@ -5,6 +5,8 @@ controls were achieved. Refuses to decide anything: whether a call may run, and 
 the PEP's business. Only `SandboxError` and its subclasses leave this package.
 """
 
+from sandbox.container import ContainerSandbox
+from sandbox.container_settings import ContainerSettings
 from sandbox.errors import SandboxError, SpecRefusedError, TierUnavailableError
 from sandbox.outcome import Control, End, LimitName, Outcome, OutputDigest, Usage
 from sandbox.process import ProcessSandbox
@@ -13,6 +15,8 @@ from sandbox.spec import Limits, Mount, RunSpec
 from sandbox.tier import Missing, OutputSink, ProbeReport, Sandbox
 
 __all__ = [
+    "ContainerSandbox",
+    "ContainerSettings",
     "Control",
     "End",
     "LimitName",

@@ -15,6 +15,7 @@ import anyio
 
 from sandbox import container_group, spawn, streams
 from sandbox.cgroup import RunGroup
+from sandbox.container_mounts import Mounted
 from sandbox.docker_engine import Attached
 from sandbox.tier import Stream
 
@@ -83,7 +84,7 @@ class Box:
     """A started container, used once."""
 
     container: str
-    places: tuple[tuple[int, int], ...]
+    mounted: Mounted
     _fd: int
     _pidfd: int
     group: RunGroup
@@ -93,10 +94,10 @@ class Box:
     _stream: Stream = "stdout"
 
     @classmethod
-    def of(cls, attached: Attached, places: tuple[tuple[int, int], ...]) -> "Box":
+    def of(cls, attached: Attached, mounted: Mounted) -> "Box":
         """Take over what the engine started."""
         group = container_group.find(attached.pid, attached.container)
-        return cls(attached.container, places, attached.streams, _open(attached), group)
+        return cls(attached.container, mounted, attached.streams, _open(attached), group)
 
     async def ready(self) -> None:
         """Wait for the launcher's word."""

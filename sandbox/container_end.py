@@ -82,6 +82,11 @@ def _gone(ended: Ended | None) -> str:
 def _reported(
     spec: RunSpec, report: Report, cpu_seconds: float
 ) -> tuple[End, LimitName | None, str]:
+    failed = report.number != 0 if report.kind == "exit" else report.number == signal.SIGBUS
+    if report.scratch_full and failed and report.kind in ("exit", "signal"):
+        # A full tmpfs is ENOSPC to who writes and SIGBUS to who has mapped it.
+        how = f"ended by {report.kind} {report.number}, its scratch full"
+        return End.KILLED_BY_LIMIT, LimitName.DISK, how
     if report.kind == "exit":
         return End.EXITED, None, ""
     if report.kind != "signal":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from sandbox.cgroup import RunGroup
 from sandbox.container_settings import ContainerSettings
 from sandbox.docker_engine import Engine
+from sandbox.enforcement import started
 from sandbox.outcome import Control, LimitName
 from sandbox.spec import RunSpec
 
@@ -16,14 +17,20 @@ _MIB = 2**20
 
 
 def report(
-    spec: RunSpec, settings: ContainerSettings, engine: Engine, group: RunGroup
+    spec: RunSpec,
+    settings: ContainerSettings,
+    engine: Engine,
+    group: RunGroup,
+    *,
+    ahead: bool = False,
 ) -> Mapping[str, Control]:
     """Every control of one run."""
-    return {
+    found = {
         **_isolation(settings, engine),
         **_tree_limits(spec, settings, engine, group),
-        **_limits(spec),
+        **_limits(spec, settings),
     }
+    return started(found, ahead=ahead)
 
 
 def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, Control]:
@@ -35,7 +42,7 @@ def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, Control
         ),
         "network": Control("none", "a new network namespace, loopback only"),
         "root": Control("read-only", "a read-only root file system, /usr bound read-only"),
-        "user": Control("not root", f"{settings.inside_uid} inside and on the host"),
+        "user": Control("not root", f"{settings.inside_uid} inside{_outside(settings)}"),
         "capabilities": Control("none", "all dropped, bounding set included"),
         "no_new_privileges": Control("on", f"prctl by {settings.runtime}"),
         "seccomp": Control("on", f"our filter, by {settings.runtime}"),
@@ -43,6 +50,10 @@ def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, Control
         "descriptors": Control("0, 1, 2", "all others close-on-exec or never there"),
         "kill_tree": Control("on", "the container dies with its first process"),
     }
+
+
+def _outside(settings: ContainerSettings) -> str:
+    return "; gVisor's kernel is root on the host" if settings.gvisor else " and on the host"
 
 
 def _namespaces(settings: ContainerSettings, engine: Engine) -> str:
@@ -81,12 +92,16 @@ def _tree_limits(
     }
 
 
-def _limits(spec: RunSpec) -> dict[str, Control]:
+def _limits(spec: RunSpec, settings: ContainerSettings) -> dict[str, Control]:
     wanted = spec.limits
     return {
         "wall": Control(f"{wanted.wall_seconds:g} s", "the daemon's clock"),
         "output": Control(f"{wanted.output_bytes} bytes", "counted by the daemon"),
         "file_size": Control(f"{wanted.file_size_bytes} bytes", "RLIMIT_FSIZE"),
         "open_files": Control(str(wanted.open_files), "RLIMIT_NOFILE, per process"),
-        "tmp": Control(f"{wanted.tmp_bytes} bytes", "size of the tmpfs on /tmp, and on /dev/shm"),
+        "tmp": Control(
+            f"{wanted.tmp_bytes} bytes",
+            "size of the tmpfs on /tmp, and on /dev/shm"
+            + (", their files not counted" if settings.gvisor else ""),
+        ),
     }

@@ -32,13 +32,15 @@ class ContainerSettings:
 
     `instance` marks what this daemon leaves in the engine, so that a later `reap` removes its own
     leftovers and nobody else's. `gvisor` says that the runtime is runsc. `root_becomes` is the user
-    a run has when the daemon is root; otherwise it has the daemon's own.
+    a run has when the daemon is root; otherwise it has the daemon's own. `directory` is a place of
+    the daemon's own for what Docker has to be shown by name; empty: where temporary files are.
     """
 
     instance: str
     gvisor: bool = False
     runtime: str = "runc"
     socket: str = "/var/run/docker.sock"
+    directory: str = ""
     root_becomes: int = 65534
     poll_seconds: float = 0.05
     start_seconds: float = 60.0
@@ -78,7 +80,7 @@ class ContainerSettings:
     @property
     def own_memory(self) -> int:
         """What the launcher (and gVisor's kernel) take of the container's memory."""
-        return 64 * _MIB if self.gvisor else 8 * _MIB
+        return 32 * _MIB if self.gvisor else 8 * _MIB
 
     def most_pids(self, wanted: int) -> int:
         """The group's limit for a run that may have `wanted` processes."""

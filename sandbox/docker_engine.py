@@ -8,7 +8,7 @@ Raises `EngineError` only.
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,6 +48,15 @@ class Attached:
     container: str
     streams: int
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A container that is there."""
+
+    container: str
+    name: str
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +105,20 @@ class DockerEngine:
         """Make an image of a tar archive."""
         self._ask(lambda api: api.import_image_from_data(archive, repository, tag))
 
-    def start(self, config: Mapping[str, Any]) -> Attached:
-        """Create a container, take hold of its streams, start it."""
-        made = self._ask(lambda api: api.create_container_from_config(dict(config)))
+    def start(self, name: str, config: Mapping[str, Any], volumes: Sequence[str]) -> Attached:
+        """Create a container with these volumes of its own, take hold of its streams, start it."""
+        made = self._ask(lambda api: api.create_container_from_config(dict(config), name))
         container = str(made["Id"])
         streams = -1
         try:
-            streams = self._ask(lambda api: _attach(api, container))
+            streams = self._ask(lambda _: _attach(self._path, container))
             self._ask(lambda api: api.start(container))
             state = self._ask(lambda api: api.inspect_container(container)["State"])
             return Attached(container, streams, int(state["Pid"]))
         except BaseException:
             if streams >= 0:
                 os.close(streams)
-            self.remove(container)
+            self.remove(container, volumes)
             raise
 
     def limit_pids(self, container: str, count: int) -> None:
@@ -118,7 +127,9 @@ class DockerEngine:
         # The SDK's update_container does not know this limit.
         def update(api: Any) -> None:
             where = f"{api.base_url}/v{API_VERSION}/containers/{container}/update"
-            api.post(where, json={"PidsLimit": count}).raise_for_status()
+            answer = api.post(where, json={"PidsLimit": count})
+            if not answer.ok:
+                raise EngineError(answer.text[:500])
 
         self._ask(update)
 
@@ -132,8 +143,8 @@ class DockerEngine:
             error=str(state["Error"]),
         )
 
-    def remove(self, container: str) -> None:
-        """Kill and remove a container with its volumes; one that is gone is what was wanted."""
+    def remove(self, container: str, volumes: Sequence[str]) -> None:
+        """Kill and remove a container and its volumes; what is gone is what was wanted."""
         from docker.errors import APIError, NotFound
 
         def remove(api: Any) -> None:
@@ -146,12 +157,35 @@ class DockerEngine:
                     raise
 
         self._ask(remove)
+        for name in volumes:
+            self.remove_volume(name)
 
-    def containers(self, labels: Mapping[str, str]) -> tuple[tuple[str, bool], ...]:
-        """The containers with these labels: id, and whether it runs."""
+    def containers(self, labels: Mapping[str, str]) -> tuple[Known, ...]:
+        """The containers with these labels."""
         wanted = [f"{name}={value}" for name, value in labels.items()]
         found = self._ask(lambda api: api.containers(all=True, filters={"label": wanted}))
-        return tuple((str(one["Id"]), one.get("State") == "running") for one in found)
+        return tuple(
+            Known(str(one["Id"]), "".join(one["Names"]).strip("/"), one.get("State") == "running")
+            for one in found
+        )
+
+    def volumes(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """The volumes with these labels."""
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        found = self._ask(lambda api: api.volumes(filters={"label": wanted}))
+        return tuple(str(one["Name"]) for one in found.get("Volumes") or ())
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container holds any more."""
+        from docker.errors import NotFound
+
+        def remove(api: Any) -> None:
+            try:
+                api.remove_volume(name)
+            except NotFound:
+                return
+
+        self._ask(remove)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -176,19 +210,30 @@ def _connect(path: str) -> Any:
     # Imported late: it takes 0.1 s and 6 MB, which a daemon without an engine need not spend.
     from docker import APIClient
 
-    return APIClient(
-        base_url=f"unix://{path}", version=API_VERSION, timeout=_SECONDS, max_pool_size=32
-    )
+    client = APIClient(base_url=f"unix://{path}", version=API_VERSION, timeout=_SECONDS)
+    # Else it keeps one open for every address it was ever asked for, and uses none again.
+    client.headers["Connection"] = "close"
+    return client
 
 
-def _attach(api: Any, container: str) -> int:
-    """A descriptor of our own for the container's three streams."""
-    params = {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1}
-    held = api.attach_socket(container, params)
-    found = socket.socket(fileno=os.dup(held.fileno()))
-    held.close()
-    found.setblocking(False)
-    return found.detach()
+def _attach(path: str, container: str) -> int:
+    """A connection of our own that is, from here on, the container's three streams."""
+    target = f"/v{API_VERSION}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+    with socket.socket(socket.AF_UNIX) as found:
+        found.settimeout(_SECONDS)
+        found.connect(path)
+        found.sendall(
+            f"POST {target} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n"
+            "Upgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        head = b""
+        # Byte by byte: what comes after the answer is the container's already.
+        while not head.endswith(b"\r\n\r\n") and (byte := found.recv(1)):
+            head += byte
+        if not head.startswith((b"HTTP/1.1 101", b"HTTP/1.1 200")):
+            raise EngineError(f"the streams were refused: {head[:200]!a}")
+        found.setblocking(False)
+        return found.detach()
 
 
 def _said(error: Any) -> str:

@@ -153,7 +153,8 @@ def report(child: int, trouble: bytes) -> bytes:
             os.wait()
         except ChildProcessError:
             break
-    full = b"full" if any(os.statvfs(place).f_bavail == 0 for place in SCRATCH) else b"free"
+    seen = [os.statvfs(place) for place in SCRATCH]
+    full = b"full" if any(s.f_bavail == 0 or s.f_files > s.f_ffree == 0 for s in seen) else b"free"
     if trouble:
         return trouble + b" " + full
     if os.WIFSIGNALED(status):

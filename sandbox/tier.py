@@ -62,6 +62,10 @@ class Sandbox(Protocol):
         """Run something and observe the denials."""
         ...
 
+    async def warm(self, spec: RunSpec) -> bool:
+        """While kept: wait until one is started ahead for runs like `spec`; false if none will."""
+        ...
+
     async def keep(self) -> None:
         """Keep sandboxes started ahead until cancelled; ends at once where there is nothing to."""
         ...

@@ -116,7 +116,10 @@ class Run:
         """Runs the tool to its end, its output going to the call's feed."""
         assert self._spec is not None  # noqa: S101 - prepared before
         try:
-            async with self._workspaces.guarded(self._spec, self._workspace) as guarded:
+            folders = self._sandbox.name == "gvisor"  # which cannot mount over a socket
+            async with self._workspaces.guarded(
+                self._spec, self._workspace, folders=folders
+            ) as guarded:
                 outcome = await self._sandbox.run(guarded.spec, self._take)
             # What redaction held back. The tool is dead: a reader that does not read must not keep
             # its call open, with its place among the running and its secrets.

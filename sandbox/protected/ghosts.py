@@ -2,8 +2,9 @@
 
 A mount needs something to be mounted on. So a socket that nobody listens on takes the name
 meanwhile: git sees no sockets, opening one fails at once, and it takes no room. Where git would
-stumble, a file says what is so anyway. Runs in one workspace share them; the last one takes them
-away.
+stumble, a file says what is so anyway. gVisor cannot mount over a socket: there an empty folder,
+which git does not see either, takes its place. Runs in one workspace share them; the last one takes
+them away.
 
 Trusted to remove only what it made, which carries the sticky bit. Raises OSError.
 """
@@ -22,6 +23,7 @@ from sandbox.protected.tree import kind, opened_path
 Path = tuple[str, ...]
 
 _FILE_MODE = 0o1444
+_FOLDER_MODE = 0o1555
 # Read by git as: no settings; and, what is common to all work trees is here.
 _SAYS: Mapping[str, bytes] = {"config": b"", "commondir": b".\n"}
 
@@ -41,13 +43,18 @@ class Ghosts:
         self._held: Counter[tuple[str, Path]] = Counter()
         self._lock = threading.Lock()
 
-    def hold(self, workspace: str, root: int, path: Path) -> Holding:
-        """Take the name if it is free. What is above exists."""
+    def hold(
+        self, workspace: str, root: int, path: Path, *, folders: bool = False
+    ) -> Holding:
+        """Take the name if it is free, with a folder if so wanted. What is above exists."""
         key = (workspace, path)
         with self._lock, opened_path(root, path[:-1]) as folder:
-            if kind(path[-1], folder) is None:
+            mode = kind(path[-1], folder)
+            if mode is not None and folders and key in self._held and stat.S_ISSOCK(mode):
+                raise OSError(errno.EBUSY, "a run of another tier holds it; try again")
+            if mode is None:
                 try:
-                    _make(path[-1], folder)
+                    _make(path[-1], folder, folders=folders)
                 except OSError as error:
                     if not _closed(error):
                         raise
@@ -77,8 +84,17 @@ def _closed(error: OSError) -> bool:
     return error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0
 
 
-def _make(name: str, folder: int) -> None:
+def _make(name: str, folder: int, *, folders: bool) -> None:
     said = _SAYS.get(name)
+    if said is None and folders:
+        os.mkdir(name, 0o700, dir_fd=folder)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        made = os.open(name, flags, dir_fd=folder)
+        try:
+            os.fchmod(made, _FOLDER_MODE)
+        finally:
+            os.close(made)
+        return
     if said is None:
         os.mknod(name, stat.S_IFSOCK | stat.S_ISVTX | 0o444, dir_fd=folder)
         return
@@ -94,6 +110,9 @@ def remove(name: str, folder: int) -> bool:
     mode = kind(name, folder)
     if mode is None or not mode & stat.S_ISVTX:
         return False
+    if stat.S_ISDIR(mode) and stat.S_IMODE(mode) == _FOLDER_MODE:
+        os.rmdir(name, dir_fd=folder)  # which nothing but an empty one is
+        return True
     ours = stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and stat.S_IMODE(mode) == _FILE_MODE)
     if ours:
         os.unlink(name, dir_fd=folder)

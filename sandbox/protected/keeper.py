@@ -30,6 +30,7 @@ class Held:
     workspace: str
     root: int
     mounts: tuple[Mount, ...]
+    folders: bool = False
     ghosts: list[Path] = field(default_factory=list)
     compared: dict[Path, Content | None] = field(default_factory=dict)
     before: Mapping[Path, State] = field(default_factory=dict)
@@ -42,17 +43,22 @@ class Keeper:
         self._ghosts = Ghosts()
         self._walkers: dict[str, Walker] = {}
 
-    def hold(self, workspace: str, target: str, names: Sequence[str]) -> Held:
-        """Protect `names` in a workspace that is mounted writable at `target`."""
+    def hold(
+        self, workspace: str, target: str, names: Sequence[str], *, folders: bool = False
+    ) -> Held:
+        """Protect `names` in a workspace that is mounted writable at `target`.
+
+        `folders`: for a tier that cannot mount over a socket.
+        """
         try:
-            return self._hold(workspace, target, names)
+            return self._hold(workspace, target, names, folders)
         except OSError as error:
             raise WorkspaceError("what is", error.strerror or "it changes") from None
 
-    def _hold(self, workspace: str, target: str, names: Sequence[str]) -> Held:
+    def _hold(self, workspace: str, target: str, names: Sequence[str], folders: bool) -> Held:
         with ExitStack() as undo:
             root = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            held = Held(workspace, root, ())
+            held = Held(workspace, root, (), folders=folders)
             undo.callback(self._let_go, held)
             paths = _paths(root, names)
             mounts = [mount for path in paths for mount in self._one(held, target, path)]
@@ -104,7 +110,9 @@ class Keeper:
         for depth in range(1, len(path) + 1):
             here = path[:depth]
             try:
-                holding = self._ghosts.hold(held.workspace, held.root, here)
+                holding = self._ghosts.hold(
+                    held.workspace, held.root, here, folders=held.folders
+                )
                 if holding is Holding.CLOSED:
                     return
                 if holding is Holding.OURS:

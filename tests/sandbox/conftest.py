@@ -6,16 +6,28 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from sandbox import Limits, Outcome, ProcessSandbox, ProcessSettings, RunSpec
-from sandbox.tier import Stream
+from sandbox import (
+    ContainerSandbox,
+    ContainerSettings,
+    Limits,
+    Outcome,
+    ProcessSandbox,
+    ProcessSettings,
+    RunSpec,
+    Sandbox,
+)
+from sandbox.docker_engine import INSTANCE_LABEL, DockerEngine
+from sandbox.tier import ProbeReport, Stream
 
 MIB = 2**20
 LIMITS = Limits(
@@ -29,6 +41,7 @@ LIMITS = Limits(
     tmp_bytes=4 * MIB,
 )
 _numbers = itertools.count()
+AnySettings = ProcessSettings | ContainerSettings
 
 
 @pytest.fixture
@@ -85,11 +98,12 @@ class Collected:
 class Runner:
     """Runs a spec to its end and keeps what it wrote."""
 
-    def __init__(
-        self, sandbox: ProcessSandbox, settings: ProcessSettings, *, ahead: bool = False
-    ) -> None:
+    tier: str
+
+    def __init__(self, sandbox: Sandbox, settings: AnySettings, *, ahead: bool = False) -> None:
         self.sandbox = sandbox
         self.settings = settings
+        self.tier = sandbox.name
         self.ahead = ahead
 
     async def __call__(self, spec: RunSpec) -> tuple[Outcome, Collected]:
@@ -111,8 +125,32 @@ class Runner:
         assert outcome.exit_code == 0, (outcome, sink.err)
         return sink.text
 
+    @property
+    def uid(self) -> int:
+        """The user of every run, as the run sees it."""
+        return self.settings.inside_uid
+
+    @property
+    def gvisor(self) -> bool:
+        """Whether another kernel answers."""
+        return self.tier == "gvisor"
+
     def processes(self) -> list[int]:
         """Host processes of this instance's sandboxes, the tools themselves included."""
+        raise NotImplementedError
+
+    def groups(self) -> list[str]:
+        """What else of this instance there is on the host."""
+        raise NotImplementedError
+
+
+class ProcessRunner(Runner):
+    """Of the process tier."""
+
+    sandbox: ProcessSandbox
+    settings: ProcessSettings
+
+    def processes(self) -> list[int]:
         mark = f"stockade.{self.settings.instance}.".encode()
         marked = {pid for pid, argv in command_lines().items() if mark in argv}
         found = set(marked)
@@ -126,10 +164,44 @@ class Runner:
                 seen = parents.get(seen)
         return sorted(found)
 
-    def groups(self) -> list[Path]:
-        """Control groups of this instance."""
+    def groups(self) -> list[str]:
         name = f"stockade-{self.settings.instance}-"
-        return [Path(here) for here, _, _ in os.walk("/sys/fs/cgroup") if name in here]
+        return [here for here, _, _ in os.walk("/sys/fs/cgroup") if name in here]
+
+
+class ContainerRunner(Runner):
+    """Of a tier that runs on Docker Engine, whose labels say what is whose."""
+
+    sandbox: ContainerSandbox
+    settings: ContainerSettings
+
+    docker = DockerEngine("/var/run/docker.sock")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {INSTANCE_LABEL: self.settings.instance}
+
+    def processes(self) -> list[int]:
+        ours = [one.container for one in self.docker.containers(self.labels)]
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cgroup"):
+            try:
+                text = path.read_text()
+            except OSError:
+                continue
+            if any(container in text for container in ours):
+                found.append(int(path.parent.name))
+        return sorted(found)
+
+    def groups(self) -> list[str]:
+        containers = [one.container for one in self.docker.containers(self.labels)]
+        return [*containers, *self.docker.volumes(self.labels)]
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def open_descriptors() -> int:
@@ -160,25 +232,87 @@ def parent_of(pid: int) -> int | None:
         return None
 
 
-@pytest.fixture(params=["cgroups", "rlimits", "ahead", "ahead-rlimits"])
+PROCESS = ("cgroups", "rlimits", "ahead", "ahead-rlimits")
+CONTAINERS = ("container", "gvisor")
+
+
+@pytest.fixture(params=[*PROCESS, *CONTAINERS])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    """With whatever control groups this host gives and without any; cold and started ahead."""
-    use_cgroups = request.param in ("cgroups", "ahead")
-    yield from _runner(use_cgroups=use_cgroups, ahead=request.param.startswith("ahead"))
+    """Every tier; of the process tier every way it works."""
+    yield from make_runner(request.param)
 
 
-@pytest.fixture
-def run() -> Iterator[Runner]:
-    """As a daemon would be set up on this host."""
-    yield from _runner(use_cgroups=True)
+@pytest.fixture(params=["cgroups", *CONTAINERS])
+def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """Every tier, as a daemon would set it up on this host."""
+    yield from make_runner(request.param)
 
 
-def _runner(*, use_cgroups: bool, ahead: bool = False) -> Iterator[Runner]:
-    settings = ProcessSettings(secrets.token_hex(6), use_cgroups=use_cgroups)
-    runner = Runner(ProcessSandbox(settings), settings, ahead=ahead)
+@pytest.fixture(params=CONTAINERS)
+def box(request: pytest.FixtureRequest) -> Iterator[ContainerRunner]:
+    """The tiers that run on Docker Engine."""
+    for runner in make_runner(request.param):
+        assert isinstance(runner, ContainerRunner)
+        yield runner
+
+
+@pytest.fixture(params=PROCESS)
+def bwrap(request: pytest.FixtureRequest) -> Iterator[ProcessRunner]:
+    """The process tier, every way it works."""
+    yield from process_runner(request.param)
+
+
+def process_runner(kind: str) -> Iterator[ProcessRunner]:
+    """A runner of the process tier, as such."""
+    for runner in make_runner(kind):
+        assert isinstance(runner, ProcessRunner)
+        yield runner
+
+
+@cache
+def why_not(tier: str) -> str:
+    """Why a tier does not work on this machine, by its own probe; empty where it does."""
+
+    async def probe() -> ProbeReport:
+        sandbox, _ = sandbox_of(tier, "probing")
+        try:
+            return await sandbox.probe()
+        finally:
+            if isinstance(sandbox, ContainerSandbox):
+                await sandbox.close()
+
+    report = anyio.run(probe)
+    return "; ".join(f"{one.primitive}: {one.reason}" for one in report.missing)
+
+
+def sandbox_of(kind: str, instance: str) -> tuple[Sandbox, AnySettings]:
+    if kind == "container":
+        chosen = ContainerSettings(instance)
+        return ContainerSandbox(chosen), chosen
+    if kind == "gvisor":
+        chosen = ContainerSettings(instance, gvisor=True, runtime="runsc")
+        return ContainerSandbox(chosen), chosen
+    settings = ProcessSettings(instance, use_cgroups=kind in ("cgroups", "ahead"))
+    return ProcessSandbox(settings), settings
+
+
+def make_runner(kind: str) -> Iterator[Runner]:
+    """A runner of one kind; skipped with the probe's reason where its tier does not work."""
+    if kind in CONTAINERS and (reason := why_not(kind)):
+        # On the machines that CI has, every tier works: there it is a failure.
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{kind}: {reason}")
+    sandbox, settings = sandbox_of(kind, secrets.token_hex(6))
+    wanted = ContainerRunner if kind in CONTAINERS else ProcessRunner
+    runner = wanted(sandbox, settings, ahead=kind.startswith("ahead"))
     yield runner
+    if isinstance(runner, ContainerRunner):
+        anyio.run(runner.sandbox.close)
+        # What Docker takes away, it takes away in its own time; a second is the promise.
+        wait_until(lambda: not runner.processes() and not runner.groups(), seconds=5)
     assert runner.processes() == [], "a process outlived its run"
-    assert runner.groups() == [], "a control group outlived its run"
+    assert runner.groups() == [], "something of a run outlived it"
+    if isinstance(runner, ContainerRunner):
+        runner.docker.close()
 
 
 @pytest.fixture

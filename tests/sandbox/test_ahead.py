@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from sandbox import Mount, Outcome, RunSpec
 from sandbox.errors import SpecRefusedError
 from sandbox.waiting import commands, shape_of
-from tests.sandbox.conftest import Collected, Runner, command_lines, make_spec, python, shell
+from tests.sandbox.conftest import (
+    Collected,
+    ProcessRunner,
+    command_lines,
+    make_spec,
+    process_runner,
+    python,
+    shell,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -26,8 +34,14 @@ _TEXT = st.binary(max_size=60).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"
 _NAMES = st.from_regex(r"[A-Za-z_.][A-Za-z0-9_]{0,8}", fullmatch=True).filter(lambda n: n != "PWD")
 
 
+@pytest.fixture
+def run() -> Iterator[ProcessRunner]:
+    """The process tier: what is told and how is its own."""
+    yield from process_runner("cgroups")
+
+
 @asynccontextmanager
-async def kept(run: Runner) -> AsyncIterator[None]:
+async def kept(run: ProcessRunner) -> AsyncIterator[None]:
     async with anyio.create_task_group() as group:
         group.start_soon(run.sandbox.keep)
         await anyio.wait_all_tasks_blocked()
@@ -35,7 +49,7 @@ async def kept(run: Runner) -> AsyncIterator[None]:
         group.cancel_scope.cancel()
 
 
-async def ran(run: Runner, spec: RunSpec, *, ahead: bool = True) -> tuple[Outcome, bytes]:
+async def ran(run: ProcessRunner, spec: RunSpec, *, ahead: bool = True) -> tuple[Outcome, bytes]:
     sink = Collected()
     outcome = await run.sandbox.run(spec, sink)
     assert outcome.exit_code == 0, (outcome, sink.err)
@@ -43,7 +57,7 @@ async def ran(run: Runner, spec: RunSpec, *, ahead: bool = True) -> tuple[Outcom
     return outcome, sink.out
 
 
-def exact_argv(run: Runner, argv: list[str], stdin: bytes) -> None:
+def exact_argv(run: ProcessRunner, argv: list[str], stdin: bytes) -> None:
     async def story() -> None:
         spec = python("", env={"PWD": "/tmp"}, stdin=stdin)
         spec = make_spec(*spec.argv[:-1], _ECHO, *argv, env={"PWD": "/tmp"}, stdin=stdin)
@@ -55,7 +69,7 @@ def exact_argv(run: Runner, argv: list[str], stdin: bytes) -> None:
     anyio.run(story)
 
 
-def test_arguments_arrive_as_they_were_given(run: Runner) -> None:
+def test_arguments_arrive_as_they_were_given(run: ProcessRunner) -> None:
     """Whatever bytes an argument holds, the program gets them and the shell makes nothing of it."""
     for argv in (
         ["'", '"', "\\", "$(id)", "`id`", "a\nb", "", " ", "*", "~", "\x81\x88\udcff", "x;id"],
@@ -71,7 +85,7 @@ def test_arguments_arrive_as_they_were_given(run: Runner) -> None:
     any_argv()
 
 
-def test_the_environment_is_exactly_the_one_given(run: Runner) -> None:
+def test_the_environment_is_exactly_the_one_given(run: ProcessRunner) -> None:
     """No variable more, none less, none changed; where the shell could not, it starts cold."""
 
     async def story(env: dict[str, str], secret: bytes) -> None:
@@ -107,7 +121,7 @@ def test_the_environment_is_exactly_the_one_given(run: Runner) -> None:
     ],
 )
 async def test_what_the_shell_could_take_otherwise_starts_cold(
-    run: Runner, place: Path, changes: dict[str, object]
+    run: ProcessRunner, place: Path, changes: dict[str, object]
 ) -> None:
     """And so does what may write to the host, whose protected files are looked up at its start."""
     changes = dict(changes)
@@ -121,7 +135,7 @@ async def test_what_the_shell_could_take_otherwise_starts_cold(
         await ran(run, spec, ahead=False)
 
 
-async def test_a_sandbox_is_used_once(run: Runner) -> None:
+async def test_a_sandbox_is_used_once(run: ProcessRunner) -> None:
     """What one run leaves (files, processes) no later one finds, whoever they are for."""
     leave = "echo $$ > /tmp/left; echo x > /dev/shm/left; setsid sleep 60 >/dev/null 2>&1 & "
     look = "ls /tmp /dev/shm; cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ac 's[l]eep'; true"
@@ -136,7 +150,7 @@ async def test_a_sandbox_is_used_once(run: Runner) -> None:
     assert seen == {b"/dev/shm:\n\n/tmp:\n0\n"}
 
 
-async def test_nobody_sees_what_it_will_run(run: Runner) -> None:
+async def test_nobody_sees_what_it_will_run(run: ProcessRunner) -> None:
     """Nothing of the run is in any command line of the host, nor in any environment but its own."""
     secret = b"swordfish-in-a-pipe"
     spec = shell("sleep 0.3", secret_env={"TOKEN": secret})
@@ -164,7 +178,7 @@ def environments(secret: bytes) -> set[bytes]:
     return found
 
 
-async def test_what_was_told_is_forgotten(run: Runner) -> None:
+async def test_what_was_told_is_forgotten(run: ProcessRunner) -> None:
     """The commands, which hold the secret variables, are wiped when the run is over."""
     spec = shell("true", secret_env={"TOKEN": b"swordfish"})
     told = commands(spec)
@@ -193,7 +207,7 @@ def replace(folder: Path, text: str) -> None:
 
 
 async def test_a_mount_that_was_replaced_meanwhile_is_not_the_old_one(
-    run: Runner, tool: Path
+    run: ProcessRunner, tool: Path
 ) -> None:
     """A path that names another directory by now: the sandbox that has the old one is not used."""
     spec = shell("cat /tool/which", mounts=(Mount(str(tool), "/tool"),))
@@ -207,7 +221,7 @@ async def test_a_mount_that_was_replaced_meanwhile_is_not_the_old_one(
         assert out == b"second"
 
 
-async def test_a_mount_that_is_gone_is_refused(run: Runner, tool: Path) -> None:
+async def test_a_mount_that_is_gone_is_refused(run: ProcessRunner, tool: Path) -> None:
     """As a cold start would refuse it."""
     spec = shell("true", mounts=(Mount(str(tool), "/tool"),))
     async with kept(run):
@@ -218,7 +232,7 @@ async def test_a_mount_that_is_gone_is_refused(run: Runner, tool: Path) -> None:
         assert refused.value.code == "MOUNT_SOURCE"
 
 
-async def test_one_that_died_waiting_is_not_used(run: Runner) -> None:
+async def test_one_that_died_waiting_is_not_used(run: ProcessRunner) -> None:
     """Killed from outside while it waits: the run starts cold."""
     spec = shell("echo ok")
     async with kept(run):
@@ -230,7 +244,7 @@ async def test_one_that_died_waiting_is_not_used(run: Runner) -> None:
         assert out == b"ok\n"
 
 
-async def test_much_to_tell_and_much_to_read(run: Runner) -> None:
+async def test_much_to_tell_and_much_to_read(run: ProcessRunner) -> None:
     """More than a pipe holds of both: commands and standard input arrive whole."""
     argv = ["/usr/bin/python3", "-I", "-S", "-c"]
     code = "import sys;sys.stdout.write(f'{len(sys.stdin.buffer.read())} {sum(map(len,sys.argv))}')"
@@ -241,7 +255,7 @@ async def test_much_to_tell_and_much_to_read(run: Runner) -> None:
     assert out == b"3000000 800002"
 
 
-async def test_only_what_was_asked_for_is_kept_ready(run: Runner) -> None:
+async def test_only_what_was_asked_for_is_kept_ready(run: ProcessRunner) -> None:
     """Nothing waits before the first call; then sandboxes of its shape do, while they are kept."""
     async with kept(run):
         await anyio.sleep(0.1)

@@ -16,7 +16,7 @@ from sandbox.attacks.outside import run_outside
 from sandbox.attacks.stage import fresh_place
 from sandbox.tier import OutputSink, Sandbox
 from tests.running import make_directory
-from tests.sandbox.conftest import Runner, command_lines, open_descriptors
+from tests.sandbox.conftest import ProcessRunner, command_lines, open_descriptors, process_runner
 
 pytestmark = pytest.mark.anyio
 _BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -42,6 +42,12 @@ _ONLY_ROOT = {
 
 
 @pytest.fixture
+def run() -> Iterator[ProcessRunner]:
+    """The process tier."""
+    yield from process_runner("cgroups")
+
+
+@pytest.fixture
 def ground() -> Iterator[Path]:
     """A directory for targets, as the daemon's data directory would be."""
     path = make_directory("stockade-attacks-")
@@ -50,7 +56,7 @@ def ground() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", _BY_NAME)
-async def test_held(run: Runner, ground: Path, name: str) -> None:
+async def test_held(run: ProcessRunner, ground: Path, name: str) -> None:
     """The tier holds the attack, and the same program with one grant more does succeed."""
     await _held(run, ground, name)
 
@@ -62,10 +68,10 @@ async def test_held(run: Runner, ground: Path, name: str) -> None:
 async def test_held_without_cgroups(ground: Path, name: str) -> None:
     """Where there are no cgroups, rlimits and the eye on the tree hold the bombs as well."""
     settings = ProcessSettings(secrets.token_hex(6), use_cgroups=False)
-    await _held(Runner(ProcessSandbox(settings), settings), ground, name)
+    await _held(ProcessRunner(ProcessSandbox(settings), settings), ground, name)
 
 
-async def _held(run: Runner, ground: Path, name: str) -> None:
+async def _held(run: ProcessRunner, ground: Path, name: str) -> None:
     found = await one(_BY_NAME[name], run.sandbox, run.settings, ground)
     if found.verdict is Verdict.UNPROVEN:
         why = _NOT_EVERYWHERE.get(name, "it takes root to show" if name in _ONLY_ROOT else "")

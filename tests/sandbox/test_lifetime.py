@@ -20,6 +20,7 @@ from sandbox import End, ProcessSandbox, ProcessSettings, SpecRefusedError, Tier
 from sandbox.tier import Stream
 from tests.sandbox.conftest import (
     Collected,
+    ProcessRunner,
     Runner,
     limits,
     make_spec,
@@ -164,15 +165,15 @@ async def test_run_id_in_use(run: Runner) -> None:
     assert sink.text == "done"
 
 
-async def test_engine_killed(run: Runner) -> None:
+async def test_engine_killed(bwrap: ProcessRunner) -> None:
     """If somebody kills bubblewrap, the tool dies and the engine is blamed, not the tool."""
 
     async def kill(_stream: Stream, _data: bytes) -> None:
-        os.kill(run.processes()[0], signal.SIGKILL)
+        os.kill(bwrap.processes()[0], signal.SIGKILL)
 
-    outcome = await run.sandbox.run(shell("echo; sleep 1000"), kill)
+    outcome = await bwrap.sandbox.run(shell("echo; sleep 1000"), kill)
     assert outcome.end is End.ENGINE_FAILURE
-    assert run.processes() == []
+    assert bwrap.processes() == []
 
 
 async def test_engine_missing() -> None:
@@ -233,11 +234,11 @@ async def test_engine_hangs(place: Path) -> None:
     assert outcome.end is End.ENGINE_FAILURE
 
 
-def start_victim(runner: Runner) -> "subprocess.Popen[bytes]":
+def start_victim(bwrap: ProcessRunner) -> "subprocess.Popen[bytes]":
     root = Path(__file__).parents[2]
-    use = "yes" if runner.settings.use_cgroups else "no"
+    use = "yes" if bwrap.settings.use_cgroups else "no"
     victim = subprocess.Popen(
-        [sys.executable, "-m", "tests.sandbox.victim", runner.settings.instance, use],
+        [sys.executable, "-m", "tests.sandbox.victim", bwrap.settings.instance, use],
         cwd=root,
         stdout=subprocess.PIPE,
     )
@@ -253,28 +254,28 @@ def slay(victim: "subprocess.Popen[bytes]") -> None:
     victim.stdout.close()
 
 
-async def test_daemon_killed(runner: Runner) -> None:
+async def test_daemon_killed(bwrap: ProcessRunner) -> None:
     """SIGKILL of the daemon kills the whole sandbox within a second."""
-    victim = start_victim(runner)
+    victim = start_victim(bwrap)
     assert victim.stdout is not None
     assert victim.stdout.readline() == b"up\n"
-    assert len(runner.processes()) >= 4
+    assert len(bwrap.processes()) >= 4
     slay(victim)
-    assert gone_within(runner, 1)
-    await runner.sandbox.reap()
-    assert runner.groups() == []
+    assert gone_within(bwrap, 1)
+    await bwrap.sandbox.reap()
+    assert bwrap.groups() == []
 
 
-async def test_daemon_killed_while_starting(runner: Runner) -> None:
+async def test_daemon_killed_while_starting(bwrap: ProcessRunner) -> None:
     """Killed at any moment of the start, no tool goes on running, and a restart finds the rest."""
     for milliseconds in (0, 2, 4, 6, 8):
-        victim = start_victim(runner)
+        victim = start_victim(bwrap)
         await anyio.sleep(milliseconds / 1000)
         slay(victim)
         await anyio.sleep(0.05)
-        await runner.sandbox.reap()
-        assert gone_within(runner, 1)
-        assert runner.groups() == []
+        await bwrap.sandbox.reap()
+        assert gone_within(bwrap, 1)
+        assert bwrap.groups() == []
 
 
 async def test_reap_leaves_others_alone(run: Runner) -> None:
@@ -289,7 +290,7 @@ async def test_reap_leaves_others_alone(run: Runner) -> None:
     assert sink.text == "done"
 
 
-async def test_the_gate_holds(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_gate_holds(bwrap: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the limits cannot be set, the tool never starts."""
     from sandbox import rlimits
 
@@ -299,6 +300,6 @@ async def test_the_gate_holds(runner: Runner, monkeypatch: pytest.MonkeyPatch) -
     # Wherever they are set: from outside, or by the shell that becomes bubblewrap.
     monkeypatch.setattr(rlimits, "apply", fail)
     monkeypatch.setattr(rlimits, "in_shell", lambda *_: ("ulimit -n 99999999",))
-    outcome, sink = await runner(shell("echo started"))
+    outcome, sink = await bwrap(shell("echo started"))
     assert outcome.end is End.ENGINE_FAILURE
     assert sink.out == b""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import End, LimitName, Mount
+from sandbox import End, LimitName, Mount, ProcessSettings
 from tests.sandbox.conftest import MIB, Runner, limits, make_spec, python, shell
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ async def test_memory_of_tmp(run: Runner) -> None:
 async def test_fork_bomb(runner: Runner) -> None:
     """A fork bomb stays inside its limit and dies whole."""
     outcome, _ = await runner(shell(_FORK_BOMB, limits=limits(pids=24, wall_seconds=2)))
-    if "cgroup" in outcome.controls["pids"].achieved:
+    if "not reported" not in outcome.controls["pids"].achieved:
         assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.PIDS)
     assert outcome.usage.wall_ms < 3000
 
@@ -191,6 +191,8 @@ with open("/tmp/x", "wb+") as file:
 @pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
 async def test_number_of_files(runner: Runner, place: str) -> None:
     """A scratch has one file for every 4 KiB at most: empty ones take the kernel's memory too."""
+    if runner.gvisor:
+        pytest.skip("gVisor counts no files; what they take is in its own memory, which is bounded")
     script = f"""
 import os, time
 for number in range(1500): os.close(os.open("{place}/%d" % number, os.O_CREAT | os.O_WRONLY))
@@ -300,6 +302,6 @@ async def test_controls_are_reported(runner: Runner) -> None:
     wanted = {"namespaces", "network", "seccomp", "wall", "cpu", "memory", "pids", "output", "tmp"}
     assert wanted <= set(outcome.controls)
     assert all(control.achieved for control in outcome.controls.values())
-    if not runner.settings.use_cgroups:
+    if isinstance(runner.settings, ProcessSettings) and not runner.settings.use_cgroups:
         assert "RLIMIT_AS" in outcome.controls["memory"].achieved
         assert "RLIMIT_NPROC" in outcome.controls["pids"].achieved

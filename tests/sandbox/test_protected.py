@@ -65,7 +65,8 @@ class Worker:
 
     @contextmanager
     def held(self) -> Iterator[Held]:
-        held = self.keeper.hold(str(self.workspace), _TARGET, self.names)
+        folders = self.run.gvisor
+        held = self.keeper.hold(str(self.workspace), _TARGET, self.names, folders=folders)
         try:
             yield held
         finally:

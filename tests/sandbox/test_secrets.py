@@ -23,7 +23,7 @@ async def test_secrets_arrive(run: Runner) -> None:
         secret_files={"/run/secrets/key": memoryview(b"\0k\n")},
     )
     _, sink = await run(spec)
-    assert sink.out == b"t0k\xff\0k\n 400 1000\n"
+    assert sink.out == b"t0k\xff\0k\n 400 %d\n" % run.uid
 
 
 async def test_secret_file_in_tmp(run: Runner) -> None:
@@ -40,7 +40,7 @@ async def test_secrets_nowhere_else(run: Runner) -> None:
 
     async def look(_stream: Stream, _data: bytes) -> None:
         ours = run.processes()
-        assert len(ours) >= 3
+        assert len(ours) >= 2
         for pid, argv in command_lines().items():
             seen.extend(f"argv of {pid}" for secret in (token, key, plain) if secret in argv)
         for pid in ours:

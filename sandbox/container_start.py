@@ -1,0 +1,179 @@
+"""Containers that wait: the image they are of, the mounts they have, their start and their end.
+
+Trusted to mount what a name means at one moment, by descriptor, so that renaming comes too late,
+and to say of a started container which places those were. Leaves nothing of a start that failed.
+Raises `SpecRefusedError` for what no container can have, `EngineError` and `BoxError` for the rest.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from sandbox import frame, root_image
+from sandbox.box import Box, BoxError
+from sandbox.container_config import LEAST_PIDS, Profile, config
+from sandbox.container_mounts import forget_copies, labels, mounted
+from sandbox.container_settings import ContainerSettings
+from sandbox.descriptors import Descriptors
+from sandbox.docker_engine import DockerEngine, EngineError
+from sandbox.errors import SpecRefusedError
+
+T = TypeVar("T")
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_THREADS = 8
+
+
+class ContainerStarter:
+    """Starts and ends the containers of one tier."""
+
+    def __init__(self, settings: ContainerSettings) -> None:
+        self._settings = settings
+        self.docker = DockerEngine(settings.socket)
+        self._images: dict[str, str] = {}
+        self._command = (*frame.PYTHON, "-c", _LAUNCHER.read_text("utf-8"))
+        self._threads = anyio.CapacityLimiter(_THREADS)
+        # What bears our labels and not this name was left by an earlier daemon.
+        self._family = f"stockade-{settings.instance}-{secrets.token_hex(4)}-"
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """Ask the engine, from a thread."""
+        return await anyio.to_thread.run_sync(question, limiter=self._threads)
+
+    async def image(self, reference: str) -> str:
+        """The id of an image: the tool's own, or the empty root, which is made if need be."""
+        if reference not in self._images:
+            self._images[reference] = await self.ask(lambda: self._find_image(reference))
+        return self._images[reference]
+
+    async def start(self, profile: Profile) -> Box:
+        """A new container whose launcher waits."""
+        owner = _Owner()
+        try:
+            box = await self.ask(lambda: owner.given(self._build(profile), self._end))
+        except BaseException:
+            # Cancelled in the middle: whoever comes last of the thread and us ends the box.
+            if (left := owner.gone()) is not None:
+                with anyio.CancelScope(shield=True):
+                    await self.discard(left)
+            raise
+        try:
+            with anyio.fail_after(self._settings.start_seconds):
+                await box.ready()
+            count = self._settings.most_pids(profile.pids)
+            if count < LEAST_PIDS:
+                await self.ask(lambda: self.docker.limit_pids(box.container, count))
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await self.discard(box)
+            if isinstance(error, TimeoutError):
+                raise BoxError("the launcher did not start in time") from None
+            raise
+        return box
+
+    def _build(self, profile: Profile) -> Box:
+        """A started container, in a thread. The descriptors it mounts from are open until then."""
+        name = self._family + secrets.token_hex(8)
+        with Descriptors() as fds:
+            found = mounted(profile.mounts, self._settings, name, fds)
+            try:
+                wanted = config(profile, self._settings, self._command, found)
+                return Box.of(self.docker.start(name, wanted, found.volumes), found)
+            except BaseException:
+                found.forget()
+                self._images.clear()  # perhaps somebody removed one: it is looked for again
+                raise
+
+    async def discard(self, box: Box) -> None:
+        """Leave nothing of a box."""
+        with anyio.CancelScope(shield=True):
+            await self.ask(lambda: self._end(box))
+
+    def _end(self, box: Box) -> None:
+        box.kill()
+        try:
+            self.docker.remove(box.container, box.mounted.volumes)
+        except EngineError:
+            return  # the next start reaps it
+        finally:
+            box.close()
+            box.mounted.forget()
+
+    async def remove(self, container: str, volumes: Sequence[str] = ()) -> None:
+        """Remove a container, also when cancelled."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.ask(lambda: self.docker.remove(container, volumes))
+            except EngineError:
+                return  # the next start reaps it
+
+    async def close(self) -> None:
+        """Give back the connections to the engine. Asked again, it connects again."""
+        await self.ask(self.docker.close)
+
+    async def reap(self) -> int:
+        """Remove all that bears our labels; how many containers of it still ran."""
+        ours = labels(self._settings)
+        found = await self.ask(lambda: self.docker.containers(ours))
+        left = [one for one in found if not one.name.startswith(self._family)]
+        async with anyio.create_task_group() as group:
+            for one in left:
+                group.start_soon(self.remove, one.container)
+        for name in await self.ask(lambda: self.docker.volumes(ours)):
+            if not name.startswith(self._family):
+                await self.ask(partial(self.docker.remove_volume, name))
+        await self.ask(lambda: forget_copies(self._settings, self._family))
+        return sum(one.running for one in left)
+
+    def _find_image(self, reference: str) -> str:
+        if not reference:
+            archive, tag = root_image.archive(self._settings.inside_uid)
+            reference = f"{root_image.REPOSITORY}:{tag}"
+            if self.docker.image(reference) is None:
+                self.docker.import_image(archive, root_image.REPOSITORY, tag)
+        return _judged(reference, self.docker.image(reference))
+
+
+class _Owner:
+    """Of a box that a thread makes for somebody who may be gone when it is made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._box: Box | None = None
+        self._gone = False
+
+    def given(self, box: Box, end: Callable[[Box], None]) -> Box:
+        """Hand it over, or end it if nobody is there any more."""
+        with self._lock:
+            self._box = box
+            if not self._gone:
+                return box
+        end(box)
+        raise BoxError("nobody wants it any more")
+
+    def gone(self) -> Box | None:
+        """Nobody is there from now on; the box that was handed over, if it was."""
+        with self._lock:
+            self._gone = True
+            return self._box
+
+
+def _judged(reference: str, found: Mapping[str, Any] | None) -> str:
+    """The id of an image that the engine has and that asks for nothing."""
+    if found is None:
+        raise SpecRefusedError(
+            "IMAGE_MISSING",
+            "Docker Engine does not have the tool's image",
+            f"docker pull {reference}, or docker load; Stockade fetches nothing itself",
+        )
+    if (found.get("Config") or {}).get("Volumes"):
+        # Docker would make each a writable directory on the host's disk.
+        raise SpecRefusedError(
+            "IMAGE_REFUSED", "the tool's image declares volumes", "use one that does not"
+        )
+    return str(found["Id"])
