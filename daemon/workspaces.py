@@ -57,9 +57,7 @@ class Workspaces:
             return
         workspace = self._named[name]
         held = await anyio.to_thread.run_sync(
-            lambda: self._keeper.hold(
-                workspace.path, TARGET, workspace.protected, folders=folders
-            )
+            lambda: self._keeper.hold(workspace.path, TARGET, workspace.protected, folders=folders)
         )
         try:
             guarded.spec = replace(spec, mounts=(*spec.mounts, *held.mounts))

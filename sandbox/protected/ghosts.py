@@ -43,9 +43,7 @@ class Ghosts:
         self._held: Counter[tuple[str, Path]] = Counter()
         self._lock = threading.Lock()
 
-    def hold(
-        self, workspace: str, root: int, path: Path, *, folders: bool = False
-    ) -> Holding:
+    def hold(self, workspace: str, root: int, path: Path, *, folders: bool = False) -> Holding:
         """Take the name if it is free, with a folder if so wanted. What is above exists."""
         key = (workspace, path)
         with self._lock, opened_path(root, path[:-1]) as folder:

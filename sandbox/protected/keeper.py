@@ -110,9 +110,7 @@ class Keeper:
         for depth in range(1, len(path) + 1):
             here = path[:depth]
             try:
-                holding = self._ghosts.hold(
-                    held.workspace, held.root, here, folders=held.folders
-                )
+                holding = self._ghosts.hold(held.workspace, held.root, here, folders=held.folders)
                 if holding is Holding.CLOSED:
                     return
                 if holding is Holding.OURS:
