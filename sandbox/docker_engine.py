@@ -91,9 +91,10 @@ class DockerEngine:
 
     def image(self, reference: str) -> Mapping[str, Any] | None:
         """An image's id and configuration; None if the engine does not have it."""
-        from docker.errors import ImageNotFound
 
         def inspect(api: Any) -> Mapping[str, Any] | None:
+            from docker.errors import ImageNotFound
+
             try:
                 return dict(api.inspect_image(reference))
             except ImageNotFound:
@@ -145,9 +146,10 @@ class DockerEngine:
 
     def remove(self, container: str, volumes: Sequence[str]) -> None:
         """Kill and remove a container and its volumes; what is gone is what was wanted."""
-        from docker.errors import APIError, NotFound
 
         def remove(api: Any) -> None:
+            from docker.errors import APIError, NotFound
+
             try:
                 api.remove_container(container, v=True, force=True)
             except NotFound:
@@ -177,9 +179,10 @@ class DockerEngine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume that no container holds any more."""
-        from docker.errors import NotFound
 
         def remove(api: Any) -> None:
+            from docker.errors import NotFound
+
             try:
                 api.remove_volume(name)
             except NotFound:
@@ -193,6 +196,8 @@ class DockerEngine:
             self._client.close()
 
     def _ask(self, question: Callable[[Any], T]) -> T:
+        if self._client is None:
+            _knock(self._path)  # a host without an engine need not load what speaks to one
         import requests
         from docker.errors import APIError, DockerException
 
@@ -206,8 +211,17 @@ class DockerEngine:
             raise EngineError(_unreachable(self._path, error), unreachable=True) from None
 
 
+def _knock(path: str) -> None:
+    try:
+        with socket.socket(socket.AF_UNIX) as found:
+            found.settimeout(_SECONDS)
+            found.connect(path)
+    except OSError as error:
+        raise EngineError(f"{path}: {error.strerror or error}", unreachable=True) from None
+
+
 def _connect(path: str) -> Any:
-    # Imported late: it takes 0.1 s and 6 MB, which a daemon without an engine need not spend.
+    # Imported late: it takes 0.1 s and 6 MB.
     from docker import APIClient
 
     client = APIClient(base_url=f"unix://{path}", version=API_VERSION, timeout=_SECONDS)

@@ -129,8 +129,12 @@ def _observed(seen: Mapping[str, str], settings: Probed) -> dict[str, Control]:
     }
 
 
+_PRIMITIVES = {"DOCKER_UNREACHABLE": "Docker Engine", "RUNTIME_MISSING": "the runtime"}
+
+
 def _primitive(error: SandboxError) -> str:
-    return error.code.lower().replace("_missing", "").replace("bwrap", "bubblewrap")
+    known = _PRIMITIVES.get(error.code)
+    return known or error.code.lower().replace("_missing", "").replace("bwrap", "bubblewrap")
 
 
 def _parse(text: bytes) -> dict[str, str]:

@@ -195,9 +195,7 @@ async def test_git_goes_on(run: Runner, work: Path) -> None:
     `git branch -d` would tidy .git/config, and says that it could not; the branch is gone.
     """
     if run.gvisor:
-        pytest.skip(
-            "git clean says that it cannot remove the folders that stand in for paths in gVisor"
-        )
+        pytest.skip("in gVisor git clean says that it cannot remove the folders that stand in")
     script = """
 set -e
 git status --porcelain
