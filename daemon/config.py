@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from daemon.errors import ConfigError
+from sandbox.engines import ESCAPES
 from sandbox.protected import DEFAULT_NAMES, check_names
 
 _RUNTIME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -251,6 +252,35 @@ class Workspace(_Section):
         return check_names(names)
 
 
+class SandboxSection(_Section):
+    """Sandboxes, whatever their tier."""
+
+    refuse_known_escapes: bool = Field(
+        default=False,
+        description=(
+            "Whether a tier is out of use while what it is made of (bubblewrap, dockerd, runc,"
+            " runsc) has a published escape; `stockade doctor` names them either way."
+        ),
+    )
+    accepted_escapes: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description=(
+            "Published escapes that you looked into and found closed, or without consequence here,"
+            ' by id: ["CVE-2025-31133"]. Neither named nor refused.'
+        ),
+    )
+
+    @field_validator("accepted_escapes")
+    @classmethod
+    def _ids(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
+        known = {escape.id for escape in ESCAPES}
+        for one in ids:
+            if one not in known:
+                raise ValueError(f"{one!r:.40} is none of {', '.join(sorted(known))}")
+        return ids
+
+
 class Ready(_Section):
     """Sandboxes started before they are needed. Each is used once; what is kept is learned."""
 
@@ -407,6 +437,7 @@ class Config(_Section):
     policy: PolicySection = PolicySection()
     risk: Risk = Risk()
     workspaces: dict[WorkspaceName, Workspace] = {}
+    sandbox: SandboxSection = SandboxSection()
     ready: Ready = Ready()
     containers: Containers = Containers()
     calls: Calls = Calls()

@@ -1,6 +1,7 @@
 """The sandbox tiers of this host: what was seen to work, and what was not."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -10,6 +11,7 @@ from daemon.world import Unavailable
 from policy.risk import Tier
 from sandbox.container import ContainerSandbox
 from sandbox.container_settings import ContainerSettings
+from sandbox.engines import Engine, Escape, look
 from sandbox.pool import PoolSettings
 from sandbox.process import ProcessSandbox
 from sandbox.settings import ProcessSettings
@@ -61,6 +63,9 @@ class Tiers:
             ),
         }
         self.reports: dict[Tier, ProbeReport] = dict.fromkeys(self.sandboxes, _NOT_PROBED)
+        # What each is made of; known once it was looked at.
+        self.engines: dict[Tier, tuple[Engine, ...]] = {}
+        self._chosen = config.sandbox
         self._pending = set(_LATER)
         self._examined = anyio.Event()
 
@@ -103,7 +108,8 @@ class Tiers:
         left = await sandbox.reap()
         if left:
             _log.warning("sandbox.reaped", tier=tier.label, runs=left)
-        report = self.reports[tier] = await sandbox.probe()
+        self.engines[tier] = await look(tier.label)
+        report = self.reports[tier] = self._judged(tier, await sandbox.probe())
         for missing in report.missing:
             _log.warning(
                 "sandbox.missing",
@@ -112,6 +118,24 @@ class Tiers:
                 reason=missing.reason,
                 fix=missing.fix,
             )
+
+    @property
+    def accepted_escapes(self) -> tuple[str, ...]:
+        """Those that the operator has looked into."""
+        return self._chosen.accepted_escapes
+
+    def _judged(self, tier: Tier, report: ProbeReport) -> ProbeReport:
+        """The report of a probe; where known escapes are refused, with those."""
+        escapes = tuple(
+            Missing(engine.name, f"{engine.version} has {one.id}: {one.summary}", _upgrade(one))
+            for engine in self.engines[tier]
+            for one in engine.escapes(self._chosen.accepted_escapes)
+        )
+        for one in escapes:
+            _log.warning("sandbox.known_escape", tier=tier.label, what=one.reason, fix=one.fix)
+        if not (escapes and self._chosen.refuse_known_escapes):
+            return report
+        return replace(report, works=False, missing=(*report.missing, *escapes))
 
     @property
     def unavailable(self) -> dict[Tier, Unavailable]:
@@ -124,6 +148,10 @@ class Tiers:
             for tier, report in self.reports.items()
             if not report.works
         }
+
+
+def _upgrade(escape: Escape) -> str:
+    return f"upgrade {escape.engine} to {escape.fixed_in}, or accept it in config.toml"
 
 
 def _pool(chosen: Containers) -> PoolSettings:

@@ -30,6 +30,11 @@ class RunGroup(Protocol):
         ...
 
     @property
+    def bounds_swap(self) -> bool:
+        """Whether what is swapped out counts as memory, or nothing can be."""
+        ...
+
+    @property
     def join(self) -> tuple[Path, ...]:
         """Files into which a process writes 0 to enter."""
         ...
@@ -76,6 +81,7 @@ class NoGroup:
     """A run without a group."""
 
     enforces: frozenset[LimitName] = frozenset()
+    bounds_swap = False
     join: tuple[Path, ...] = ()
 
     def cpu_seconds(self) -> float | None:

@@ -21,6 +21,7 @@ from sandbox.cgroup import (
 from sandbox.limits import Limits
 from sandbox.outcome import LimitName
 
+_BOTH = "memory.memsw.limit_in_bytes"
 _NANO = 1_000_000_000
 _LIMIT_OF = {"memory": LimitName.MEMORY, "pids": LimitName.PIDS, "cpuacct": LimitName.CPU}
 
@@ -61,7 +62,7 @@ class CgroupsV1:
 def _set_limits(made: Mapping[str, Path], limits: Limits) -> None:
     if "memory" in made:
         write(made["memory"] / "memory.limit_in_bytes", str(limits.memory_bytes))
-        swap = made["memory"] / "memory.memsw.limit_in_bytes"
+        swap = made["memory"] / _BOTH
         if swap.exists():
             # Memory and swap together: without it the excess would go to swap.
             write(swap, str(limits.memory_bytes))
@@ -79,6 +80,12 @@ class GroupV1:
     def enforces(self) -> frozenset[LimitName]:
         """One limit per controller."""
         return frozenset(_LIMIT_OF[name] for name in self.directories)
+
+    @property
+    def bounds_swap(self) -> bool:
+        """Where the kernel keeps the account of both."""
+        memory = self.directories.get("memory")
+        return memory is not None and (memory / _BOTH).exists()
 
     @property
     def join(self) -> tuple[Path, ...]:

@@ -63,6 +63,11 @@ class GroupV2:
     enforces: frozenset[LimitName] = frozenset({LimitName.MEMORY, LimitName.PIDS, LimitName.CPU})
 
     @property
+    def bounds_swap(self) -> bool:
+        """Where the kernel has swap accounting."""
+        return (self.directory / "memory.swap.max").exists()
+
+    @property
     def join(self) -> tuple[Path, ...]:
         """The one file."""
         return (self.directory / "cgroup.procs",)

@@ -2,8 +2,9 @@
 
 Pure. The order of belief: our own verdict, then a limit the kernel reports as hit, then what
 bubblewrap says of the tool. A tool that fails with its scratch full is taken to have failed for
-that, since no kernel reports it. bubblewrap reports a tool killed by signal N as 128+N, as a shell
-does, so a tool that exits with such a code on purpose is read as signalled; `detail` says so.
+that, since no kernel reports it (but not if it was over before its scratch was found). bubblewrap
+reports a tool killed by signal N as 128+N, as a shell does, so a tool that exits with such a code
+on purpose is read as signalled; `detail` says so.
 """
 
 import signal

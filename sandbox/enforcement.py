@@ -1,11 +1,14 @@
-"""The enforcement report: what was requested of a run, and by what it was achieved here.
+"""The enforcement report of the process tier: by what each control was achieved here.
 
-Pure. An empty `achieved` means nothing enforces it on this host, and that is said, not hidden.
+Pure, but for one look at whether the host has swap. An empty `achieved` means nothing enforces it
+on this host, and that is said, not hidden.
 """
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from sandbox import controls
 from sandbox.cgroup import RunGroup
 from sandbox.outcome import Control, LimitName
 from sandbox.rlimits import counts_processes
@@ -13,60 +16,83 @@ from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
 
 _NAMESPACES = "user, ipc, pid, net, uts, cgroup, mount"
+_SWAPS = Path("/proc/swaps")
 
 
 def report(
     spec: RunSpec, settings: ProcessSettings, group: RunGroup, cgroups: str
 ) -> Mapping[str, Control]:
     """Every control of one run."""
-    return {**_isolation(settings), **_limits(spec, group, cgroups)}
+    return {
+        **controls.isolation(_isolation(settings)),
+        **controls.limits(spec, _limits(group, cgroups)),
+    }
 
 
-def started(controls: Mapping[str, Control], *, ahead: bool) -> Mapping[str, Control]:
-    """The report of a run that was started: for it, or ahead of it."""
+def started(found: Mapping[str, Control], *, ahead: bool, counted: bool) -> Mapping[str, Control]:
+    """The report of a run that was started: for it, or ahead of it; and whether files counted."""
     how = "started ahead, used once" if ahead else "started for this run"
-    return {**controls, "sandbox": Control("used by no other run", how)}
+    files = found["tmp_files"]
+    return {
+        **found,
+        "tmp_files": files if counted else Control(files.requested, ""),
+        "sandbox": Control("used by no other run", how),
+    }
 
 
-def _isolation(settings: ProcessSettings) -> dict[str, Control]:
+def _isolation(settings: ProcessSettings) -> dict[str, str]:
     host = settings.root_becomes if os.geteuid() == 0 else os.geteuid()
     return {
-        "namespaces": Control(_NAMESPACES, f"bubblewrap: {_NAMESPACES}"),
-        "network": Control("none", "a new network namespace, loopback only"),
-        "root": Control("read-only", "a tmpfs remounted read-only, /usr bound read-only"),
-        "user": Control("not root", f"{settings.inside_uid} inside, {host} on the host"),
-        "capabilities": Control("none", "all dropped, bounding set included"),
-        "no_new_privileges": Control("on", "prctl by bubblewrap"),
-        "seccomp": Control("on", "libseccomp filter, other architectures killed"),
-        "terminal": Control("none", "a new session, no terminal device"),
-        "descriptors": Control("0, 1, 2", "all others close-on-exec or closed"),
-        "kill_tree": Control("on", "the pid namespace dies with its init, its init with us"),
+        "namespaces": f"bubblewrap: {_NAMESPACES}",
+        "network": "a new network namespace, loopback only",
+        "root": "a tmpfs remounted read-only, /usr bound read-only",
+        "mounts": "bound by descriptor, compared after the mount",
+        "proc": "procfs of the new pid namespace, its init hidden; settings are root's",
+        "devices": "these five bound, nothing else in /dev but /dev/shm",
+        "user": f"{settings.inside_uid} inside, {host} on the host",
+        "capabilities": "all dropped, bounding set included",
+        "no_new_privileges": "prctl by bubblewrap",
+        "seccomp": "a libseccomp filter, loaded last before the tool",
+        "foreign_abis": "killed: the filter looks at the architecture first, then for x32",
+        "kernel_surface": "EPERM by the filter, ENOSYS for clone3",
+        "terminal_input": "EPERM by the filter, compared in the lower 32 bits",
+        "terminal": "a new session, no terminal device",
+        "descriptors": "all others close-on-exec or closed",
+        "environment": "cleared, then set variable by variable",
+        "hostname": "the new uts namespace's",
+        "core_dumps": "RLIMIT_CORE",
+        "kill_tree": "the pid namespace dies with its init, its init with us",
     }
 
 
-def _limits(spec: RunSpec, group: RunGroup, cgroups: str) -> dict[str, Control]:
-    wanted, by = spec.limits, group.enforces
-    pids = "RLIMIT_NPROC of the user namespace; a hit is not reported"
+def _limits(group: RunGroup, cgroups: str) -> dict[str, str]:
+    by = group.enforces
+    processes = "RLIMIT_NPROC of the user namespace; a hit is not reported"
     return {
-        "wall": Control(f"{wanted.wall_seconds:g} s", "the daemon's clock"),
-        "cpu": Control(
-            f"{wanted.cpu_seconds:g} s",
-            f"{cgroups}: whole tree, polled; RLIMIT_CPU per process"
-            if LimitName.CPU in by
-            else "/proc of the tree, polled; RLIMIT_CPU per process",
-        ),
-        "memory": Control(
-            f"{wanted.memory_bytes} bytes",
-            f"{cgroups}: whole tree, swap included"
-            if LimitName.MEMORY in by
-            else "RLIMIT_AS per process; /proc of the tree, polled",
-        ),
-        "pids": Control(
-            str(wanted.pids),
-            f"{cgroups}" if LimitName.PIDS in by else (pids if counts_processes() else ""),
-        ),
-        "output": Control(f"{wanted.output_bytes} bytes", "counted by the daemon"),
-        "file_size": Control(f"{wanted.file_size_bytes} bytes", "RLIMIT_FSIZE"),
-        "open_files": Control(str(wanted.open_files), "RLIMIT_NOFILE, per process"),
-        "tmp": Control(f"{wanted.tmp_bytes} bytes", "size of the tmpfs on /tmp, and on /dev/shm"),
+        "wall": "the daemon's clock",
+        "cpu": f"{cgroups}: whole tree, polled; RLIMIT_CPU per process"
+        if LimitName.CPU in by
+        else "/proc of the tree, polled; RLIMIT_CPU per process",
+        "memory": f"{cgroups}: whole tree, tmpfs and the kernel's own included"
+        if LimitName.MEMORY in by
+        else "RLIMIT_AS per process; /proc of the tree, polled",
+        "swap": _swap(group, cgroups),
+        "pids": cgroups if LimitName.PIDS in by else (processes if counts_processes() else ""),
+        "output": "counted by the daemon",
+        "file_size": "RLIMIT_FSIZE",
+        "open_files": "RLIMIT_NOFILE, per process",
+        "tmp": "size of the tmpfs on /tmp, and on /dev/shm",
+        "tmp_files": "counted from outside, polled",
     }
+
+
+def _swap(group: RunGroup, cgroups: str) -> str:
+    if group.bounds_swap:
+        return f"{cgroups}: counted with memory, or none"
+    if LimitName.MEMORY not in group.enforces:
+        return "RLIMIT_AS counts what is swapped out too"
+    try:
+        has_swap = len(_SWAPS.read_text().splitlines()) > 1
+    except OSError:
+        return ""
+    return "" if has_swap else "this host has none"

@@ -21,7 +21,6 @@ from sandbox.hostview import check_startable
 from sandbox.outcome import Control, Outcome
 from sandbox.pool import Pool
 from sandbox.probe import observe
-from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
 from sandbox.started import NotStartedError, Started, Starter
@@ -154,8 +153,7 @@ class ProcessSandbox:
 
     async def _through(self, spec: RunSpec, output: OutputSink, started: Started) -> Outcome:
         """From the gate to the end. What is left of it is taken down after the answer."""
-        launched, group = started.launched, started.group
-        scratch = Scratch(spec.limits, started.fds)
+        launched, group, scratch = started.launched, started.group, started.scratch
         supervisor = Supervisor(spec, self._settings, launched, group, output, scratch)
         try:
             await supervisor.watch(started.fds)
@@ -164,7 +162,9 @@ class ProcessSandbox:
             code = launch.exit_code(launched)
             if group.enforces:
                 supervisor.measure()
-            controls = enforcement.started(self._controls(spec, group), ahead=started.ahead)
+            controls = enforcement.started(
+                self._controls(spec, group), ahead=started.ahead, counted=scratch.pinned
+            )
             return conclude(spec, supervisor, code, group.breached(), controls)
         except OSError as fault:
             return failed(str(fault), group.breached(), self._controls(spec, group))

@@ -16,6 +16,7 @@ from sandbox.descriptors import Descriptors
 from sandbox.errors import SpecRefusedError
 from sandbox.launch import Launched
 from sandbox.outcome import LimitName
+from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import Mount, RunSpec
 
@@ -36,6 +37,7 @@ class Started:
     fds: Descriptors
     launched: Launched
     group: RunGroup
+    scratch: Scratch
     ahead: bool = False
 
     @property
@@ -80,12 +82,14 @@ class Starter:
         except BaseException:
             await self._take_down(spec.run_id, launched, group, fds)
             raise
-        return Started(spec.run_id, fds, launched, group, ahead)
+        return Started(spec.run_id, fds, launched, group, Scratch(spec.limits, fds), ahead)
 
     @staticmethod
     def tell(started: Started, spec: RunSpec) -> None:
         """Have a sandbox that was started ahead run `spec`."""
         launched, fds = started.launched, started.fds
+        # While it still waits: what runs now may be over before there is time to look again.
+        started.scratch.pin(launched.init_pid)
         launched.secret = waiting.commands(spec)
         launched.write(launched.commands, memoryview(launched.secret), fds)
         launched.write(launched.stdin, memoryview(spec.stdin), fds)

@@ -1,6 +1,6 @@
 """DaemonService: what runs, what works, what does not and how to mend it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,6 +17,7 @@ from daemon.tiers import Tiers
 from daemon.watched import Watched
 from policy.risk import Tier
 from sandbox.attacks import Verdict
+from sandbox.engines import Engine
 from sandbox.tier import ProbeReport
 from stockade.v1 import daemon_pb2, daemon_pb2_grpc
 
@@ -76,7 +77,13 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
                 root=vault.root, available=vault.available, reason=vault.reason, fix=vault.fix
             ),
             data_directory=str(self._facts.data_directory),
+            engines=self._engines(),
         )
+
+    def _engines(self) -> list[daemon_pb2.GetStatusResponse.Engine]:
+        tiers = self._facts.tiers
+        found = dict.fromkeys(engine for made_of in tiers.engines.values() for engine in made_of)
+        return [_engine(engine, tiers.accepted_escapes) for engine in found]
 
     async def RunAttacks(
         self, request: daemon_pb2.RunAttacksRequest, context: Context
@@ -112,6 +119,20 @@ def _folder(watched: Watched | None) -> daemon_pb2.GetStatusResponse.PolicyFolde
         return daemon_pb2.GetStatusResponse.PolicyFolder(watched=watched is not None)
     return daemon_pb2.GetStatusResponse.PolicyFolder(
         watched=True, reason=refusal.code, message=refusal.message, fix=refusal.fix
+    )
+
+
+def _engine(engine: Engine, accepted: Sequence[str]) -> daemon_pb2.GetStatusResponse.Engine:
+    return daemon_pb2.GetStatusResponse.Engine(
+        name=engine.name,
+        version=engine.version,
+        package_version=engine.package_version,
+        known_escapes=[
+            daemon_pb2.GetStatusResponse.KnownEscape(
+                id=one.id, summary=one.summary, fixed_in=one.fixed_in
+            )
+            for one in engine.escapes(accepted)
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockade.cli import attacks, machine
+from stockade.cli import attacks, controls, machine
 from stockade.cli.options import Json, examples
 from stockade.cli.terminal import UsageError, facts
 from stockade.endpoint import is_served
@@ -33,12 +33,20 @@ _PROGRAMS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at. A warning is ok, and has a fix all the same."""
 
     what: str
     ok: bool
     message: str
     fix: str = ""
+    warning: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What stands before it."""
+        if not self.ok:
+            return "BAD"
+        return "WARN" if self.warning else "ok"
 
 
 def doctor(
@@ -66,22 +74,27 @@ def doctor(
     if tier or only:
         raise UsageError("--tier and --only go with --attack", fix="add --attack")
     home = Home.locate()
-    findings = [*_folders(home), *_device(home), *_programs(), *_daemon(home)]
+    answer = _ask(home)
+    findings = [*_folders(home), *_device(home), *_programs(), *_daemon(answer, home)]
     for finding in findings:
         if json_:
             machine.emit(
                 {
                     "what": finding.what,
                     "ok": finding.ok,
+                    "warning": finding.warning,
                     "message": finding.message,
                     "fix": finding.fix,
                 }
             )
             continue
-        lines = [("ok" if finding.ok else "BAD", f"{finding.what}: {finding.message}")]
-        if finding.fix and not finding.ok:
+        lines = [(finding.mark, f"{finding.what}: {finding.message}")]
+        if finding.fix and finding.mark != "ok":
             lines.append(("", f"fix: {finding.fix}"))
         facts(lines, label=5)
+    if not isinstance(answer, StockadeError):
+        for one in answer.tiers:
+            controls.show(one, as_json=json_)
     return 0 if all(finding.ok for finding in findings) else 1
 
 
@@ -122,15 +135,22 @@ def _programs() -> Iterator[Finding]:
         yield Finding(name, found is not None, found or "is not installed", fix)
 
 
-def _daemon(home: Home) -> Iterator[Finding]:
+def _ask(home: Home) -> "daemon_pb2.GetStatusResponse | StockadeError":
     from stockade.client import Client
 
     try:
         with Client.open(home) as client:
-            answer = client.status()
+            return client.status()
     except StockadeError as error:
+        return error
+
+
+def _daemon(
+    answer: "daemon_pb2.GetStatusResponse | StockadeError", home: Home
+) -> Iterator[Finding]:
+    if isinstance(answer, StockadeError):
         here = "" if is_served(home) else " (no daemon holds this home)"
-        yield Finding("daemon", False, f"{error.reason}: {error.message}{here}", error.fix)
+        yield Finding("daemon", False, f"{answer.reason}: {answer.message}{here}", answer.fix)
         return
     yield Finding("daemon", True, f"{answer.version} at {answer.address}")
     yield from _reported(answer)
@@ -152,6 +172,7 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         yield Finding(
             "tools", False, f"{answer.refused_tools} folders refused", "see `stockade tools list`"
         )
+    yield from _engines(answer)
     for tier in answer.tiers:
         if tier.works:
             yield Finding(f"tier {tier.name}", True, "works")
@@ -160,3 +181,19 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
             yield Finding(what, False, f"{missing.primitive}: {missing.reason}", missing.fix)
         if not tier.works and not tier.missing:
             yield Finding(f"tier {tier.name}", False, "does not work", "see the daemon's log")
+
+
+def _engines(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
+    """What the tiers are made of, and the published escapes that it has."""
+    for engine in answer.engines:
+        version = engine.package_version or engine.version
+        yield Finding(f"engine {engine.name}", True, version)
+        for escape in engine.known_escapes:
+            yield Finding(
+                f"engine {engine.name}",
+                True,
+                f"{version} has {escape.id}: {escape.summary}",
+                f"upgrade to {escape.fixed_in}; or, if it is closed here, name it in"
+                " sandbox.accepted_escapes",
+                warning=True,
+            )

@@ -34,7 +34,7 @@ NOT_CODES = {
         "CREDENTIALS_DIRECTORY",
     ),
     # words of the operating system's
-    *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),
+    *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_CORE", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),
     # words of libseccomp's, in the profile that Docker reads
     *("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_CMP_MASKED_EQ"),
     *("SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64"),
@@ -42,8 +42,8 @@ NOT_CODES = {
     *("DEADLINE_EXCEEDED", "UNIMPLEMENTED"),
     # what a device closes over, before it becomes PAIRING_...
     "PAIRED",
-    # a constant that its package exports
-    "DEFAULT_NAMES",
+    # constants that their packages export
+    *("DEFAULT_NAMES", "ENGINES_OF"),
     # labels of PEM
     "CERTIFICATE",
 }

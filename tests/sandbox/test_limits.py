@@ -158,7 +158,8 @@ async def test_tmp_size(runner: Runner) -> None:
 async def test_disk_full(runner: Runner, place: str) -> None:
     """A tool that fails with its scratch full has met that limit; it did not merely fail."""
     wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
-    script = f"head -c {4 * MIB} /dev/zero >{place}/x"
+    # A moment later, so that there was time to look: see sandbox/conclude.py.
+    script = f"head -c {4 * MIB} /dev/zero >{place}/x || (sleep 0.2; exit 1)"
     outcome, _ = await runner(shell(script, limits=wanted))
     assert (outcome.end, outcome.limit, outcome.exit_code) == (
         End.KILLED_BY_LIMIT, LimitName.DISK, None,
@@ -177,11 +178,13 @@ async def test_disk_full_and_well(run: Runner) -> None:
 async def test_disk_full_under_a_mapping(run: Runner) -> None:
     """To who has mapped a file, a full scratch is SIGBUS: that too is named by the limit."""
     script = f"""
-import mmap
+import mmap, time
 with open("/tmp/x", "wb+") as file:
     file.truncate({8 * MIB})
     mapped = mmap.mmap(file.fileno(), {8 * MIB})
-    for page in range(0, {8 * MIB}, 4096): mapped[page] = 1
+    for page in range(0, {8 * MIB}, 4096):
+        if page == {MIB}: time.sleep(0.2)
+        mapped[page] = 1
 """
     wanted = limits(tmp_bytes=2 * MIB, file_size_bytes=64 * MIB)
     outcome, _ = await run(python(script, limits=wanted))
