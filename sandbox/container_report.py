@@ -1,15 +1,15 @@
-"""The enforcement report of a container: what was requested, and by what it was achieved here.
+"""The enforcement report of a container: by what each control was achieved here.
 
-Pure, and key for key the report of the process tier (`enforcement`). What the engine or this host
-does not give is said by an empty `achieved`, never hidden.
+Pure, and key for key the report of the process tier, since both are of one table (`controls`). What
+the engine or this host does not give is said by an empty `achieved`, never hidden.
 """
 
 from collections.abc import Mapping
 
+from sandbox import controls
 from sandbox.cgroup import RunGroup
 from sandbox.container_settings import ContainerSettings
 from sandbox.docker_engine import Engine
-from sandbox.enforcement import started
 from sandbox.outcome import Control, LimitName
 from sandbox.spec import RunSpec
 
@@ -25,30 +25,37 @@ def report(
     ahead: bool = False,
 ) -> Mapping[str, Control]:
     """Every control of one run."""
-    found = {
-        **_isolation(settings, engine),
-        **_tree_limits(spec, settings, engine, group),
-        **_limits(spec, settings),
-    }
-    return started(found, ahead=ahead)
-
-
-def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, Control]:
-    by = f"Docker {engine.version}, {settings.runtime}"
     return {
-        "namespaces": Control(
-            "user, ipc, pid, net, uts, cgroup, mount",
-            f"{by}: {_namespaces(settings, engine)}",
-        ),
-        "network": Control("none", "a new network namespace, loopback only"),
-        "root": Control("read-only", "a read-only root file system, /usr bound read-only"),
-        "user": Control("not root", f"{settings.inside_uid} inside{_outside(settings)}"),
-        "capabilities": Control("none", "all dropped, bounding set included"),
-        "no_new_privileges": Control("on", f"prctl by {settings.runtime}"),
-        "seccomp": Control("on", f"our filter, by {settings.runtime}"),
-        "terminal": Control("none", "a new session, no terminal allocated"),
-        "descriptors": Control("0, 1, 2", "all others close-on-exec or never there"),
-        "kill_tree": Control("on", "the container dies with its first process"),
+        **controls.isolation(_isolation(settings, engine)),
+        **controls.limits(spec, _limits(spec, settings, engine, group)),
+        "sandbox": controls.started(ahead=ahead),
+    }
+
+
+def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, str]:
+    runtime, own = settings.runtime, settings.gvisor
+    return {
+        "namespaces": f"Docker {engine.version}, {runtime}: {_namespaces(settings, engine)}",
+        "network": "a new network namespace, loopback only",
+        "root": "a read-only root file system, /usr bound read-only",
+        "mounts": "bound by descriptor",
+        "proc": "gVisor's own" if own else "of the new pid namespace, its settings read-only",
+        "devices": f"those that {runtime} makes: these, a tty, a ptmx of its own",
+        "user": f"{settings.inside_uid} inside{_outside(settings)}",
+        "capabilities": "all dropped, bounding set included",
+        "no_new_privileges": f"prctl by {runtime}",
+        "seccomp": f"our filter, by {runtime}",
+        "foreign_abis": "gVisor's kernel has none" if own else "killed, by the filter",
+        "kernel_surface": "gVisor's kernel has none of it, or the filter refuses it"
+        if own
+        else "EPERM by the filter, ENOSYS for clone3",
+        "terminal_input": "EPERM by the filter, compared in the lower 32 bits",
+        "terminal": "a new session, no terminal allocated",
+        "descriptors": "all others close-on-exec or never there",
+        "environment": "the launcher's is empty; the tool's comes with what it is to run",
+        "hostname": "the new uts namespace's",
+        "core_dumps": "RLIMIT_CORE",
+        "kill_tree": "the container dies with its first process",
     }
 
 
@@ -64,44 +71,33 @@ def _namespaces(settings: ContainerSettings, engine: Engine) -> str:
     return f"{user}ipc, pid, net, uts, cgroup, mount{without}"
 
 
-def _tree_limits(
+def _limits(
     spec: RunSpec, settings: ContainerSettings, engine: Engine, group: RunGroup
-) -> dict[str, Control]:
-    wanted, groups = spec.limits, f"cgroup v{engine.cgroup_version}"
-    own = f" and {settings.own_memory // _MIB} MiB for what runs it"
-    swap = "swap included" if engine.limits_swap else "swap is not bounded by this engine"
-    outside = f"; {settings.most_pids(wanted.pids)} threads outside, {groups}"
-    pids = groups if engine.limits_pids else ""
+) -> dict[str, str]:
+    groups = f"cgroup v{engine.cgroup_version}"
+    own = f", and {settings.own_memory // _MIB} MiB for what runs it"
     return {
-        "cpu": Control(
-            f"{wanted.cpu_seconds:g} s",
-            f"{groups}: whole container, polled; RLIMIT_CPU per process"
-            if LimitName.CPU in group.enforces
-            else "RLIMIT_CPU per process",
-        ),
-        "memory": Control(
-            f"{wanted.memory_bytes} bytes",
-            f"{groups}: whole container{own}, {swap}"
-            if engine.limits_memory
-            else "RLIMIT_AS per process",
-        ),
-        "pids": Control(
-            str(wanted.pids),
-            f"RLIMIT_NPROC by gVisor, a hit is not reported{outside}" if settings.gvisor else pids,
-        ),
+        "wall": "the daemon's clock",
+        "cpu": f"{groups}: whole container, polled; RLIMIT_CPU per process"
+        if LimitName.CPU in group.enforces
+        else "RLIMIT_CPU per process",
+        "memory": f"{groups}: whole container{own}"
+        if engine.limits_memory
+        else "RLIMIT_AS per process",
+        "swap": f"{groups}: counted with memory" if engine.limits_swap else "",
+        "pids": _pids(spec, settings, engine, groups),
+        "output": "counted by the daemon",
+        "file_size": "RLIMIT_FSIZE",
+        "open_files": "RLIMIT_NOFILE, per process",
+        "tmp": "size of the tmpfs on /tmp, and on /dev/shm",
+        "tmp_files": f"not counted; they are of the {groups}'s memory"
+        if settings.gvisor
+        else "nr_inodes of the tmpfs",
     }
 
 
-def _limits(spec: RunSpec, settings: ContainerSettings) -> dict[str, Control]:
-    wanted = spec.limits
-    return {
-        "wall": Control(f"{wanted.wall_seconds:g} s", "the daemon's clock"),
-        "output": Control(f"{wanted.output_bytes} bytes", "counted by the daemon"),
-        "file_size": Control(f"{wanted.file_size_bytes} bytes", "RLIMIT_FSIZE"),
-        "open_files": Control(str(wanted.open_files), "RLIMIT_NOFILE, per process"),
-        "tmp": Control(
-            f"{wanted.tmp_bytes} bytes",
-            "size of the tmpfs on /tmp, and on /dev/shm"
-            + (", their files not counted" if settings.gvisor else ""),
-        ),
-    }
+def _pids(spec: RunSpec, settings: ContainerSettings, engine: Engine, groups: str) -> str:
+    if settings.gvisor:
+        most = settings.most_pids(spec.limits.pids)
+        return f"RLIMIT_NPROC by gVisor, a hit is not reported; {most} threads outside, {groups}"
+    return groups if engine.limits_pids else ""

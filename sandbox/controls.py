@@ -64,6 +64,12 @@ def limits(spec: RunSpec, achieved: Mapping[str, str]) -> dict[str, Control]:
     return {name: Control(requested[name], achieved[name]) for name in LIMITS}
 
 
+def started(*, ahead: bool) -> Control:
+    """Whether the sandbox was there before its run; and that it is nobody else's."""
+    how = "started ahead, used once" if ahead else "started for this run"
+    return Control("used by no other run", how)
+
+
 def _check(achieved: Mapping[str, str], names: "Mapping[str, str] | tuple[str, ...]") -> None:
     if set(achieved) != set(names):
         raise ValueError(f"not of the table: {sorted(set(achieved) ^ set(names))}")

@@ -31,12 +31,11 @@ def report(
 
 def started(found: Mapping[str, Control], *, ahead: bool, counted: bool) -> Mapping[str, Control]:
     """The report of a run that was started: for it, or ahead of it; and whether files counted."""
-    how = "started ahead, used once" if ahead else "started for this run"
     files = found["tmp_files"]
     return {
         **found,
         "tmp_files": files if counted else Control(files.requested, ""),
-        "sandbox": Control("used by no other run", how),
+        "sandbox": controls.started(ahead=ahead),
     }
 
 

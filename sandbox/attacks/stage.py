@@ -58,6 +58,11 @@ class Stage:
         self.place = place
         self.token = secrets.token_hex(16)
 
+    @property
+    def tier(self) -> str:
+        """The tier that is attacked."""
+        return self._sandbox.name
+
     def file(self, name: str, text: str = "", mode: int = 0o644) -> Path:
         """A file outside that only the sandbox keeps others from: its mode lets everybody."""
         path = self.place / name

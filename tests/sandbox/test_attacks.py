@@ -16,7 +16,7 @@ from sandbox.attacks.outside import run_outside
 from sandbox.attacks.stage import fresh_place
 from sandbox.tier import OutputSink, Sandbox
 from tests.running import make_directory
-from tests.sandbox.conftest import ProcessRunner, command_lines, open_descriptors, process_runner
+from tests.sandbox.conftest import Runner, command_lines, open_descriptors
 
 pytestmark = pytest.mark.anyio
 _BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -42,12 +42,6 @@ _ONLY_ROOT = {
 
 
 @pytest.fixture
-def run() -> Iterator[ProcessRunner]:
-    """The process tier."""
-    yield from process_runner("cgroups")
-
-
-@pytest.fixture
 def ground() -> Iterator[Path]:
     """A directory for targets, as the daemon's data directory would be."""
     path = make_directory("stockade-attacks-")
@@ -56,9 +50,9 @@ def ground() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", _BY_NAME)
-async def test_held(run: ProcessRunner, ground: Path, name: str) -> None:
-    """The tier holds the attack, and the same program with one grant more does succeed."""
-    await _held(run, ground, name)
+async def test_held(run: Runner, ground: Path, name: str) -> None:
+    """Each tier holds the attack, and the same program with one grant more does succeed."""
+    await _held(run.sandbox, ground, name)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +62,12 @@ async def test_held(run: ProcessRunner, ground: Path, name: str) -> None:
 async def test_held_without_cgroups(ground: Path, name: str) -> None:
     """Where there are no cgroups, rlimits and the eye on the tree hold the bombs as well."""
     settings = ProcessSettings(secrets.token_hex(6), use_cgroups=False)
-    await _held(ProcessRunner(ProcessSandbox(settings), settings), ground, name)
+    await _held(ProcessSandbox(settings), ground, name)
 
 
-async def _held(run: ProcessRunner, ground: Path, name: str) -> None:
-    found = await one(_BY_NAME[name], run.sandbox, run.settings, ground)
+async def _held(sandbox: Sandbox, ground: Path, name: str) -> None:
+    # The settings say as whom, and with which bubblewrap, controls run outside.
+    found = await one(_BY_NAME[name], sandbox, ProcessSettings("controls"), ground)
     if found.verdict is Verdict.UNPROVEN:
         why = _NOT_EVERYWHERE.get(name, "it takes root to show" if name in _ONLY_ROOT else "")
         assert why, found
