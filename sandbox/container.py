@@ -16,7 +16,7 @@ from sandbox import frame
 from sandbox.box import Box, BoxError
 from sandbox.cgroup import NoGroup
 from sandbox.conclude import failed
-from sandbox.container_config import Profile, profile_of
+from sandbox.container_config import Profile, can_wait, profile_of
 from sandbox.container_end import conclude
 from sandbox.container_mounts import places
 from sandbox.container_report import report
@@ -76,7 +76,8 @@ class ContainerSandbox:
     async def warm(self, spec: RunSpec) -> bool:
         """Wait until one is started ahead for runs like `spec`; false if none will be."""
         with _unavailable():
-            return await self._pool.stock(profile_of(spec, await self._starter.image(spec.image)))
+            profile = profile_of(spec, await self._starter.image(spec.image))
+            return can_wait(profile) and await self._pool.stock(profile)
 
     async def altered(self) -> None:
         """Until the engine goes, comes back, or is another."""
@@ -134,11 +135,11 @@ class ContainerSandbox:
     async def _take(self, profile: Profile) -> tuple[Box, bool]:
         """A box in which the mounts are what their names mean now; whether it had waited."""
         wanted = places(profile.mounts, self.settings)
-        while (box := self._pool.ready(profile)) is not None:
+        while can_wait(profile) and (box := self._pool.ready(profile)) is not None:
             if box.mounted.places == wanted:
                 return box, True
             await self._pool.put_away(box)
-        box = await self._pool.take(profile)
+        box = await (self._pool.take if can_wait(profile) else self._starter.start)(profile)
         if box.mounted.places != wanted:
             await self._pool.put_away(box)
             raise SpecRefusedError(

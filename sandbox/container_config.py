@@ -29,6 +29,7 @@ class Profile:
     """All of a run that is settled when its container starts."""
 
     image: str
+    own_image: bool
     mounts: tuple[Mount, ...]
     hostname: str
     memory_bytes: int
@@ -37,6 +38,15 @@ class Profile:
     tmp_files: int
     secret_places: tuple[str, ...]
     secret_mib: int
+
+
+def can_wait(profile: Profile) -> bool:
+    """Whether a container may wait with this shape.
+
+    Not one that may write to the host: what protects a workspace is made for one run, and goes with
+    it, from under whatever waits.
+    """
+    return not any(mount.writable for mount in profile.mounts)
 
 
 def profile_of(spec: RunSpec, image: str) -> Profile:
@@ -49,6 +59,7 @@ def profile_of(spec: RunSpec, image: str) -> Profile:
     size = sum(memoryview(content).nbytes for content in spec.secret_files.values())
     return Profile(
         image=image,
+        own_image=bool(spec.image),
         mounts=spec.mounts,
         hostname=spec.hostname,
         memory_bytes=spec.limits.memory_bytes,

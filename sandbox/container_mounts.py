@@ -59,14 +59,22 @@ def places(mounts: Sequence[Mount], settings: ContainerSettings) -> list[Place]:
 
 
 def mounted(
-    mounts: Sequence[Mount], settings: ContainerSettings, name: str, fds: Descriptors
+    mounts: Sequence[Mount],
+    settings: ContainerSettings,
+    name: str,
+    fds: Descriptors,
+    *,
+    programs_at: str = "",
 ) -> Mounted:
-    """All of them. `fds` has to stay open until the container has started; `name` is its own."""
+    """All of them. `fds` has to stay open until the container has started; `name` is its own.
+
+    `programs_at` is where the host's programs are shown: where they are, or below this.
+    """
     found = Mounted()
     pins = {mount: _pin(mount, settings, fds) for mount in mounts}
     found.places = [_identity(pins[mount]) for mount in mounts]
     try:
-        found.entries += _programs(found, name, settings)
+        found.entries += _programs(found, name, settings, programs_at)
         for mount in sorted(mounts, key=lambda mount: mount.target):
             nested = _nested(mount, mounts)
             _add(found, mount, pins[mount], nested=nested, name=name, settings=settings)
@@ -134,13 +142,16 @@ def _volume(
     }
 
 
-def _programs(found: Mounted, name: str, settings: ContainerSettings) -> list[dict[str, Any]]:
+def _programs(
+    found: Mounted, name: str, settings: ContainerSettings, below: str
+) -> list[dict[str, Any]]:
     """The programs of the host, and what the dynamic linker and Debian's links into /usr need."""
-    known = [path for path in ETC_FROM_HOST if Path(path).exists()]
+    known = [path for path in ETC_FROM_HOST if Path(path).exists() and not below]
+    binds = [_bind(path, path) for path in known]
     if not settings.gvisor:
-        return [_bind(path, path) for path in (*root_directories(), *known)]
-    volumes = [_volume(found, path, path, name, settings) for path in root_directories()]
-    return [*volumes, *(_bind(path, path) for path in known)]
+        return [*(_bind(path, below + path) for path in root_directories()), *binds]
+    shown = [_volume(found, path, below + path, name, settings) for path in root_directories()]
+    return [*shown, *binds]
 
 
 def _bind(source: str, target: str, *, writable: bool = False) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from sandbox import frame, root_image
+from sandbox import foreign_root, frame, root_image
 from sandbox.box import Box, BoxError
 from sandbox.container_config import LEAST_PIDS, Profile, config
 from sandbox.container_mounts import forget_copies, labels, mounted
@@ -36,7 +36,7 @@ class ContainerStarter:
         self._settings = settings
         self.docker = DockerEngine(settings.socket)
         self._images: dict[str, str] = {}
-        self._command = (*frame.PYTHON, "-c", _LAUNCHER.read_text("utf-8"))
+        self._launcher = _LAUNCHER.read_text("utf-8")
         self._threads = anyio.CapacityLimiter(_THREADS)
         # What bears our labels and not this name was left by an earlier daemon.
         self._family = f"stockade-{settings.instance}-{secrets.token_hex(4)}-"
@@ -80,9 +80,12 @@ class ContainerStarter:
         """A started container, in a thread. The descriptors it mounts from are open until then."""
         name = self._family + secrets.token_hex(8)
         with Descriptors() as fds:
-            found = mounted(profile.mounts, self._settings, name, fds)
+            below = foreign_root.PLACE if profile.own_image else ""
+            start = foreign_root.command() if profile.own_image else frame.PYTHON
+            found = mounted(profile.mounts, self._settings, name, fds, programs_at=below)
             try:
-                wanted = config(profile, self._settings, self._command, found)
+                command = (*start, "-c", self._launcher)
+                wanted = config(profile, self._settings, command, found)
                 return Box.of(self.docker.start(name, wanted, found.volumes), found)
             except BaseException:
                 found.forget()

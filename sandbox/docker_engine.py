@@ -106,6 +106,10 @@ class DockerEngine:
         """Make an image of a tar archive."""
         self._ask(lambda api: api.import_image_from_data(archive, repository, tag))
 
+    def remove_image(self, reference: str) -> None:
+        """Take an image, or a name of one, away."""
+        self._ask(lambda api: api.remove_image(reference))
+
     def start(self, name: str, config: Mapping[str, Any], volumes: Sequence[str]) -> Attached:
         """Create a container with these volumes of its own, take hold of its streams, start it."""
         made = self._ask(lambda api: api.create_container_from_config(dict(config), name))

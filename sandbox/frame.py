@@ -4,7 +4,7 @@ Pure: a spec in, bytes out; `launcher.request` is the reader. It is the only pla
 environment and secrets of a run in a container exist outside the daemon, so the caller wipes it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from resource import RLIMIT_NICE, RLIMIT_NPROC, RLIMIT_RTPRIO
 
 from sandbox.limits import Limits
@@ -16,10 +16,10 @@ from sandbox.spec import RunSpec
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-X", "utf8")
 
 
-def in_place(spec: RunSpec) -> bool:
-    """Whether the interpreter that waits can run this itself, with nothing noticing."""
-    rest = spec.argv[len(PYTHON) :]
-    if not spec.python or spec.image or spec.argv[: len(PYTHON)] != PYTHON or not rest:
+def runs_in_place(argv: Sequence[str]) -> bool:
+    """Whether a waiting interpreter can run this itself, with nothing noticing."""
+    rest = argv[len(PYTHON) :]
+    if tuple(argv[: len(PYTHON)]) != PYTHON or not rest:
         return False
     return len(rest) > 1 if rest[0] == "-c" else not rest[0].startswith("-")
 
@@ -28,7 +28,8 @@ def build(
     spec: RunSpec, program: str, elsewhere: frozenset[LimitName], *, gvisor: bool
 ) -> bytearray:
     """The whole frame. `elsewhere` has the limits that control groups enforce."""
-    kind = b"python" if in_place(spec) else b"run"
+    in_place = spec.python and not spec.image and runs_in_place(spec.argv)
+    kind = b"python" if in_place else b"run"
     files: list[bytes | bytearray | memoryview] = []
     for path, content in spec.secret_files.items():
         files += [_raw(path), content]

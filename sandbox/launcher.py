@@ -110,7 +110,8 @@ def run_python(argv: list[bytes]) -> None:
         sys.modules["__main__"] = main
         exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the tool's, shown as Python does
-        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        shown = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+        sys.excepthook(type(shown), shown, shown.__traceback__)
         sys.exit(1)
 
 

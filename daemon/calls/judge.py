@@ -115,6 +115,12 @@ class Candidate:
         return tuple(secret.reference for secret in self.tool.manifest.secrets)
 
 
+def _floor(tool: Tool, risk: RiskInputs, world: World) -> Tier:
+    """By the risk; and only containers have images."""
+    floor = tier_floor(score(risk), world.floors)
+    return max(floor, Tier.CONTAINER) if tool.manifest.image else floor
+
+
 def case_of(
     world: World,
     subjects: Sequence[EntityUid],
@@ -133,7 +139,7 @@ def case_of(
         tool=tool.name,
         arguments=to_context(tool.name, world.translations[tool.name], arguments),
         risk=risk,
-        floor=tier_floor(score(risk), world.floors),
+        floor=_floor(tool, risk, world),
         time=world.local(time),
         maintenance=world.data.maintenance,
         origin=origin,

@@ -211,6 +211,8 @@ class Run:
             },
             limits=limits_of(manifest),
             run_id=str(CallId(self._live.call_id)),
+            image=manifest.image,
+            python=manifest.runtime == "python",
         )
 
     @property

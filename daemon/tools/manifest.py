@@ -34,6 +34,7 @@ from daemon.tools.manifest_file import (
 from daemon.tools.schema import InputSchemaError
 from daemon.tools.strict_json import JsonError, JsonLimits, parse_json
 from daemon.tools.tree import FileEntry
+from sandbox.frame import PYTHON, runs_in_place
 
 MANIFEST = "manifest.toml"
 MAX_MANIFEST = 64 * 1024
@@ -68,6 +69,8 @@ class Manifest:
     secrets: tuple[Secret, ...]
     limits: Limits
     environment: Mapping[str, str]
+    runtime: str = "executable"
+    image: str = ""
 
 
 def parse_manifest(
@@ -91,6 +94,7 @@ class _Parser:
         schema = self._input(found)
         self._workspace(found, schema)
         self._secrets(found)
+        self._runtime(found)
         try:
             argv = bind_argv(found.argv, schema, self._files)
             stdin = bind_stdin(found.stdin, schema)
@@ -111,6 +115,8 @@ class _Parser:
             secrets=tuple(found.secrets),
             limits=found.limits,
             environment=MappingProxyType(dict(found.environment)),
+            runtime=found.runtime,
+            image=found.image,
         )
 
     def _toml(self) -> dict[str, object]:
@@ -181,6 +187,12 @@ class _Parser:
             # Otherwise the risk score would not count what the tool can do.
             reason = '"write" needs capabilities.filesystem_write = true'
             self._refuse("workspace.access", reason, Reason.MANIFEST_INVALID)
+
+    def _runtime(self, found: ManifestFile) -> None:
+        if found.runtime == "python" and (found.image or not runs_in_place(found.argv)):
+            words = " ".join(PYTHON)
+            reason = f'"python" needs argv to begin with `{words}`, then -c or a file; and no image'
+            self._refuse("runtime", reason, Reason.MANIFEST_INVALID)
 
     def _secrets(self, found: ManifestFile) -> None:
         variables, files = set(found.environment), set[str]()

@@ -29,6 +29,8 @@ VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$"
 _PART = "[a-z0-9][a-z0-9._-]{0,62}"
 # The vault's grammar, and policy's: what only one of them took would name nothing.
 REFERENCE = rf"^secret://(?:global|(?:device|agent|tool)/{_PART})/{_PART}$"
+# By digest: an image's id, or what a registry calls it. A tag can be moved.
+IMAGE = r"^(?:[a-z0-9][a-z0-9._/:-]{0,200}@)?sha256:[0-9a-f]{64}$"
 RISK_PLACES = 4  # decimal places of a risk input: as many as Cedar's decimal has
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
@@ -154,6 +156,8 @@ class ManifestFile(Section):
         Field(min_length=1, max_length=64),
     ]
     stdin: Annotated[str, Field(max_length=66)] = "none"
+    runtime: Literal["executable", "python"] = "executable"
+    image: Annotated[str, _pattern(IMAGE)] = ""
     input: dict[str, Any] | None = None
     input_schema: Annotated[str, Field(max_length=240)] | None = None
     capabilities: Capabilities = Capabilities()

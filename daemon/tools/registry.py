@@ -178,7 +178,8 @@ def _check_not_reserved(name: str, label: str, reserved: frozenset[str]) -> None
 
 def _check_program(manifest: Manifest, file: str, host_has: HostHas) -> None:
     program = manifest.argv[0]
-    if not isinstance(program, str) or program.startswith("/tool/") or host_has(program):
+    inside = manifest.image or not isinstance(program, str) or program.startswith("/tool/")
+    if inside or host_has(str(program)):
         return
     raise ManifestError(
         file,

@@ -52,12 +52,13 @@ def add_tool(
     argv: list[str],
     *,
     rest: str = "",
+    before: str = "",
     sensitivity: str = "0.1",
     files: Mapping[str, bytes] | None = None,
 ) -> tool_pb2.Tool:
-    """Adds a tool of the operator's own without arguments; `rest` is more of its manifest."""
+    """Adds a tool of the operator's own without arguments; the manifest has `before` and `rest`."""
     manifest = (
-        f'name = "{name}"\nversion = "1"\nsummary = "s"\nargv = {json.dumps(argv)}\n'
+        f'name = "{name}"\nversion = "1"\nsummary = "s"\nargv = {json.dumps(argv)}\n{before}'
         f'[input]\ntype = "object"\n[risk]\ndata_sensitivity = {sensitivity}\n{rest}\n'
     )
     sent = {"manifest.toml": manifest.encode(), **(files or {})}

@@ -267,3 +267,26 @@ def test_a_shell_variable_is_no_placeholder() -> None:
     """``${text}`` belongs to the shell and stays as it is written."""
     found = parse(swap('"--", "{text}"', '"-c", "echo ${text}", "{text}"'))
     assert found.argv[2] == "echo ${text}"
+
+
+ARGV = 'argv = ["/bin/echo", "--", "{text}"]'
+PYTHON = '["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", "{text}"]'
+
+
+def test_a_runtime_of_python_is_declared_with_its_argv() -> None:
+    """Only what the waiting interpreter would be started with can be run in it."""
+    found = parse(swap(ARGV, f'runtime = "python"\nargv = {PYTHON}'))
+    assert found.runtime == "python"
+    for argv in ('["/usr/bin/python3", "-c", "{text}"]', PYTHON.replace(', "-c", "{text}"', "")):
+        assert refused(swap(ARGV, f'runtime = "python"\nargv = {argv}')).code is (
+            Reason.MANIFEST_INVALID
+        )
+    assert refused(swap(ARGV, f'runtime = "perl"\n{ARGV}')).code is Reason.MANIFEST_INVALID
+
+
+@pytest.mark.parametrize("name", ["debian", "debian:12", "debian@sha256:00", "sha256:xyz"])
+def test_an_image_is_named_by_its_digest(name: str) -> None:
+    """An image's id or digest is taken; a tag, which can be moved, is not."""
+    good = "sha256:" + "0" * 64
+    assert parse(swap(ARGV, f'image = "{good}"\n{ARGV}')).image == good
+    assert refused(swap(ARGV, f'image = "{name}"\n{ARGV}')).code is Reason.MANIFEST_INVALID

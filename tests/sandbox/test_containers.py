@@ -1,0 +1,317 @@
+"""What only containers have: those that wait, Python run in place, images, an engine that goes."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sandbox import (
+    ContainerSandbox,
+    ContainerSettings,
+    End,
+    Mount,
+    RunSpec,
+    SpecRefusedError,
+    TierUnavailableError,
+)
+from sandbox.box import Trailer
+from sandbox.frame import PYTHON
+from tests.sandbox.conftest import (
+    Collected,
+    ContainerRunner,
+    make_spec,
+    python,
+    shell,
+    wait_until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def kept(box: ContainerRunner) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(box.sandbox.keep)
+        await anyio.wait_all_tasks_blocked()
+        yield
+        group.cancel_scope.cancel()
+
+
+def in_place(code: str, *arguments: str, **changes: object) -> RunSpec:
+    return make_spec(*PYTHON, "-c", code, *arguments, python=True, **changes)
+
+
+async def ran(box: ContainerRunner, spec: RunSpec) -> tuple[bytes, str]:
+    sink = Collected()
+    outcome = await box.sandbox.run(spec, sink)
+    assert outcome.exit_code == 0, (outcome, sink.err)
+    return sink.out, outcome.controls["sandbox"].achieved
+
+
+async def test_a_container_is_used_once(box: ContainerRunner) -> None:
+    """What waits serves one run; the next gets another container, whoever asks."""
+    mark = "cat /tmp/mark 2>/dev/null; hostname >/tmp/mark; echo fresh"
+    async with kept(box):
+        seen = set()
+        for _ in range(3):
+            assert await box.sandbox.warm(shell(mark))
+            before = {one.container for one in box.docker.containers(box.labels)}
+            out, how = await ran(box, shell(mark))
+            assert (out, how) == (b"fresh\n", "started ahead, used once")
+            gone = before - {one.container for one in box.docker.containers(box.labels)}
+            seen |= gone
+        wait_until(lambda: len(box.docker.containers(box.labels)) <= 2, 5)
+
+
+async def test_what_waits_knows_nothing(box: ContainerRunner) -> None:
+    """Neither arguments, environment, input nor secrets are in what Docker says of a container."""
+    token = secrets.token_hex(16)
+    spec = shell(
+        f"echo {token}1; sleep 0.5",
+        env={"PLAIN": f"{token}2"},
+        stdin=f"{token}3".encode(),
+        secret_env={"TOKEN": f"{token}4".encode()},
+        secret_files={"/run/secrets/key": f"{token}5".encode()},
+    )
+    said: list[str] = []
+
+    async def look(_stream: str, _data: bytes) -> None:
+        ours = box.docker.containers(box.labels)
+        said.extend(json.dumps(inspected(one.container)) for one in ours)
+
+    async with kept(box):
+        assert await box.sandbox.warm(spec)
+        await box.sandbox.run(spec, look)
+    assert said
+    assert not any(token in text for text in said)
+
+
+def inspected(container: str) -> object:
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect("/var/run/docker.sock")
+        asked.sendall(f"GET /containers/{container}/json HTTP/1.0\r\n\r\n".encode())
+        text = b""
+        while part := asked.recv(65536):
+            text += part
+    return json.loads(text.partition(b"\r\n\r\n")[2])
+
+
+async def test_a_mount_that_was_replaced_is_not_the_old_one(
+    box: ContainerRunner, place: Path
+) -> None:
+    """A container that waits with a directory that has another name by now is not used."""
+    (place / "tool").mkdir()
+    (place / "tool" / "which").write_text("old")
+    spec = shell("cat /tool/which", mounts=(Mount(str(place / "tool"), "/tool"),))
+    async with kept(box):
+        assert await box.sandbox.warm(spec)
+        (place / "tool").rename(place / "away")
+        (place / "tool").mkdir()
+        (place / "tool" / "which").write_text("new")
+        again = shell("cat /tool/which", mounts=spec.mounts)
+        out, _ = await ran(box, again)
+        assert out == b"new"
+
+
+async def test_one_that_died_waiting_is_not_used(box: ContainerRunner) -> None:
+    """A container that somebody removed while it waited costs a run nothing but time."""
+    async with kept(box):
+        assert await box.sandbox.warm(shell("echo ran"))
+        for one in box.docker.containers(box.labels):
+            box.docker.remove(one.container, ())
+        wait_until(lambda: not box.processes(), 5)
+        out, _ = await ran(box, shell("echo ran"))
+        assert out == b"ran\n"
+
+
+async def test_a_run_that_may_write_to_the_host_starts_cold(
+    box: ContainerRunner, place: Path
+) -> None:
+    """What protects a workspace is made for one run, so no container waits with it."""
+    spec = shell("echo x >/w/file", mounts=(Mount(str(place), "/w", True),))
+    async with kept(box):
+        for _ in range(2):
+            _, how = await ran(box, shell("echo x >/w/file", mounts=spec.mounts))
+            assert how == "started for this run"
+        assert not await box.sandbox.warm(spec)
+
+
+async def test_python_in_place_is_python(box: ContainerRunner) -> None:
+    """Run in the interpreter that waits, or started: the same program sees the same."""
+    code = (
+        "import sys, os; print(sys.argv, __name__, sys.flags.isolated, sys.flags.no_site,"
+        " sorted(os.environ), os.getcwd(), sys.stdin.read(), os.getenv('S'))"
+    )
+    changes = {"stdin": b"in", "secret_env": {"S": b"s"}, "env": {"A": "b", "LANG": "C.UTF-8"}}
+    started = make_spec(*PYTHON, "-c", code, "x", **changes)
+    waited = in_place(code, "x", **changes)
+    assert (await ran(box, started))[0] == (await ran(box, waited))[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("raise SystemExit(7)", 7, b""),
+        ("import os; os._exit(9)", 9, b""),
+        ("1/0", 1, b"ZeroDivisionError"),
+        ("def", 1, b"SyntaxError"),
+        ("import atexit; atexit.register(print, 'late')", 0, b""),
+    ],
+)
+async def test_python_in_place_ends_as_python_does(
+    box: ContainerRunner, code: str, status: int, said: bytes
+) -> None:
+    """Exit codes, tracebacks without our frames, and what runs at exit."""
+    outcome, sink = await box(in_place(code))
+    assert (outcome.end, outcome.exit_code) == (End.EXITED, status)
+    assert said in sink.err
+    assert b"launcher" not in sink.err
+    assert b"run_python" not in sink.err
+    if "atexit" in code:
+        assert sink.out == b"late\n"
+
+
+async def test_python_in_place_from_a_file(box: ContainerRunner, place: Path) -> None:
+    """A file of the tool's folder is run as `python3 FILE` would run it."""
+    (place / "main.py").write_text("import sys; print(__file__, sys.argv)")
+    mounts = (Mount(str(place), "/tool"),)
+    spec = make_spec(*PYTHON, "/tool/main.py", "a", python=True, mounts=mounts)
+    assert (await ran(box, spec))[0] == b"/tool/main.py ['/tool/main.py', 'a']\n"
+
+
+async def test_a_tool_cannot_report_for_the_launcher(box: ContainerRunner) -> None:
+    """What a tool writes is output, whatever it looks like: the number is not known to it."""
+    forged = "import os; os.write(1, b'0' * 32 + b' exit 0 free'); os._exit(3)"
+    outcome, sink = await box(python(forged))
+    assert outcome.exit_code == 3
+    assert b"exit 0 free" in sink.out
+
+
+def test_a_report_is_found_however_it_is_cut() -> None:
+    """The number may come in pieces, and what only begins like it is the tool's."""
+    nonce = b"0123456789abcdef" * 2
+    whole = b"out" + nonce[:5] + b"more" + nonce + b" exit 4 free\n"
+    for size in (1, 2, 3, 7, 31, 200):
+        trailer = Trailer(nonce)
+        out = b"".join(trailer.feed(whole[at : at + size]) for at in range(0, len(whole), size))
+        assert out == b"out" + nonce[:5] + b"more"
+        assert trailer.report is not None
+        assert (trailer.report.kind, trailer.report.number) == ("exit", 4)
+
+
+@pytest.fixture
+def image(box: ContainerRunner, place: Path) -> Iterator[str]:
+    """An image of its own, by id: with a program, and without the host's /usr."""
+    program = place / "program.c"
+    program.write_text('#include <unistd.h>\nint main(void) { return write(1, "own\\n", 4) != 4; }')
+    subprocess.run(["cc", "-static", "-o", str(place / "own"), str(program)], check=True)
+    archive = place / "image.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(place / "own", "bin/own")
+    name = f"test-{secrets.token_hex(4)}"
+    box.docker.import_image(archive.read_bytes(), name, "latest")
+    found = box.docker.image(f"{name}:latest")
+    assert found is not None
+    yield str(found["Id"])
+    box.docker.remove_image(f"{name}:latest")
+
+
+async def test_a_tools_own_image(box: ContainerRunner, image: str) -> None:
+    """An image named by digest is the root, read-only, with its own programs only."""
+    assert (await ran(box, make_spec("/bin/own", image=image)))[0] == b"own\n"
+    with pytest.raises(SpecRefusedError) as caught:
+        await box(make_spec("/bin/sh", image=image))
+    assert caught.value.code == "EXECUTABLE_MISSING"
+
+
+async def test_an_image_that_is_not_there(box: ContainerRunner) -> None:
+    """An image the engine does not have is refused; nothing is fetched."""
+    with pytest.raises(SpecRefusedError) as caught:
+        await box(make_spec("/bin/true", image="sha256:" + "0" * 64))
+    assert caught.value.code == "IMAGE_MISSING"
+    assert "docker pull" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["debian", "debian:12", "debian@sha256:00", "sha256:" + "A" * 64])
+def test_an_image_by_tag_is_refused(name: str) -> None:
+    """A name that can come to mean another image is not taken."""
+    with pytest.raises(SpecRefusedError) as caught:
+        make_spec("/bin/true", image=name)
+    assert caught.value.code == "IMAGE_NOT_BY_DIGEST"
+
+
+async def test_without_an_engine_nothing_runs() -> None:
+    """No engine: the run is refused with what is missing and what to do, and so says the probe."""
+    sandbox = ContainerSandbox(ContainerSettings("abcd", socket="/nonexistent/docker.sock"))
+    with pytest.raises(TierUnavailableError) as caught:
+        await sandbox.run(make_spec("/bin/true"), Collected())
+    assert caught.value.code == "DOCKER_UNREACHABLE"
+    report = await sandbox.probe()
+    assert not report.works
+    assert [one.primitive for one in report.missing] == ["Docker Engine"]
+    assert await sandbox.reap() == 0
+
+
+async def test_without_the_runtime_nothing_runs(box: ContainerRunner) -> None:
+    """An engine without the runtime refuses; no other runtime is taken in its place."""
+    settings = ContainerSettings(box.settings.instance, gvisor=True, runtime="no-such-runtime")
+    sandbox = ContainerSandbox(settings)
+    with pytest.raises(TierUnavailableError) as caught:
+        await sandbox.run(make_spec("/bin/true"), Collected())
+    await sandbox.close()
+    assert caught.value.code == "RUNTIME_MISSING"
+    assert "no-such-runtime" in caught.value.message
+
+
+async def test_a_container_that_somebody_kills(box: ContainerRunner) -> None:
+    """If the engine's container goes away under a run, the engine is blamed, not the tool."""
+
+    async def kill(_stream: str, _data: bytes) -> None:
+        for one in box.docker.containers(box.labels):
+            box.docker.remove(one.container, ())
+
+    with anyio.fail_after(20):
+        outcome = await box.sandbox.run(shell("echo; sleep 1000"), kill)
+    assert outcome.end is End.ENGINE_FAILURE
+
+
+_VICTIM = """
+import sys, anyio
+from sandbox import ContainerSandbox, ContainerSettings
+from tests.sandbox.conftest import shell
+async def main():
+    async def say(_stream, data):
+        print(data.decode(), end="", flush=True)
+    gvisor = sys.argv[2] == "gvisor"
+    settings = ContainerSettings(sys.argv[1], gvisor=gvisor, runtime=sys.argv[3])
+    await ContainerSandbox(settings).run(shell("setsid sleep 1000 & echo up; sleep 1000"), say)
+anyio.run(main)
+"""
+
+
+def leave_behind(command: list[str]) -> None:
+    """Start a daemon's stand-in, and kill it in the middle of its run."""
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"up\n"
+        os.kill(victim.pid, signal.SIGKILL)
+
+
+async def test_what_a_killed_daemon_left_is_reaped(box: ContainerRunner) -> None:
+    """A restart removes the containers of its own instance, with all that runs in them."""
+    command = [sys.executable, "-c", _VICTIM, box.settings.instance, box.tier, box.settings.runtime]
+    leave_behind(command)
+    assert box.processes()
+    assert await box.sandbox.reap() == 1
+    assert box.processes() == []
+    assert box.groups() == []
