@@ -100,7 +100,7 @@ def _copy_default_policies(destination: Path) -> None:
         return
     destination.mkdir(mode=0o700)
     for source in resources.files("policy").joinpath("default").iterdir():
-        if source.name.endswith(".cedar"):
+        if source.name.endswith((".cedar", ".test.toml")):
             write_public(destination / source.name, source.read_bytes())
 
 

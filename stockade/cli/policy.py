@@ -144,7 +144,7 @@ def history(json_: Json = False) -> None:
                 one.digest[:16],
                 when(one.activated),
                 one.cause,
-                one.activated_by,
+                one.activated_by.removeprefix("device/"),
                 "now" * one.in_force,
             )
             for one in answer.versions

@@ -1,6 +1,7 @@
 """The examples of docs/formats.md and docs/pairing.md are what the code computes."""
 
 import base64
+import hashlib
 import json
 
 from ledger.checkpoint import parse_checkpoint
@@ -9,6 +10,9 @@ from ledger.keys import parse_public
 from ledger.merkle import CompactRange
 from ledger.receipt import digest_of, message_of
 from ledger.verify import verify
+from policy.bundle import Bundle
+from policy.entity_data import parse_entity_data, state_digest
+from policy.schema import load_base
 from stockade.pairing_code import PairingCode, parse_pairing_code
 from stockade.statement import answer_bytes, parse_statement
 from stockade.words import words
@@ -75,3 +79,26 @@ def test_the_pairing_code_and_its_proof() -> None:
     assert code.invitation_id == example["invitation_id"]
     assert code.proof(bytes.fromhex(example["key_fingerprint"])).hex() == example["proof"]
     assert words(example["key_fingerprint"]) == example["words"]
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "big") + part
+
+
+def test_the_policy_digest() -> None:
+    """The digest of a state is as documented, computed without this project's code."""
+    data = fenced(PAGE, "json")[-1].replace("\n", "").encode()
+    parsed = parse_entity_data(data)
+    parts = _sized(b"00" * 32) + _sized(data)
+    state = hashlib.sha256(b"stockade policy state v1\n" + parts).hexdigest()
+    assert state == state_digest("00" * 32, parsed) == fenced(PAGE, "hex")[-1].strip()
+    files = {"b.cedar": "// b", "a.cedar": "// a"}
+    schema = load_base()
+    written = b"".join(
+        _sized(part.encode()) for name in sorted(files) for part in (name, files[name])
+    )
+    count = len(files).to_bytes(8, "big")
+    expected = hashlib.sha256(
+        b"stockade policy bundle v1\n" + count + written + _sized(schema.encode())
+    ).hexdigest()
+    assert Bundle.build(files, schema).digest == expected

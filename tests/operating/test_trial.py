@@ -113,6 +113,13 @@ def test_the_default_policy_by_tests_of_its_own(owner: Client, text: str) -> Non
     assert result.passed, result
 
 
+def test_the_tests_that_come_with_the_default_policy(shared_daemon: RunningDaemon) -> None:
+    """A new home has them beside the policies, and they pass."""
+    shown = shared_daemon.cli("policy", "test")
+    assert shown.status == 0, shown.out + shown.err
+    assert shown.out == "13 tests: 13 passed, 0 failed\n"
+
+
 def test_what_differs_is_said(owner: Client) -> None:
     """Each expectation that is not met, with what was found and by which policy."""
     text = one(SHELL + 'expect = "denied"\ntier = "gvisor"\ncode = "FORBIDDEN"\npolicies = ["x"]')
