@@ -27,6 +27,7 @@ from daemon.errors import StartError
 from daemon.foundation import Foundation
 from daemon.inquiry.archive import Archive
 from daemon.inquiry.inquiry import Inquiry
+from daemon.memory import give_back
 from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.permission import Permission
@@ -159,6 +160,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(asked.aside.keep)
         group.start_soon(rotation.watch)
+        group.start_soon(give_back)
         if parts.watched is not None:
             group.start_soon(parts.watched.run)
         group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
