@@ -145,6 +145,7 @@ class RunningDaemon:
             '[server]\nlisten = "127.0.0.1:0"\ndrain_seconds = 1\n[vault]\nroot = "file"\n'
             # One device stands for many here.
             "[rates]\ncalls_per_second = 100000\ncalls_burst = 100000\n"
+            "arguments_kib_per_second = 1000000\narguments_kib_burst = 1000000\n"
             "administration_per_second = 100000\nadministration_burst = 100000\n"
             f'[workspaces.{WORKSPACE}]\npath = "{work.resolve()}"\naccess = "read"\n'
             + self._settings

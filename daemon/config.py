@@ -383,6 +383,21 @@ class Rates(_Section):
     calls_burst: int = Field(
         default=1000, ge=1, le=1_000_000, description="Calls of one principal at once."
     )
+    arguments_kib_per_second: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000_000,
+        description=(
+            "Arguments of one principal's calls a second, on the long run. They are kept, also of"
+            " calls that are denied, so this is how fast one principal can fill the disk."
+        ),
+    )
+    arguments_kib_burst: int = Field(
+        default=64 * 1024,
+        ge=16 * 1024,
+        le=1_000_000_000,
+        description="Arguments of one principal's calls at once; no less than one call may have.",
+    )
     administration_per_second: int = Field(
         default=100,
         ge=1,

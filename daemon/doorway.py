@@ -3,9 +3,8 @@
 A plain TCP listener in front of gRPC's, which can only be reached through it: by a socket in the
 data directory. Trusted so that no source has more than its share, over all invitations together:
 so many connections at once, so many a minute; who comes beyond is hung up on, unread. Bytes are
-passed on as they are: TLS is between device and gRPC, nothing of it is seen here. What is counted
-is an address, or the /64 of an IPv6 address, since whoever has one has all of it. Raises `OSError`
-when it cannot listen.
+passed on as they are: TLS is between device and gRPC, nothing of it is seen here. What a
+source is, is `daemon.source`'s. Raises `OSError` when it cannot listen.
 """
 
 import asyncio
@@ -24,6 +23,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from daemon.rates import Kind, Rates, TooOften
+from daemon.source import source_of
 
 # One attempt takes two: to see the certificate, and to pair. So do several devices behind one NAT.
 MAX_OF_A_SOURCE = 8
@@ -35,19 +35,6 @@ LEAVE_SECONDS = 1.0
 PEER = f"stockade-door-{os.getpid()}-"
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FULL_SECONDS = 0.2
-
-
-def source_of(address: str) -> str:
-    """Whose connections are counted together."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def rates(limits: RateLimits) -> Rates:
             Kind.ADMINISTRATION: Rate(
                 limits.administration_per_second, limits.administration_burst
             ),
+            Kind.ARGUMENTS: Rate(limits.arguments_kib_per_second, limits.arguments_kib_burst),
             Kind.PAIRING: Rate(limits.pairing_per_minute / 60, limits.pairing_burst),
         },
         time.monotonic,

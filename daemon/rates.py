@@ -1,4 +1,4 @@
-"""How often somebody may ask: token buckets, one each for calls, all other requests, and pairing.
+"""How often somebody may ask: token buckets, each for one kind of thing.
 
 Pure but for the clock that is passed in. A bucket holds `burst` tokens at most and gains
 `per_second`; a request takes one or is refused with the time until there is one (`TooOften`).
@@ -19,6 +19,7 @@ class Kind(Enum):
     CALL = "calls"
     ADMINISTRATION = "administration"
     PAIRING = "attempts to pair"
+    ARGUMENTS = "KiB of arguments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Rates:
         self._buckets: dict[tuple[str, Kind], _Bucket] = {}
         self._tidy_at = self._TIDY_AT
 
-    def take(self, principal: str, kind: Kind) -> None:
-        """One request of a principal; raises `TooOften`."""
+    def take(self, principal: str, kind: Kind, cost: float = 1) -> None:
+        """One request of a principal, or what it costs; raises `TooOften`."""
         rate, now = self._rates[kind], self._seconds()
         bucket = self._buckets.get((principal, kind))
         if bucket is None:
@@ -73,9 +74,9 @@ class Rates:
         gained = max(0.0, now - bucket.filled_at) * rate.per_second
         bucket.tokens = min(rate.burst, bucket.tokens + gained)
         bucket.filled_at = now
-        if bucket.tokens < 1:
-            raise TooOften(kind, rate, (1 - bucket.tokens) / rate.per_second)
-        bucket.tokens -= 1
+        if bucket.tokens < cost:
+            raise TooOften(kind, rate, (cost - bucket.tokens) / rate.per_second)
+        bucket.tokens -= cost
 
     def _tidy(self, now: float) -> None:
         if len(self._buckets) < self._tidy_at:

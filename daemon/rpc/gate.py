@@ -23,6 +23,7 @@ from daemon.rates import Kind, Rates
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpcs
+from daemon.source import source_of_peer
 
 _log = structlog.get_logger("stockade.rpc")
 
@@ -131,10 +132,9 @@ class Gate(grpc.aio.ServerInterceptor):
         async def serve(request: Any, context: Context) -> Any:
             subject, origin = "unknown", context.peer()
             try:
-                principal = authenticate(context, origin, self._doorkeeper.principal)
+                principal = self._authenticate(context, origin)
                 subject = str(principal)
-                kind = Kind.CALL if method == CALL else Kind.ADMINISTRATION
-                self._rates.take(principal.counted_as, kind)
+                self._count(principal, method, request)
                 self._authorize(principal, method, rule)
                 return await self._serve(principal, inner, request, context)
             except Fault as fault:
@@ -147,6 +147,21 @@ class Gate(grpc.aio.ServerInterceptor):
                 await abort(context, Fault("a defect in the daemon; its log has the details"))
 
         return serve
+
+    def _authenticate(self, context: Context, origin: str) -> Principal:
+        try:
+            return authenticate(context, origin, self._doorkeeper.principal)
+        except Unauthenticated:
+            # Each refusal is a receipt: nobody without a name fills the ledger faster than others.
+            self._rates.take(f"unknown/{source_of_peer(origin)}", Kind.ADMINISTRATION)
+            raise
+
+    def _count(self, principal: Principal, method: str, request: Any) -> None:
+        if method != CALL:
+            self._rates.take(principal.counted_as, Kind.ADMINISTRATION)
+            return
+        self._rates.take(principal.counted_as, Kind.CALL)
+        self._rates.take(principal.counted_as, Kind.ARGUMENTS, len(request.arguments) / 1024)
 
     def _authorize(self, principal: Principal, method: str, rule: Rule | None) -> None:
         if rule is None:

@@ -151,3 +151,43 @@ def asked(client: Client) -> str:
         return finished(list(client.call("no_such_tool", {}))).reason
     except StockadeError as error:
         return error.reason
+
+
+def test_arguments_are_kept_no_faster_than_their_rate() -> None:
+    """Large arguments of calls that are denied are refused, with the time to wait, and not kept."""
+    slow = "[rates]\narguments_kib_per_second = 1024\narguments_kib_burst = 16384\n"
+    with running(CONFIG + slow) as daemon, daemon.client() as client:
+        stub = tool_pb2_grpc.ToolServiceStub(client._connection.channel)
+        large = b'{"x": "' + b"y" * (6 * 1024 * 1024) + b'"}'
+        before = client.status().ledger_sequence
+
+        def send_one() -> None:
+            request = tool_pb2.CallRequest(
+                call_id=new_call_id(), tool="no_such_tool", arguments=large
+            )
+            list(stub.Call(request))
+
+        with pytest.raises(grpc.RpcError) as refused:
+            [send_one() for _ in range(8)]  # type: ignore[func-returns-value]
+        assert 0 < wait_of(refused.value) <= 6_000
+        assert client.status().ledger_sequence <= before + 2 * 7
+        assert asked(client) == "UNKNOWN_TOOL"
+
+
+def test_a_revoked_device_fills_no_ledger(slow: RunningDaemon) -> None:
+    """Its refusals are recorded, but no faster than anybody's requests are served."""
+    home = slow.pair_device("gone", "callers")
+    with slow.client() as owner:
+        with Client.open(home) as gone:
+            owner.revoke_device(gone.credentials.device_id)
+            before = owner.status().ledger_sequence
+            reasons = []
+            for _ in range(60):
+                with pytest.raises(StockadeError) as refused:
+                    gone.who_am_i()
+                reasons.append(refused.value.reason)
+        assert reasons[0] == "DEVICE_REVOKED"
+        assert "RATE_LIMITED" in reasons
+        recorded = owner.status().ledger_sequence - before
+        assert recorded == reasons.count("DEVICE_REVOKED")
+        assert recorded < len(reasons)

@@ -71,6 +71,8 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "calls.max_open_mib": (["1", "65536"], ["0", "65537", "-1", "1.5", "true"]),
     "rates.calls_per_second": (["1", "1000000"], ["0", "1000001", "-1", "0.5", "true"]),
     "rates.calls_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", '"9"']),
+    "rates.arguments_kib_per_second": (["1", "1000000000"], ["0", "-1", "1.5", "true"]),
+    "rates.arguments_kib_burst": (["16384", "1000000000"], ["16383", "-1", "1.5", "true"]),
     "rates.administration_per_second": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.administration_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.open_streams": (["4", "1000000"], ["3", "1000001", "-1", "1.5", "true"]),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doorway import _listen, source_of
+from daemon.doorway import _listen
+from daemon.source import source_of, source_of_peer
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,21 @@ from daemon.doorway import _listen, source_of
 def test_a_source_is_an_address_or_a_64(one: str, other: str, together: bool) -> None:
     """Whoever has one address of an IPv6 /64 has all of them; IPv4 in IPv6 is IPv4."""
     assert (source_of(one) == source_of(other)) == together
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("ipv4:192.0.2.1:1234", "192.0.2.1"),
+        ("ipv6:%5B2001:db8::1%5D:1234", "2001:db8::/64"),
+        ("ipv6:[2001:db8::1]:1234", "2001:db8::/64"),
+        ("ipv6:%5B::ffff:192.0.2.1%5D:1234", "192.0.2.1"),
+        ("unix-abstract:somebody", "unix-abstract:somebody"),
+    ],
+)
+def test_a_peer_of_grpcs_has_the_source_of_its_address(peer: str, source: str) -> None:
+    """Its port, which is another each time, does not make it another."""
+    assert source_of_peer(peer) == source
 
 
 @given(st.text(max_size=60) | st.ip_addresses().map(str))

@@ -1,0 +1,28 @@
+"""Whose requests are counted together before anybody has a name: by address.
+
+An IPv6 address counts as its /64, since whoever has one has all of it. Pure; raises nothing.
+"""
+
+import ipaddress
+from urllib.parse import unquote
+
+
+def source_of(address: str) -> str:
+    """The source of an address."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def source_of_peer(peer: str) -> str:
+    """The source of a peer as gRPC names it: "ipv4:192.0.2.1:1234", "ipv6:%5B::1%5D:1234"."""
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return peer
+    return source_of(unquote(rest).rpartition(":")[0].strip("[]"))
