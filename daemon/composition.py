@@ -30,7 +30,7 @@ from daemon.hardening import keep_memory_private
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
 from daemon.parts import Parts
-from daemon.policies import Policies, PolicyInvalid
+from daemon.policies import Policies
 from daemon.registrar import load_registry
 from daemon.server import Served, serving
 from daemon.store import meta
@@ -41,6 +41,7 @@ from daemon.vault_keeper import VaultKeeper
 from daemon.vault_root import root_source
 from daemon.watched import Watched
 from daemon.workspaces import Workspaces
+from daemon.world import PolicyFault
 from daemon.worlds import Worlds
 from policy.bundle import load_directory
 from policy.entity_data import EntityData
@@ -100,7 +101,8 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     estate, config = base.estate, base.config
     devices = Devices(estate.trust_domain, base.clock, base.authorities.accepts)
     await load_registry(devices, base.reader, base.clock)
-    worlds = Worlds(config, devices)
+    local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE)) or ""
+    worlds = Worlds(config, devices, local)
     vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)
     snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)
     toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer, base.clock)
@@ -115,7 +117,6 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     if not vault.state.available:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
-    local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE))
     parts = Parts(
         base,
         devices,
@@ -126,7 +127,7 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
         entities,
         tiers,
         workspaces,
-        local or "",
+        local,
         _watched(base, worlds, policies),
     )
     async with serving(parts) as served:
@@ -154,17 +155,17 @@ async def _first_world(
     for refused in registry.refused:
         _log.warning("tool.refused", folder=str(refused.folder), reason=refused.error.message)
     stored = await policies.stored()
+    data = (stored and stored.data) or EntityData()
     try:
         files = stored.files if stored else load_directory(base.estate.home.policies)
-        data = (stored and stored.data) or EntityData()
-        world = await worlds.build(files, registry, tiers.unavailable, data)
     except BundleError as error:
-        problem = PolicyInvalid(error.problems)
-        raise StartError(
-            f"the policies are not valid with the tools found: {problem.message}",
-            code="POLICY_INVALID",
-            fix=f"{problem.fix}; or, if a tool was refused (see the log), restore it",
-        ) from None
+        fault = PolicyFault.of(error, None)
+        world = await worlds.build_without(fault, registry, tiers.unavailable, data)
+    else:
+        world = await worlds.build_anyhow(files, registry, tiers.unavailable, data)
+    if world.fault is not None:
+        # It starts all the same: somebody has to be able to mend it, and calls to be told why not.
+        _log.error("policy.invalid", reason=world.fault.message, fix=world.fault.fix)
     worlds.replace(world)
     await policies.record(world, policy_states.START if stored else policy_states.INITIALISED)
 

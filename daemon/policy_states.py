@@ -28,9 +28,15 @@ async def pack(world: World) -> PackedPolicy:
 
 
 def put_in_force(tx: Tx, policy: PackedPolicy, *, by: str, cause: str, now_ms: int) -> int:
-    """Keeps a policy state as the one that the next start begins with; its number."""
+    """Keeps a policy state as the one that the next start begins with; its number.
+
+    One that stands in for a set that is not valid is kept for the receipts that name it, and the
+    next start tries that set again.
+    """
     policies.save(tx.connection, policy, now_ms)
     before = policies.current(tx.connection)
+    if policy.stands_in:
+        return 0 if before is None else before.number
     if not policies.activate(
         tx.connection, policy.digest, after=before, activated_by=by, cause=cause, now_ms=now_ms
     ):
@@ -55,6 +61,7 @@ def _pack(world: World) -> PackedPolicy:
         files=Document.of(_json(world.bundle.files)),
         schema=Document.of(schema_document(world)),
         data=Document.of(world.data.encode()),
+        stands_in=world.fault is not None,
     )
 
 

@@ -26,6 +26,7 @@ from policy.entities import (
 )
 from policy.entity_data import EntityData, state_digest
 from policy.entity_store import EntityStore
+from policy.errors import BundleError
 from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.pdp import PDP
 from policy.risk import Floors, Tier
@@ -61,6 +62,21 @@ class KeptSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyFault:
+    """Why the policy set that should be in force is not, and which that is."""
+
+    message: str
+    fix: str
+    # None where it could not even be read.
+    wanted: Mapping[str, str] | None = field(repr=False)
+
+    @classmethod
+    def of(cls, error: BundleError, wanted: Mapping[str, str] | None) -> "PolicyFault":
+        """From what is wrong with it."""
+        return cls(str(error), error.fix, wanted)
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """See the module."""
 
@@ -76,6 +92,8 @@ class World:
     workspaces: frozenset[str]
     floors: Floors
     unavailable: Mapping[Tier, Unavailable]
+    # Set where no valid policy set is in force: then no call is permitted.
+    fault: PolicyFault | None = None
 
     def local(self, now: datetime) -> datetime:
         """The same moment on the operator's clock."""

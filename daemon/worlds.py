@@ -15,9 +15,11 @@ from daemon.background_work import beside_calls, rest
 from daemon.config import Config
 from daemon.devices import Devices
 from daemon.tools.registry import Registry
-from daemon.world import Unavailable, World, build, with_principals
+from daemon.world import PolicyFault, Unavailable, World, build, with_principals
 from policy.bundle import Bundle
 from policy.entity_data import EntityData
+from policy.errors import BundleError
+from policy.fallback import fallback_files
 from policy.pace import no_pause
 from policy.risk import Tier
 
@@ -25,9 +27,10 @@ from policy.risk import Tier
 class Worlds:
     """The world in force, and the way to another."""
 
-    def __init__(self, config: Config, devices: Devices) -> None:
+    def __init__(self, config: Config, devices: Devices, local_device: str) -> None:
         self._config = config
         self._devices = devices
+        self._local_device = local_device
         self._current: World | None = None
         self._lock = anyio.Lock()
 
@@ -90,13 +93,39 @@ class Worlds:
         another by now. Raises `PolicyError`. Changes nothing.
         """
         now = self.current
-        return await self.build(
-            now.bundle.files if files is None else files,
-            registry or now.registry,
-            now.unavailable,
-            now.data if data is None else data,
-            read,
-        )
+        registry, data = registry or now.registry, now.data if data is None else data
+        if files is not None or now.fault is None:
+            wanted = now.bundle.files if files is None else files
+            return await self.build(wanted, registry, now.unavailable, data, read)
+        if now.fault.wanted is None:
+            return await self.build_without(now.fault, registry, now.unavailable, data)
+        # With another tool, say, the set that should be in force may be valid again.
+        return await self.build_anyhow(now.fault.wanted, registry, now.unavailable, data)
+
+    async def build_anyhow(
+        self,
+        files: Mapping[str, str],
+        registry: Registry,
+        unavailable: Mapping[Tier, Unavailable],
+        data: EntityData,
+    ) -> World:
+        """A world with these policies, or, if they are not valid, with none and saying so."""
+        try:
+            return await self.build(files, registry, unavailable, data)
+        except BundleError as error:
+            fault = PolicyFault.of(error, files)
+        return await self.build_without(fault, registry, unavailable, data)
+
+    async def build_without(
+        self,
+        fault: PolicyFault,
+        registry: Registry,
+        unavailable: Mapping[Tier, Unavailable],
+        data: EntityData,
+    ) -> World:
+        """A world in which nothing is permitted but to see the fault and to mend it."""
+        files = fallback_files(self._local_device)
+        return replace(await self.build(files, registry, unavailable, data), fault=fault)
 
     async def read_policies(self, files: Mapping[str, str]) -> Bundle:
         """The policies of these files under the schema there is now; raises `PolicyError`.

@@ -36,6 +36,8 @@ from policy.statements import PolicyRef
 from policy.values import EntityUid
 from stockade.statement import ExactCall
 
+NO_VALID_POLICY = "NO_VALID_POLICY"
+
 # How far the code of a tool is trusted, by where it came from.
 CODE_TRUST: Mapping[Origin, Decimal] = {
     Origin.BUILTIN: Decimal("1.0"),
@@ -165,6 +167,9 @@ def judge(
         risk_milli=milli(score(inputs)),
         policy_digest=world.digest,
     )
+    if world.fault is not None:
+        message = f"no valid policy set is in force: {world.fault.message}"
+        return replace(about, code=NO_VALID_POLICY, message=message, fix=world.fault.fix)
     if (refusal := _undeclared(world, candidate)) is not None:
         code, what = refusal
         return replace(

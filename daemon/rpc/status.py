@@ -9,12 +9,14 @@ from pathlib import Path
 from daemon.battery import Battery
 from daemon.book import Book
 from daemon.calls.engine import Calls
+from daemon.calls.judge import NO_VALID_POLICY
 from daemon.calls.live import timestamp
 from daemon.parts import Parts
 from daemon.principal import current_principal
 from daemon.rpc.faults import Context
 from daemon.tiers import Tiers
 from daemon.watched import Watched
+from daemon.world import World
 from policy.risk import Tier
 from sandbox.attacks import Verdict
 from sandbox.engines import Engine
@@ -62,8 +64,9 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             started=timestamp(self._facts.started_ms),
             address=self._facts.address,
             policy_digest=world.digest,
-            policy_version=await self._policies.number(),
+            policy_version=0 if world.fault else await self._policies.number(),
             policy_folder=_folder(self._watched),
+            policy_state=_policy_state(world),
             maintenance=world.data.maintenance,
             tools=len(world.registry.tools),
             refused_tools=len(world.registry.refused),
@@ -134,6 +137,10 @@ def _engine(engine: Engine, accepted: Sequence[str]) -> daemon_pb2.GetStatusResp
             for one in engine.escapes(accepted)
         ],
     )
+
+
+def _policy_state(world: World) -> str:
+    return "ok" if world.fault is None else f"{NO_VALID_POLICY}: {world.fault.message}"
 
 
 def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:

@@ -74,6 +74,8 @@ class PackedPolicy:
     files: Document
     schema: Document
     data: Document
+    # For a set that is not valid: never the state that a start begins with.
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,9 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         f"entry {answer.ledger_sequence}" if ledger_ok else answer.ledger_state,
         f"free space in, or mend, {answer.data_directory}; until then nothing runs",
     )
+    if answer.policy_state not in ("", "ok"):
+        fix = "mend the policies, `stockade policy check`, then `stockade policy apply`"
+        yield Finding("policy", False, answer.policy_state, fix)
     vault = answer.vault
     yield Finding(
         "vault", vault.available, vault.root if vault.available else vault.reason, vault.fix

@@ -55,7 +55,7 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     lines = [
         ("daemon", f"{answer.version} at {answer.address}, since {when(answer.started)}"),
         ("data", answer.data_directory),
-        ("policy", f"version {answer.policy_version}, {answer.policy_digest[:16]}"),
+        ("policy", _policy(answer)),
         ("tools", f"{answer.tools}{refused}"),
         ("calls", f"{answer.running_calls} running, {answer.pending_approvals} wait for approval"),
         ("ledger", ledger),
@@ -70,6 +70,12 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
         lines.append((f"tier {tier.name}", works))
     return lines
+
+
+def _policy(answer: "daemon_pb2.GetStatusResponse") -> str:
+    if answer.policy_state not in ("", "ok"):
+        return f"NONE IN FORCE, so every call is denied: {answer.policy_state}"
+    return f"version {answer.policy_version}, {answer.policy_digest[:16]}"
 
 
 def _folder(folder: "daemon_pb2.GetStatusResponse.PolicyFolder") -> str:

@@ -349,6 +349,7 @@ class GetStatusResponse(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     POLICY_FOLDER_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
+    POLICY_STATE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
     policy_digest: _builtins.str
@@ -366,6 +367,10 @@ class GetStatusResponse(_message.Message):
     """Whether a time of maintenance has begun: `stockade policy maintenance`."""
     policy_version: _builtins.int
     """The number of the policy version in force."""
+    policy_state: _builtins.str
+    """"ok", or the reason code and message of why no valid policy set is in force: then every call is
+    denied (NO_VALID_POLICY), and only the device of the daemon's machine may put one in force.
+    """
     @_builtins.property
     def started(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -399,10 +404,11 @@ class GetStatusResponse(_message.Message):
         policy_version: _builtins.int = ...,
         policy_folder: Global___GetStatusResponse.PolicyFolder | None = ...,
         engines: _abc.Iterable[Global___GetStatusResponse.Engine] | None = ...,
+        policy_state: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
