@@ -25,8 +25,6 @@ from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.errors import StartError
 from daemon.foundation import Foundation
-from daemon.inquiry.archive import Archive
-from daemon.inquiry.inquiry import Inquiry
 from daemon.memory import give_back
 from daemon.pairing import Pairing
 from daemon.parts import Parts
@@ -205,18 +203,7 @@ def _add_services(
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
         ApprovalService(asked.answers, asked.board, parts.devices, base.reader), server
     )
-    inquiry = Inquiry(
-        worlds=parts.worlds,
-        policies=parts.policies,
-        devices=parts.devices,
-        archive=Archive(parts.policies, base.reader),
-        reader=base.reader,
-        clock=base.clock,
-        chain_id=book.chain,
-    )
-    policy_pb2_grpc.add_PolicyServiceServicer_to_server(
-        PolicyService(parts.policies, parts.entities, inquiry, parts.worlds), server
-    )
+    policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(parts), server)
     secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
         DeviceService(parts.devices, registrar, pairing, base.authorities, rotation, enrolment),

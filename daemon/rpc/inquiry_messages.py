@@ -18,7 +18,6 @@ from daemon.inquiry.replay import Decided, Replayed, Summary
 from daemon.inquiry.suppose import Somebody
 from daemon.inquiry.trial import Result
 from ledger.receipt import parse_time
-from policy.errors import Problem
 from policy.risk import score
 from policy.snapshot import KeptEntity
 from policy.statements import PolicyRef
@@ -130,23 +129,6 @@ def question(answered: Answered, texts: Mapping[str, str]) -> policy_pb2.PolicyQ
 def principal(uid: EntityUid) -> str:
     """Who, as receipts have it."""
     return f"{uid.type.lower()}/{uid.id}"
-
-
-def files(named: Mapping[str, str]) -> list[policy_pb2.PolicyFile]:
-    """Policy files, by name."""
-    return [policy_pb2.PolicyFile(name=name, text=named[name]) for name in sorted(named)]
-
-
-def problem(one: Problem) -> policy_pb2.PolicyProblem:
-    """What is wrong with a file."""
-    return policy_pb2.PolicyProblem(
-        file=one.file,
-        line=one.line,
-        code=one.code,
-        message=one.message,
-        fix=one.fix,
-        severity=one.severity.value,
-    )
 
 
 def result(one: Result) -> policy_pb2.TestPolicyResponse.Result:

@@ -1,40 +1,34 @@
 """PolicyService: the operator's Cedar, and what it is told of the entities."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
-from daemon.entities import Entities
-from daemon.errors import BadRequest
-from daemon.inquiry.difference import compare
-from daemon.inquiry.expectations import parse_tests
-from daemon.inquiry.inquiry import Inquiry, Source
-from daemon.inquiry.replay import DEFAULT_CALLS, MAX_CALLS
-from daemon.policies import Policies, PolicyInvalid
+from daemon.parts import Parts
 from daemon.principal import current_principal
-from daemon.rpc import inquiry_messages as messages
-from daemon.rpc.convert import parse_call_id
 from daemon.rpc.entity_messages import memberships, parse_changes, tags
 from daemon.rpc.faults import Context
-from daemon.worlds import Worlds
+from daemon.rpc.policy_messages import MAX_PROBLEMS, parse_files, problem
+from daemon.rpc.policy_messages import files as to_files
 from stockade.v1 import policy_pb2, policy_pb2_grpc
 
-MAX_PROBLEMS = 1000  # an answer has to fit a message
+if TYPE_CHECKING:
+    from daemon.rpc.inquiries import Inquiries
 
 
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     """See proto/stockade/v1/policy.proto."""
 
-    def __init__(
-        self, policies: Policies, entities: Entities, inquiry: Inquiry, worlds: Worlds
-    ) -> None:
-        self._policies = policies
-        self._entities = entities
-        self._inquiry = inquiry
-        self._worlds = worlds
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._policies = parts.policies
+        self._entities = parts.entities
+        self._worlds = parts.worlds
+        self._inquiries: Inquiries | None = None
 
     async def GetPolicy(
         self, request: policy_pb2.GetPolicyRequest, context: Context
@@ -49,7 +43,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             data = version.data.encode() if version.data else b""
         return policy_pb2.GetPolicyResponse(
             digest=digest,
-            files=messages.files(files),
+            files=to_files(files),
             schema=schema,
             entities=data,
         )
@@ -57,16 +51,16 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     async def CheckPolicy(
         self, request: policy_pb2.CheckPolicyRequest, context: Context
     ) -> policy_pb2.CheckPolicyResponse:
-        problems, digest = await self._policies.check(_files(request.files))
+        problems, digest = await self._policies.check(parse_files(request.files))
         return policy_pb2.CheckPolicyResponse(
-            problems=map(messages.problem, problems[:MAX_PROBLEMS]),
+            problems=map(problem, problems[:MAX_PROBLEMS]),
             digest=digest,
         )
 
     async def ApplyPolicy(
         self, request: policy_pb2.ApplyPolicyRequest, context: Context
     ) -> policy_pb2.ApplyPolicyResponse:
-        applied = await self._policies.apply(_files(request.files), str(current_principal()))
+        applied = await self._policies.apply(parse_files(request.files), str(current_principal()))
         return policy_pb2.ApplyPolicyResponse(
             digest=applied.digest, receipt=receipt(applied.entry), version=applied.number
         )
@@ -130,119 +124,44 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     async def ExplainPolicy(
         self, request: policy_pb2.ExplainPolicyRequest, context: Context
     ) -> policy_pb2.ExplainPolicyResponse:
-        match request.WhichOneof("question"):
-            case "call_id":
-                found = await self._inquiry.past_call(parse_call_id(request.call_id))
-                return messages.past_call(found)
-            case "call":
-                return await self._supposed_call(
-                    request.call, messages.parse_source(request.policy)
-                )
-            case "act":
-                return await self._supposed_act(request.act, messages.parse_source(request.policy))
-        raise BadRequest("nothing is asked", fix="name a call, or suppose one")
+        return await (await self._asking()).explain(request)
 
     async def TestPolicy(
         self, request: policy_pb2.TestPolicyRequest, context: Context
     ) -> policy_pb2.TestPolicyResponse:
-        tests, problems = parse_tests([(file.name, file.text) for file in request.tests])
-        try:
-            world = await self._inquiry.world_of(messages.parse_source(request.policy))
-        except PolicyInvalid as invalid:
-            problems = [*invalid.problems, *problems]
-            world = self._worlds.current
-        if problems:
-            return policy_pb2.TestPolicyResponse(problems=map(messages.problem, problems))
-        results = await self._inquiry.test(world, tests)
-        return policy_pb2.TestPolicyResponse(
-            results=map(messages.result, results), policy_digest=world.digest
-        )
+        return await (await self._asking()).test(request)
 
     async def ReplayPolicy(
         self, request: policy_pb2.ReplayPolicyRequest, context: Context
     ) -> AsyncIterator[policy_pb2.ReplayPolicyResponse]:
-        candidate = await self._inquiry.world_of(messages.parse_source(request.candidate))
-        baseline = None
-        if not request.recorded:
-            baseline = await self._inquiry.world_of(messages.parse_source(request.baseline))
-        replay = self._inquiry.replay(candidate, baseline)
-        limit = min(request.limit or DEFAULT_CALLS, MAX_CALLS)
-        async with aclosing(replay.run(limit, request.since.ToMilliseconds())) as changes:
-            async for change in changes:
-                yield policy_pb2.ReplayPolicyResponse(change=messages.replayed(change))
-        summary = messages.summary(replay.summary)
-        summary.candidate_digest = candidate.digest
-        summary.baseline_digest = baseline.digest if baseline else ""
-        yield policy_pb2.ReplayPolicyResponse(summary=summary)
+        async with aclosing((await self._asking()).replay(request)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def DiffPolicy(
         self, request: policy_pb2.DiffPolicyRequest, context: Context
     ) -> policy_pb2.DiffPolicyResponse:
-        before = await self._inquiry.world_of(messages.parse_source(request.before))
-        after = await self._inquiry.world_of(messages.parse_source(request.after))
-        changes = await anyio.to_thread.run_sync(compare, before.bundle, after.bundle)
-        return policy_pb2.DiffPolicyResponse(
-            before_digest=before.digest,
-            after_digest=after.digest,
-            before=messages.files(before.bundle.files),
-            after=messages.files(after.bundle.files),
-            changes=map(messages.change, changes),
-        )
+        return await (await self._asking()).diff(request)
 
-    async def _supposed_call(
-        self, sent: policy_pb2.SupposedCall, source: Source
-    ) -> policy_pb2.ExplainPolicyResponse:
-        world = await self._inquiry.world_of(source)
-        supposed, explained = await self._inquiry.supposed_call(
-            world,
-            messages.parse_somebody(sent.by),
-            sent.tool,
-            sent.arguments,
-            self._inquiry.around(
-                messages.parse_moment(sent.time),
-                sent.origin,
-                sent.maintenance if sent.HasField("maintenance") else None,
-            ),
-            [messages.parse_somebody(one) for one in sent.approvers] if sent.attended else None,
-        )
-        return policy_pb2.ExplainPolicyResponse(
-            principal=messages.principal(supposed.by.subjects[0]),
-            tool=sent.tool,
-            arguments=sent.arguments or b"{}",
-            workspace=supposed.case.workspace,
-            origin=sent.origin,
-            rulings=[messages.explanation(explained)],
-        )
+    async def _asking(self) -> "Inquiries":
+        if self._inquiries is None:
+            self._inquiries = await anyio.to_thread.run_sync(self._make)
+        return self._inquiries
 
-    async def _supposed_act(
-        self, sent: policy_pb2.SupposedAct, source: Source
-    ) -> policy_pb2.ExplainPolicyResponse:
-        world = await self._inquiry.world_of(source)
-        person, explained = await self._inquiry.supposed_act(
-            world,
-            messages.parse_somebody(sent.by),
-            sent.action,
-            self._inquiry.around(
-                messages.parse_moment(sent.time),
-                sent.origin,
-                sent.maintenance if sent.HasField("maintenance") else None,
-            ),
-        )
-        return policy_pb2.ExplainPolicyResponse(
-            principal=messages.principal(person.subjects[0]),
-            origin=sent.origin,
-            rulings=[messages.explanation(explained)],
-        )
+    def _make(self) -> "Inquiries":
+        """Imports what only these requests need."""
+        from daemon.inquiry.archive import Archive
+        from daemon.inquiry.inquiry import Inquiry
+        from daemon.rpc.inquiries import Inquiries
 
-
-def _files(sent: Iterable[policy_pb2.PolicyFile]) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for file in sent:
-        if file.name in files:
-            raise BadRequest(
-                f"{file.name!r:.80} is given twice",
-                code="DUPLICATE_FILE",
-                fix="send each file once, under its own name",
-            )
-        files[file.name] = file.text
-    return files
+        parts, base = self._parts, self._parts.base
+        inquiry = Inquiry(
+            worlds=parts.worlds,
+            policies=parts.policies,
+            devices=parts.devices,
+            archive=Archive(parts.policies, base.reader),
+            reader=base.reader,
+            clock=base.clock,
+            chain_id=base.estate.signing_keys.chain,
+        )
+        return Inquiries(inquiry)
