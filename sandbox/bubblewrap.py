@@ -6,7 +6,7 @@ no argument list that gives a weaker sandbox.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from sandbox.hostview import root_directories, root_links
@@ -31,6 +31,7 @@ class Wiring:
     files: Mapping[str, int]
     secrets: Mapping[str, int]
     mounts: Mapping[str, int]
+    placed: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
 
 
 def etc_files(spec: RunSpec, settings: ProcessSettings) -> dict[str, bytes]:
@@ -77,6 +78,7 @@ def arguments(spec: RunSpec, settings: ProcessSettings, wiring: Wiring) -> bytea
         *_tmp(spec),
         *_etc(wiring),
         *_mounts(spec, wiring),
+        *_placed(wiring),
         *_secrets(wiring),
         *_last(spec, wiring),
     )
@@ -171,9 +173,19 @@ def _etc(wiring: Wiring) -> list[str]:
 def _mounts(spec: RunSpec, wiring: Wiring) -> list[str]:
     out = []
     for mount in sorted(spec.mounts, key=lambda mount: mount.target):
+        if mount.target not in wiring.mounts:
+            continue  # it is placed by value
         # By descriptor: what was checked is what is bound. Outer before inner.
         kind = "--bind-fd" if mount.writable else "--ro-bind-fd"
         out += [kind, str(wiring.mounts[mount.target]), mount.target]
+    return out
+
+
+def _placed(wiring: Wiring) -> list[str]:
+    out = []
+    for path, (fd, program) in wiring.placed.items():
+        # Copied from memory onto the private root: these are the bytes that were looked at.
+        out += ["--perms", "0555" if program else "0444", "--file", str(fd), path]
     return out
 
 

@@ -7,7 +7,7 @@ package's own errors, and never lets a secret into a message.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import anyio
@@ -17,8 +17,9 @@ from sandbox.cgroup import RunGroup
 from sandbox.descriptors import Descriptors
 from sandbox.errors import SpecRefusedError
 from sandbox.hostview import reachable
+from sandbox.limits import Limits
 from sandbox.settings import ProcessSettings
-from sandbox.spec import RunSpec
+from sandbox.spec import Contents, Mount, RunSpec
 
 
 class LaunchError(Exception):
@@ -101,7 +102,7 @@ def begin(
     command = bubblewrap.command(spec, settings, wiring.arguments)
     child = spawn.spawn(spawn.launcher(command, group.join, settings, bounds or ()), ends, passed)
     fds.own(child.pidfd)
-    places = tuple(identity(wiring.mounts[mount.target]) for mount in spec.mounts)
+    places = tuple(identity(wiring.mounts[mount.target]) for mount in bound_mounts(spec))
     fds.close(*(passed - {gate}), *ends)
     launched = Launched(
         child,
@@ -128,7 +129,7 @@ def identity(fd: int) -> Identity:
 def _wire(
     spec: RunSpec, settings: ProcessSettings, fds: Descriptors, status: int, gate: int
 ) -> bubblewrap.Wiring:
-    mounts = {mount.target: pin(mount.source, settings, fds) for mount in spec.mounts}
+    mounts = {mount.target: pin(mount.source, settings, fds) for mount in bound_mounts(spec)}
     files = bubblewrap.etc_files(spec, settings)
     wiring = bubblewrap.Wiring(
         arguments=fds.memory(b""),
@@ -138,6 +139,7 @@ def _wire(
         files={path: fds.memory(content) for path, content in files.items()},
         secrets={path: fds.memory(content) for path, content in spec.secret_files.items()},
         mounts=mounts,
+        placed=dict(_placed(spec, fds)),
     )
     text = bubblewrap.arguments(spec, settings, wiring)
     try:
@@ -150,7 +152,29 @@ def _wire(
 def _passed(wiring: bubblewrap.Wiring) -> set[int]:
     single = {wiring.arguments, wiring.seccomp, wiring.status, wiring.block}
     groups = (wiring.files, wiring.secrets, wiring.mounts)
-    return single | {fd for group in groups for fd in group.values()}
+    placed = {fd for fd, _ in wiring.placed.values()}
+    return single | placed | {fd for group in groups for fd in group.values()}
+
+
+def bound_mounts(spec: RunSpec) -> list[Mount]:
+    """The mounts that are bound; the others are placed, by value."""
+    return [mount for mount in spec.mounts if not _fits(mount.contents, spec.limits)]
+
+
+def _fits(contents: Contents | None, limits: Limits) -> bool:
+    """Whether it can be placed: the limits hold for that already, and it takes the run's memory."""
+    if contents is None:
+        return False
+    sizes = [len(content) for content, _ in contents.files.values()]
+    return max(sizes, default=0) <= limits.file_size_bytes and sum(sizes) * 8 <= limits.memory_bytes
+
+
+def _placed(spec: RunSpec, fds: Descriptors) -> Iterator[tuple[str, tuple[int, bool]]]:
+    bound = bound_mounts(spec)
+    for mount in spec.mounts:
+        if mount.contents is not None and mount not in bound:
+            for path, (content, program) in mount.contents.files.items():
+                yield f"{mount.target}/{path}", (fds.memory(content), program)
 
 
 def pin(source: str, settings: ProcessSettings, fds: Descriptors) -> int:

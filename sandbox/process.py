@@ -129,7 +129,7 @@ class ProcessSandbox:
         if started is None:
             return None
         try:
-            if self._starter.same_places(started, spec.mounts):
+            if self._starter.same_places(started, spec):
                 self._starter.tell(started, spec)
                 return started
         except BaseException:

@@ -13,7 +13,7 @@ from sandbox.errors import SpecRefusedError
 from sandbox.limits import Limits
 from sandbox.paths import check_absolute, check_target, encode, within
 
-__all__ = ["Limits", "Mount", "RunSpec", "SecretBytes"]
+__all__ = ["Contents", "Limits", "Mount", "RunSpec", "SecretBytes"]
 
 SecretBytes = bytes | bytearray | memoryview
 
@@ -28,16 +28,38 @@ _HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """Files by what is in them: path below the mount, bytes, whether it is a program.
+
+    Two are equal if their digests are: whoever makes one has seen that it is theirs.
+    """
+
+    digest: str
+    files: Mapping[str, tuple[bytes, bool]] = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            check_absolute(f"/{path}", "a file of a mount")
+
+
+@dataclass(frozen=True, slots=True)
 class Mount:
-    """A place of the host, shown inside the sandbox. The source must be its own real path."""
+    """A place of the host, shown inside the sandbox. The source must be its own real path.
+
+    `contents`, if given, is what was found in the source when it was looked into: a tier that can
+    places these very bytes at the target, read-only, and does not go back to the source.
+    """
 
     source: str
     target: str
     writable: bool = False
+    contents: Contents | None = None
 
     def __post_init__(self) -> None:
         check_absolute(self.source, "a mount source")
         check_target(self.target, "a mount target")
+        if self.contents is not None and self.writable:
+            raise _refuse("MOUNT_REFUSED", "what is given by value is not written", "bind it")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from sandbox.launch import Launched
 from sandbox.outcome import LimitName
 from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
-from sandbox.spec import Mount, RunSpec
+from sandbox.spec import RunSpec
 
 
 class NotStartedError(Exception):
@@ -98,10 +98,13 @@ class Starter:
         """Leave nothing of it: also when cancelled, and in bounded time."""
         await self._take_down(started.run_id, started.launched, started.group, started.fds)
 
-    def same_places(self, started: Started, mounts: tuple[Mount, ...]) -> bool:
-        """Whether what it has mounted is still what these paths name; refuses as a start would."""
+    def same_places(self, started: Started, spec: RunSpec) -> bool:
+        """Whether what it has bound is still what these paths name; refuses as a start would."""
         with Descriptors() as fds:
-            found = [launch.identity(launch.pin(one.source, self._settings, fds)) for one in mounts]
+            found = [
+                launch.identity(launch.pin(one.source, self._settings, fds))
+                for one in launch.bound_mounts(spec)
+            ]
         return tuple(found) == started.launched.places
 
     async def _take_down(

@@ -23,7 +23,7 @@ from daemon.workspaces import TARGET as WORKSPACE_TARGET
 from daemon.workspaces import Workspaces
 from sandbox.limits import Limits
 from sandbox.outcome import Outcome
-from sandbox.spec import Mount, RunSpec
+from sandbox.spec import Contents, Mount, RunSpec
 from sandbox.streams import Tally
 from sandbox.tier import Sandbox, Stream
 from stockade.v1 import call_pb2
@@ -84,6 +84,7 @@ class Run:
         self._redactors: dict[Stream, Redactor] = {}
         self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
         self._delivered: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
+        self._tool: Contents | None = None
         self._spec: RunSpec | None = None
 
     @property
@@ -100,7 +101,10 @@ class Run:
         assert candidate is not None  # noqa: S101 - a permitted call has one
         # What was judged is what runs: its copy may have been written to since it was loaded.
         tool = candidate.tool
-        await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
+        files = await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
+        self._tool = Contents(
+            tool.digest, {path: (entry.content, entry.executable) for path, entry in files.items()}
+        )
         self._secrets = await self._vault.open(candidate.secrets)
         try:
             self._spec = self._build_spec()
@@ -191,7 +195,7 @@ class Run:
         assert candidate is not None  # noqa: S101 - a permitted call has one
         manifest = candidate.tool.manifest
         invocation = build(manifest, candidate.parsed)
-        mounts = [Mount(str(candidate.tool.snapshot), TOOL_TARGET)]
+        mounts = [Mount(str(candidate.tool.snapshot), TOOL_TARGET, contents=self._tool)]
         cwd = ENVIRONMENT["HOME"]
         if candidate.workspace:
             mounts.append(self._workspaces.mount(candidate.workspace, manifest))

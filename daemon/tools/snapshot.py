@@ -3,7 +3,8 @@
 Trusted to hold, under ``ROOT/DIGEST``, exactly the files whose digest that is: written beside,
 synced, made read-only, renamed into place, so a crash leaves either the whole tool or a leftover
 that the next start removes. ``verify`` reads everything again and compares; a copy that does not
-match is never repaired in silence and never given out.
+match is never repaired in silence and never given out. ``check_copy`` gives the bytes themselves
+that were compared, so that what runs need not be read a second time.
 
 Errors: ``SnapshotError``.
 """
@@ -12,12 +13,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from daemon.tools.errors import FolderError, Reason, SnapshotError
 from daemon.tools.folder import ToolFolder, read_files
-from daemon.tools.tree import ToolDigest, parse_digest, tree_digest
+from daemon.tools.tree import FileEntry, ToolDigest, parse_digest, tree_digest
 from daemon.tools.writing import READ_ONLY, remove_tree, sync_folder, write_tree
 
 _INCOMING = ".incoming-"
@@ -72,8 +73,8 @@ class SnapshotStore:
         sync_folder(self._root)
 
 
-def check_copy(path: Path, digest: ToolDigest) -> None:
-    """Read a tool's files in full; return only if they are what the digest says."""
+def check_copy(path: Path, digest: ToolDigest) -> Mapping[str, FileEntry]:
+    """Read a tool's files in full; give them only if they are what the digest says."""
     if not os.path.lexists(path):
         raise SnapshotError(
             Reason.SNAPSHOT_MISSING,
@@ -81,11 +82,13 @@ def check_copy(path: Path, digest: ToolDigest) -> None:
             "Reload the tools; the copy is made from the tool's folder.",
         )
     try:
-        found = tree_digest(read_files(path))
+        files = read_files(path)
+        found = tree_digest(files)
     except FolderError as error:
         raise _changed(digest, error.message) from None
     if found != digest:
         raise _changed(digest, "its files have another digest")
+    return files
 
 
 def _failed(error: OSError) -> SnapshotError:

@@ -1,5 +1,7 @@
 """The copy of a tool that runs mount, written to after the daemon loaded it."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,33 @@ def test_a_copy_that_was_changed_on_disk_does_not_run(
     assert end.reason == ("SNAPSHOT_MISSING" if how == "gone" else "SNAPSHOT_CHANGED")
     assert end.fix
     assert not any(event.HasField("started") or event.HasField("output") for event in events)
+
+
+def test_a_copy_that_changes_all_the_time(shared_daemon: RunningDaemon) -> None:
+    """While the copy is written to and back as fast as can be, nothing else than it ever runs."""
+    good, bad = b"print('as it was')\n", b"print('planted')\n\n"
+    with shared_daemon.client() as client, policy(client, ALONE):
+        tool = python_tool(client, "raced", good.decode())
+        copy = shared_daemon.home.data / "tools" / tool.digest / "main.py"
+        copy.parent.chmod(0o755)
+        copy.chmod(0o644)
+        stop = threading.Event()
+
+        def change() -> None:
+            while not stop.is_set():
+                for content in (bad, good):
+                    copy.write_bytes(content)
+                    time.sleep(0.001)
+
+        racer = threading.Thread(target=change)
+        racer.start()
+        try:
+            seen = {output(run(client, "raced")) for _ in range(60)}
+        finally:
+            stop.set()
+            racer.join()
+    assert seen <= {b"as it was\n", b""}
+    assert b"as it was\n" in seen
 
 
 def _change(copy: Path, how: str) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from sandbox import End, Mount, SpecRefusedError
-from tests.sandbox.conftest import Runner, make_spec, python, shell, user_ids
+from sandbox.spec import Contents
+from tests.sandbox.conftest import (
+    Runner,
+    limits,
+    make_spec,
+    process_runner,
+    python,
+    shell,
+    user_ids,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +109,47 @@ async def test_nested_mount_protects(run: Runner, place: Path) -> None:
     assert await run.text(shell(script, mounts=(outer,))) == "planted"
     (place / "hooks" / "post-commit").unlink()
     assert await run.text(shell(script, mounts=(hooks, outer))) == ""
+
+
+def by_value(place: Path, **files: tuple[bytes, bool]) -> Mount:
+    """A mount of `place` that was seen to hold these files."""
+    named = {name.replace("__", "/"): entry for name, entry in files.items()}
+    return Mount(str(place), "/tool", contents=Contents("sha256:of-them", named))
+
+
+async def test_what_was_looked_at_is_what_is_there(bwrap: Runner, place: Path) -> None:
+    """A mount by value has the bytes that were looked at, whatever its source holds by now."""
+    (place / "main").write_text("#!/bin/sh\necho planted\n")
+    (place / "main").chmod(0o755)
+    (place / "more").write_text("planted")
+    mount = by_value(
+        place, main=(b"#!/bin/sh\necho $0; cat /tool/lib/data", True), lib__data=(b"\0whole", False)
+    )
+    spec = make_spec("/tool/main", mounts=(mount,))
+    outcome, sink = await bwrap(spec)
+    assert (outcome.exit_code, sink.out) == (0, b"/tool/main\n\0whole"), sink.err
+    script = "ls -R /tool; stat -c %a /tool/main /tool/lib/data; echo x >/tool/new; rm /tool/main"
+    _, sink = await bwrap(shell(script, mounts=(mount,)))
+    assert sink.text.split() == ["/tool:", "lib", "main", "/tool/lib:", "data", "555", "444"]
+    assert sink.err.count(b"Read-only file system") == 2
+
+
+async def test_what_does_not_fit_is_bound(bwrap: Runner, place: Path) -> None:
+    """Files beyond the run's own limits are not copied at its cost: their place is bound."""
+    (place / "big").write_bytes(bytes(9000))
+    mount = by_value(place, big=(bytes(9000), False))
+    wanted = limits(file_size_bytes=4096)
+    text = await bwrap.text(shell("stat -c %s /tool/big", mounts=(mount,), limits=wanted))
+    assert text == "9000"
+
+
+async def test_tools_that_differ_are_never_mixed_up(place: Path) -> None:
+    """A sandbox that was started ahead for one version of a tool is not given to another."""
+    for runner in process_runner("ahead"):
+        for version in (b"one", b"two", b"one"):
+            contents = Contents(version.decode(), {"f": (version, False)})
+            mount = Mount(str(place), "/tool", contents=contents)
+            assert await runner.text(shell("cat /tool/f", mounts=(mount,))) == version.decode()
 
 
 async def test_mount_source_link(run: Runner, place: Path) -> None:
