@@ -3,7 +3,7 @@
 Loaded when the first of them is asked: a daemon that only serves calls does not need it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import anyio.to_thread
@@ -83,8 +83,8 @@ class Inquiries:
         return policy_pb2.DiffPolicyResponse(
             before_digest=before.digest,
             after_digest=after.digest,
-            before=files(before.bundle.files),
-            after=files(after.bundle.files),
+            before=files(_other(before.bundle.files, after.bundle.files)),
+            after=files(_other(after.bundle.files, before.bundle.files)),
             changes=map(messages.change, changes),
         )
 
@@ -132,3 +132,8 @@ class Inquiries:
             origin=sent.origin,
             rulings=[messages.explanation(explained)],
         )
+
+
+def _other(own: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """The files that are not the same there."""
+    return {name: text for name, text in own.items() if others.get(name) != text}

@@ -17,7 +17,7 @@ from stockade.cli import (
 )
 from stockade.cli.options import Json, examples, group
 from stockade.cli.policy_files import read_folder, say_problems
-from stockade.cli.terminal import say, table, when
+from stockade.cli.terminal import note, say, table, when
 from stockade.errors import BadRequest
 
 app = group(
@@ -73,13 +73,22 @@ def show(
             _say_text(file.text)
 
 
-@app.command(epilog=examples("stockade policy apply ./policies"))
-def apply(folder: Folder = None, json_: Json = False) -> int:
+@app.command(epilog=examples("stockade policy apply ./policies", "stockade policy apply --test"))
+def apply(
+    folder: Folder = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Only if the policy tests in the folder pass.")
+    ] = False,
+    json_: Json = False,
+) -> int:
     """Put a set in force, at once and for all calls, or change nothing."""
     from stockade.client import Client
 
     files = read_folder(folder)
     with Client.open() as client:
+        if test and not policy_trial.run(client, folder, str(folder or ""), as_json=json_):
+            note("nothing was applied")
+            return 1
         try:
             answer = client.apply_policy(files)
         except BadRequest as error:

@@ -11,6 +11,7 @@ from stockade.cli.policy_files import place, read_folder, say_problems, source_o
 from stockade.cli.terminal import say
 
 if TYPE_CHECKING:
+    from stockade.client import Client
     from stockade.v1 import policy_pb2
 
 EXAMPLES = examples(
@@ -40,12 +41,17 @@ def trial(
     """
     from stockade.client import Client
 
-    files = read_folder(folder, PATTERN)
-    source = source_of(policies or (str(folder) if folder else ""))
     with Client.open() as client:
-        answer = client.test_policy(files, source)
+        passed = run(client, folder, policies or (str(folder) if folder else ""), as_json=json_)
+    return 0 if passed else 1
+
+
+def run(client: "Client", folder: Path | None, policies: str, *, as_json: bool) -> bool:
+    """Puts a folder's tests to a set, and says what came of it; whether all passed."""
+    files = read_folder(folder, PATTERN)
+    answer = client.test_policy(files, source_of(policies))
     failed = [one for one in answer.results if not one.passed]
-    if json_:
+    if as_json:
         machine.emit(answer)
     elif answer.problems:
         say_problems(answer.problems)
@@ -54,7 +60,7 @@ def trial(
             _say(one)
         count = len(answer.results)
         say(f"{count} tests: {count - len(failed)} passed, {len(failed)} failed")
-    return 1 if failed or answer.problems else 0
+    return not failed and not answer.problems
 
 
 def _say(one: "policy_pb2.TestPolicyResponse.Result") -> None:

@@ -1473,7 +1473,9 @@ class DiffPolicyResponse(_message.Message):
     before_digest: _builtins.str
     after_digest: _builtins.str
     @_builtins.property
-    def before(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
+    def before(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]:
+        """Of each set the files that are not the same in the other."""
+
     @_builtins.property
     def after(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
     @_builtins.property

@@ -216,6 +216,9 @@ def test_a_test_does_not_depend_on_what_the_machine_can(owner: Client) -> None:
 def test_the_command_line(shared_daemon: RunningDaemon, tmp_path: Path) -> None:
     """A readable difference, a count, and a status that a pipeline can use."""
     at = folder(tmp_path / "policies", files={"a.test.toml": one(SHELL + 'expect = "asked"')})
+    applied = shared_daemon.cli("policy", "apply", "--test", str(at))
+    assert applied.status == 0
+    assert "in force: version " in applied.out
     good = shared_daemon.cli("policy", "test", str(at))
     assert (good.status, good.out) == (0, "1 tests: 1 passed, 0 failed\n")
     wrong = one(SHELL + 'expect = "denied"', "nobody runs a shell")
@@ -231,6 +234,12 @@ def test_the_command_line(shared_daemon: RunningDaemon, tmp_path: Path) -> None:
     ]
     document = json.loads(shared_daemon.cli("policy", "test", str(at), "--json").out)
     assert [result["passed"] for result in document["results"]] == [True, False]
+    version = json.loads(shared_daemon.cli("policy", "history", "--json").out)["versions"][0]
+    refused = shared_daemon.cli("policy", "apply", "--test", str(at))
+    assert (refused.status, "nothing was applied" in refused.err) == (1, True)
+    assert "+ expect    asked" in refused.out
+    after = json.loads(shared_daemon.cli("policy", "history", "--json").out)["versions"][0]
+    assert after == version
     folder(at, files={"b.test.toml": one("expect = 1")})
     broken = shared_daemon.cli("policy", "test", str(at))
     assert broken.status == 1
