@@ -20,6 +20,9 @@ from daemon.calls.revival import Revival
 from daemon.calls.settlement import Settling
 from daemon.calls.signatures import Signatures
 from daemon.calls.unsure import Unsure
+from daemon.leases.book import LeaseBook
+from daemon.leases.granting import Granting, storing
+from daemon.leases.keeping import LeaseKeeper
 from daemon.parts import Parts
 from daemon.permission import Permission
 from daemon.principal import Principal
@@ -38,6 +41,7 @@ class Asking:
     aside: Aside
     answers: Answers
     recovery: Recovery
+    leases: LeaseKeeper
 
 
 def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
@@ -50,6 +54,8 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         keys=base.estate.signing_keys.public(),
         keep_bytes=config.calls.retain_output_kib * 1024,
     )
+    signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
+    book = LeaseBook(parts.devices, signatures, base.clock)
     aside = Aside(revival, base.reader, base.writer, base.clock, board.changed)
     conductor = Conductor(
         config=config,
@@ -61,6 +67,9 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         who_may_approve=lambda live: _who_may_approve(parts, live),
         changed=board.changed,
         policy_digest=lambda: parts.worlds.current.digest,
+        without_lease=lambda live: calls.without_lease(live),
+        lease_holds=book.holds,
+        lease_taken=book.taken,
     )
     calls = Calls(
         config=config,
@@ -68,11 +77,21 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         vault=parts.vault,
         conductor=conductor,
         aside=aside,
+        leases=book,
         clock=base.clock,
         group=group,
         until_examined=parts.tiers.until_examined,
     )
-    signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
+    keeper = LeaseKeeper(
+        book=book,
+        devices=parts.devices,
+        reader=base.reader,
+        writer=base.writer,
+        clock=base.clock,
+        chain=base.estate.chain_id,
+        cancel=calls.cancel_leased,
+    )
+    granting = Granting(parts.worlds, base.clock)
     answers = Answers(
         calls=calls,
         settling=Settling(parts.worlds, parts.devices, base.clock, signatures),
@@ -81,13 +100,15 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         writer=base.writer,
         changed=board.changed,
         unsure=Unsure(base.reader, base.estate.chain_id, group),
+        lease=lambda answer, live: storing(granting.check(answer, live)),
+        leased=book.put,
         until_examined=parts.tiers.until_examined,
     )
     head = base.writer.head
     recovery = Recovery(
-        parts.worlds, parts.devices, base.reader, base.writer, base.clock, aside, head
+        parts.worlds, parts.devices, base.reader, base.writer, base.clock, aside, keeper, head
     )
-    return Asking(board, calls, aside, answers, recovery)
+    return Asking(board, calls, aside, answers, recovery, keeper)
 
 
 def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:

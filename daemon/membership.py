@@ -15,6 +15,7 @@ from daemon.devices import certificate_revoked, device_revoked
 from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
+from daemon.leases.keeping import LeaseKeeper
 from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.principal import Principal
@@ -48,10 +49,11 @@ def _door_rates(limits: RateLimits) -> Rates:
     return Rates({Kind.PAIRING: rate}, time.monotonic)
 
 
-def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
+def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeeper) -> Registrar:
     """Who ends a device ends its RPCs and calls."""
 
     def cut(device_id: str) -> None:
+        leases.void(lambda row: device_id in (str(row.device_id), str(row.signer)))
         calls.cancel_all(lambda caller: caller.device_id == device_id, "DEVICE_REVOKED")
         live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
 
@@ -73,7 +75,7 @@ def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Registrar:
     )
 
 
-def enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
+def enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeeper) -> Enrolment:
     """Likewise for an agent."""
     base, agents = parts.base, parts.devices.agents
 
@@ -85,6 +87,7 @@ def enrolment(parts: Parts, calls: Calls, live_rpcs: LiveRpcs) -> Enrolment:
         def its(principal: Principal) -> bool:
             return principal.agent is not None and principal.agent.agent_id == agent_id
 
+        leases.void(lambda row: row.principal == f"agent/{agent_id}")
         calls.cancel_all(lambda caller: caller.agent_id == agent_id, reason)
         live_rpcs.cut(its, agents.unknown(agent_id))
 

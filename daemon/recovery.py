@@ -16,6 +16,7 @@ from daemon.calls.aside import Aside
 from daemon.calls.live import Caller
 from daemon.clock import Clock
 from daemon.devices import Devices
+from daemon.leases.keeping import LeaseKeeper
 from daemon.lifecycle import Event
 from daemon.store import calls
 from daemon.store.calls import CallRow, WaitingRow
@@ -42,6 +43,7 @@ class Recovery:
     writer: Writer
     clock: Clock
     aside: Aside
+    leases: LeaseKeeper
     # The ledger's end as the last run left it.
     head: Head | None
 
@@ -57,6 +59,7 @@ class Recovery:
                 _log.warning("call.not_taken_up", call=waiting.call_id, reason=doomed)
             self.aside.add(str(waiting.call_id), caller or _gone(waiting), doomed)
         await self.aside.end_doomed()
+        await self.leases.load(set_back=set_back)
 
     def _is_set_back(self) -> bool:
         if self.head is None:

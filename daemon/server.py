@@ -35,6 +35,7 @@ from daemon.rpc.agents import AgentService
 from daemon.rpc.approvals import ApprovalService
 from daemon.rpc.devices import DeviceService
 from daemon.rpc.gate import Gate
+from daemon.rpc.leases import LeaseService
 from daemon.rpc.ledger import LedgerService
 from daemon.rpc.live_rpcs import SWEEP_SECONDS, LiveRpcs
 from daemon.rpc.methods import by_name
@@ -52,6 +53,8 @@ from stockade.v1 import (
     daemon_pb2_grpc,
     device_pb2,
     device_pb2_grpc,
+    lease_pb2,
+    lease_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
     policy_pb2,
@@ -76,6 +79,7 @@ SERVICES = (
     tool_pb2.DESCRIPTOR.services_by_name["ToolService"].full_name,
     agent_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name,
     approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name,
+    lease_pb2.DESCRIPTOR.services_by_name["LeaseService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
     secret_pb2.DESCRIPTOR.services_by_name["SecretService"].full_name,
     device_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name,
@@ -130,8 +134,8 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
         await rotation.retire_if_due()
         address = _bind(server, base)
-        registrar = membership.registrar(parts, calls, live_rpcs)
-        enrolment = membership.enrolment(parts, calls, live_rpcs)
+        registrar = membership.registrar(parts, calls, live_rpcs, asked.leases)
+        enrolment = membership.enrolment(parts, calls, live_rpcs, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer)
         _add_services(
@@ -157,6 +161,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(asked.aside.keep)
+        group.start_soon(asked.leases.keep)
         group.start_soon(rotation.watch)
         group.start_soon(give_back)
         if parts.watched is not None:
@@ -202,6 +207,9 @@ def _add_services(
     tool_pb2_grpc.add_ToolServiceServicer_to_server(tools, server)
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
         ApprovalService(asked.answers, asked.board, parts.devices, base.reader), server
+    )
+    lease_pb2_grpc.add_LeaseServiceServicer_to_server(
+        LeaseService(asked.leases, parts.devices, parts.worlds, base.reader), server
     )
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(parts), server)
     secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)

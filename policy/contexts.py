@@ -26,7 +26,9 @@ class CallFacts:
     origin: str
     workspace: EntityUid | None = None
     secrets: frozenset[EntityUid] = frozenset()
+    # The lease that is asked about, with the digest of the call's canonical arguments.
     lease: str | None = None
+    arguments_digest: str = ""
     maintenance: bool = False
 
 
@@ -62,7 +64,9 @@ def _set(uids: frozenset[EntityUid]) -> list[CedarValue]:
 
 
 def _of_call(facts: CallFacts) -> dict[str, CedarValue]:
-    lease: dict[str, CedarValue] = {} if facts.lease is None else {"lease": facts.lease}
+    lease: dict[str, CedarValue] = {}
+    if facts.lease is not None:
+        lease = {"lease": facts.lease, "arguments_digest": facts.arguments_digest}
     return {**_shared(facts), "secrets": _set(facts.secrets), **lease}
 
 
@@ -91,6 +95,30 @@ def approve_context(facts: CallFacts, device: EntityUid, agent: EntityUid | None
     if agent is not None:
         requester["agent"] = entity_value(agent)
     return Context({**_shared(facts), "secrets": _set(facts.secrets), "requester": requester})
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFacts:
+    """What `grant_lease` is told of a lease."""
+
+    seconds: int
+    uses: int
+    # For one set of arguments alone; under one policy alone.
+    exact: bool
+    tied: bool
+
+
+def lease_context(
+    facts: CallFacts, lease: LeaseFacts, device: EntityUid, agent: EntityUid | None = None
+) -> Context:
+    """For grant_lease: the call, who asks for it, and how far the yes would reach."""
+    given = {
+        "seconds": lease.seconds,
+        "uses": lease.uses,
+        "exact": lease.exact,
+        "tied": lease.tied,
+    }
+    return Context({**approve_context(facts, device, agent), "lease": given})
 
 
 def secret_context(facts: CallFacts, tool: EntityUid) -> Context:

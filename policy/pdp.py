@@ -23,6 +23,7 @@ from policy.engine import EngineError, ask
 from policy.entities import Entity
 from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
+from policy.lease import Permit
 from policy.scope import keys_of, keys_of_action
 from policy.slices import PolicySlice
 from policy.statements import PolicyRef
@@ -119,6 +120,15 @@ class PDP:
         except BaseException as error:  # noqa: BLE001 - fail closed, see above
             return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
 
+    def decide_with(self, question: Question, permit: Permit) -> Decision:
+        """The decision with one permit more than the set has; it cannot win over a forbid."""
+        try:
+            return self._decide_with(question, permit)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - fail closed, as in `decide`
+            return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
+
     def decide_all(self, questions: Sequence[Question]) -> tuple[Decision, ...]:
         """One decision per question, in order."""
         return tuple(self.decide(question) for question in questions)
@@ -139,6 +149,32 @@ class PDP:
             return Decision(False, ReasonCode.NOT_PERMITTED, self.bundle.digest)
         text = orjson.dumps(context.only(policies.context)).decode()
         return self._evaluate(question, text, policies, entities, None)
+
+    def _decide_with(self, question: Question, permit: Permit) -> Decision:
+        principal, resource, context = question.principal, question.resource, question.context
+        if not isinstance(context, Context) or question.entities:
+            return self._deny(ReasonCode.BAD_REQUEST, "not a question that a permit is added for")
+        if refused := self._unknown(question, self.entities):
+            return refused
+        why = self.bundle.requests.misfit(principal, question.action, resource, context)
+        if why is not None:
+            return self._deny(ReasonCode.BAD_REQUEST, why)
+        policies = self._slice(question, self.entities)
+        # The engine calls what is added by the next number.
+        added, handle = f"policy{len(policies.numbers)}", permit.handle
+        if policies.numbers:
+            handle = policies.handle.with_added_str(permit.text)
+        text, entities = orjson.dumps(context.only(None)).decode(), self.entities.handle
+        result = ask(principal, question.action, resource, text, handle, entities, None)
+        if result.errors:
+            # Whichever policy it is: what it would have said is unknown.
+            return self._deny(ReasonCode.EVALUATION_ERROR, "a policy could not be evaluated")
+        numbers = sorted(policies.number(name) for name in result.reasons if name != added)
+        reasons = tuple(self.bundle.policies[number] for number in numbers)
+        if added in result.reasons:
+            reasons += (permit.ref,)
+        code = _code(result.decision, bool(reasons), has_errors=False)
+        return Decision(code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons)
 
     def _unknown(self, question: Question, known: Entities) -> Decision | None:
         if question.principal not in known:

@@ -5,13 +5,17 @@ the bytes that are signed, its digest is recomputed, and the envelope it came in
 Pure. Raises `ApprovalUnclear`, and `BadRequest` for a reason that cannot be sent.
 """
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 
+import uuid_utils.compat
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from stockade.bounds import Bounds
 from stockade.errors import ApprovalUnclear, BadRequest
+from stockade.lease import LeaseError, LeaseTerms, lease_bytes, parse_lease
 from stockade.statement import Statement, StatementError, answer_bytes, parse_statement
 from stockade.v1 import approval_pb2
 
@@ -56,6 +60,43 @@ def sign_answer(
             "the reason is not text that can be sent", reason="REASON_INVALID"
         ) from None
     return key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def sign_lease(key: ec.EllipticCurvePrivateKey, terms: bytes) -> bytes:
+    """ECDSA P-256 with SHA-256, DER, over exactly these lease bytes."""
+    return key.sign(lease_bytes(terms), ec.ECDSA(hashes.SHA256()))
+
+
+def lease_for(
+    statement: Statement,
+    *,
+    expires_ms: int,
+    uses: int,
+    bounds: Bounds | None = None,
+    tied: bool = True,
+) -> LeaseTerms:
+    """A lease for calls like the one that waits: with these bounds, or with its very arguments."""
+    call = statement.call
+    terms = LeaseTerms(
+        lease_id=str(uuid_utils.compat.uuid7()),
+        approval_id=statement.approval_id,
+        principal=call.principal,
+        tool=call.tool,
+        tool_digest=call.tool_digest,
+        tier=call.tier,
+        secrets=call.secrets,
+        exactly=call.arguments if bounds is None else None,
+        bounds=bounds,
+        expires_ms=expires_ms,
+        uses=uses,
+        policy_digest=call.policy_digest if tied else "",
+        nonce=secrets.token_hex(16),
+    )
+    try:
+        # What is shown to the person who signs is what these bytes say.
+        return parse_lease(terms.encode())
+    except (LeaseError, ValueError) as error:
+        raise BadRequest(f"no lease: {error}", reason="LEASE_REFUSED") from None
 
 
 def _well_typed(statement: Statement) -> bool:

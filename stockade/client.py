@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import uuid_utils.compat
 
-from stockade.approving import sign_answer, verified
+from stockade.approving import sign_answer, sign_lease, verified
 from stockade.call_events import CallEvents
 from stockade.connection import Connection, Stream
 from stockade.credentials import (
@@ -28,6 +28,7 @@ from stockade.credentials import (
 from stockade.endpoint import load_endpoint, read_endpoint
 from stockade.errors import BadRequest, CredentialsError, DaemonUnreachable, StockadeError
 from stockade.home import Home
+from stockade.lease import LeaseTerms
 from stockade.policy_requests import PolicyRequests
 from stockade.renewal import keep_renewed
 from stockade.v1 import (
@@ -40,6 +41,8 @@ from stockade.v1 import (
     daemon_pb2_grpc,
     device_pb2,
     device_pb2_grpc,
+    lease_pb2,
+    lease_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
     secret_pb2,
@@ -71,6 +74,7 @@ class Client(PolicyRequests):
         self._approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
         self._daemon = daemon_pb2_grpc.DaemonServiceStub(channel)
         self._devices = device_pb2_grpc.DeviceServiceStub(channel)
+        self._leases = lease_pb2_grpc.LeaseServiceStub(channel)
         self._ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
         self._secrets = secret_pb2_grpc.SecretServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
@@ -204,17 +208,40 @@ class Client(PolicyRequests):
         )
 
     def answer_approval(
-        self, approval: approval_pb2.Approval, *, approve: bool, reason: str = ""
+        self,
+        approval: approval_pb2.Approval,
+        *,
+        approve: bool,
+        reason: str = "",
+        lease: LeaseTerms | None = None,
     ) -> approval_pb2.AnswerApprovalResponse:
-        """Signs an answer to exactly the statement in `approval`, as it was shown, and sends it."""
+        """Signs an answer to exactly the statement in `approval`, as it was shown, and sends it.
+
+        With a yes, `lease` is signed too: calls like this one then run without being asked about.
+        """
         statement = verified(approval)
+        terms = b"" if lease is None else lease.encode()
         request = approval_pb2.AnswerApprovalRequest(
             approval_id=statement.approval_id,
             approve=approve,
             reason=reason,
             signature=sign_answer(self.credentials.key, approval.statement, approve, reason),
+            lease_terms=terms,
+            lease_signature=sign_lease(self.credentials.key, terms) if terms else b"",
         )
         return self._connection.ask(self._approvals.AnswerApproval, request)
+
+    def list_leases(self, *, ended: bool = False, page_size: int = 0) -> list[lease_pb2.Lease]:
+        """The leases that stand, or with `ended` all of them, newest first."""
+        request = lease_pb2.ListLeasesRequest(all=ended, page_size=page_size)
+        return list(self._connection.ask(self._leases.ListLeases, request).leases)
+
+    def revoke_lease(
+        self, lease_id: str, *, running: bool = False
+    ) -> lease_pb2.RevokeLeaseResponse:
+        """Ends a lease; with `running`, also the calls that run by it."""
+        request = lease_pb2.RevokeLeaseRequest(lease_id=lease_id, running=running)
+        return self._connection.ask(self._leases.RevokeLease, request)
 
     # Devices
 

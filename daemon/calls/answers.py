@@ -36,6 +36,7 @@ from daemon.store.calls import CallRow
 from daemon.store.commit import Tx
 from daemon.store.faults import StoreFault
 from daemon.store.ids import ApprovalId
+from daemon.store.leases import LeaseRow
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from ledger.chain import Entry
@@ -57,6 +58,8 @@ class Answers:
         writer: Writer,
         changed: Callable[[str], None],
         unsure: Unsure,
+        lease: Callable[[Answer, LiveCall], Callable[[Tx], LeaseRow] | None],
+        leased: Callable[[LeaseRow], None],
         until_examined: Callable[[], Awaitable[None]],
     ) -> None:
         self._calls = calls
@@ -66,6 +69,8 @@ class Answers:
         self._writer = writer
         self._changed = changed
         self._unsure = unsure
+        self._lease = lease
+        self._leased = leased
         self._until_examined = until_examined
 
     async def give(self, answer: Answer) -> Entry:
@@ -133,7 +138,8 @@ class Answers:
             ended = void(live.verdict)
         else:
             asked = self._check_permission(answer, live)
-            return lambda tx: settling.settle(tx, answer, row, live, asked)
+            lease = self._lease(answer, live)
+            return lambda tx: settling.settle(tx, answer, row, live, asked, lease)
         return lambda tx: settling.end(tx, row, live, ended)
 
     def _check_permission(self, answer: Answer, live: LiveCall) -> dict[str, object]:
@@ -163,7 +169,10 @@ class Answers:
         if isinstance(error, StoreFault) and proposed:
             self._unsure.find_out(live, proposed[0])
         elif not done.cancelled() and error is None:
-            done.result().apply(live)
+            result = done.result()
+            if result.lease is not None:
+                self._leased(result.lease)
+            result.apply(live)
             self._changed(approval_id)
         live.release()
 

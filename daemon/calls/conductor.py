@@ -22,6 +22,7 @@ from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_wai
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import Conflict, Fault
+from daemon.leases.book import LeaseLapsedError
 from daemon.lifecycle import ENDS, Event, State, next_state
 from daemon.outcome import Ending
 from daemon.store.approvals import ApprovalState
@@ -44,6 +45,7 @@ WhoMayApprove = Callable[[LiveCall], list[str]]
 CANCELLED: Mapping[str, str] = {
     "CALLER_GONE": "the caller went away",
     "CANCELLED_BY_REQUEST": "it was cancelled by request",
+    "LEASE_REVOKED": "the lease that permitted it was revoked",
     "DEVICE_REVOKED": "the caller's device was revoked",
     "AGENT_REVOKED": "the agent was revoked",
     "AGENT_REPLACED": "the agent was enrolled with another manifest: it is another agent now",
@@ -59,6 +61,12 @@ ANSWER_SECONDS = 30
 DAMAGED = "the database says that its approval was settled, and no answer did that"
 FIND_OUT = "find out who wrote to the database; `stockade ledger verify`"
 
+LEASE_REVOKED = Ending(
+    Event.FAIL,
+    "LEASE_REVOKED",
+    "the lease that permitted it was revoked while the call waited for its turn to run",
+    fix="call again",
+)
 POLICY_CHANGED = Ending(
     Event.FAIL,
     "POLICY_CHANGED",
@@ -82,6 +90,9 @@ class Conductor:
         who_may_approve: WhoMayApprove,
         changed: Callable[[str], None],
         policy_digest: Callable[[], str],
+        without_lease: Callable[[LiveCall], None],
+        lease_holds: Callable[[str], bool],
+        lease_taken: Callable[[str], None],
     ) -> None:
         self._config = config
         self._writer = writer
@@ -92,17 +103,16 @@ class Conductor:
         self._who_may_approve = who_may_approve
         self._changed = changed
         self._policy_digest = policy_digest
+        self._without_lease = without_lease
+        self._lease_holds = lease_holds
+        self._lease_taken = lease_taken
         self._slots = anyio.CapacityLimiter(config.calls.max_running)
 
     async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         """The whole life of a call; without an admission, from where it waits for approval."""
         try:
             if admission is not None:
-                async with self._at_once(live) as run:
-                    if not await self._admit(live, admission, run):
-                        return
-                    with live.scope:
-                        await self._live(live, run)
+                await self._begin(live, admission)
             else:
                 with live.scope:
                     await self._live(live, None)
@@ -119,6 +129,20 @@ class Conductor:
             live.admitted.set()
             live.feed.close()
             live.done.set()
+
+    async def _begin(self, live: LiveCall, admission: records.Admission) -> None:
+        async with self._at_once(live) as run:
+            try:
+                new: bool | None = await self._admit(live, admission, run)
+            except LeaseLapsedError:
+                new = None
+            if new:
+                with live.scope:
+                    await self._live(live, run)
+        if new is None:
+            # The use it was permitted by was somebody else's by then: as if there were no lease.
+            self._without_lease(live)
+            await self._begin(live, replace(admission, take=None))
 
     @asynccontextmanager
     async def _at_once(self, live: LiveCall) -> AsyncIterator[Run | None]:
@@ -160,7 +184,9 @@ class Conductor:
             await self._wait_for_approval(live)
         if live.state is State.PERMITTED:
             async with self._place(live):
-                if live.verdict.policy_digest == self._policy_digest():
+                if not self._lease_holds(live.verdict.lease):
+                    await self._finish(live, LEASE_REVOKED, {"message": LEASE_REVOKED.message})
+                elif live.verdict.policy_digest == self._policy_digest():
                     await self._run(live)
                 else:  # it waited for its place, and what permitted it is no longer in force
                     await self._finish(live, POLICY_CHANGED, {"message": POLICY_CHANGED.message})
@@ -183,6 +209,8 @@ class Conductor:
             live.existing = admitted.row
             return False
         records.was_kept(live.verdict)
+        if live.verdict.lease:
+            self._lease_taken(live.verdict.lease)
         live.last_entry = admitted
         live.state = next_state(State.RECEIVED, records.EVENT_OF[live.verdict.ruling])
         if run is not None:

@@ -8,6 +8,7 @@ do with a call holds it, and gives it back. What leaves `submit` are the caller'
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,7 +18,7 @@ from daemon.calls.aside import Aside
 from daemon.calls.conductor import Conductor
 from daemon.calls.feed import Feed
 from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
-from daemon.calls.judge import Verdict, judge
+from daemon.calls.judge import Candidate, Verdict, judge
 from daemon.calls.live import Caller, LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.remembered import Remembered
@@ -25,9 +26,11 @@ from daemon.calls.tell import tell_received
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
+from daemon.leases.book import LeaseBook
 from daemon.lifecycle import State
 from daemon.store.calls import CallRow
 from daemon.vault_keeper import VaultKeeper
+from daemon.world import World
 from daemon.worlds import Worlds
 from stockade.v1 import call_pb2
 
@@ -45,6 +48,7 @@ class Calls:
         aside: Aside,
         clock: Clock,
         group: TaskGroup,
+        leases: LeaseBook,
         until_examined: Callable[[], Awaitable[None]],
     ) -> None:
         self._config = config
@@ -52,6 +56,7 @@ class Calls:
         self._vault = vault
         self._conductor = conductor
         self._aside = aside
+        self._leases = leases
         self._clock = clock
         self._group = group
         self._until_examined = until_examined
@@ -167,9 +172,7 @@ class Calls:
         live = self._open(request, prepared, verdict, now)
         live.hold()
         self._keep(live)
-        self._group.start_soon(
-            self._conduct, live, records.Admission(live, prepared.tool_digest, now)
-        )
+        self._group.start_soon(self._conduct, live, self._admission(live, prepared, now))
         try:
             await live.admitted.wait()
             if live.fault is not None:
@@ -180,6 +183,28 @@ class Calls:
             live.release()
             raise
         return live, live.existing is None
+
+    def _ruling(self, world: World, candidate: Candidate) -> Verdict:
+        leases = self._leases.standing(world, candidate)
+        return judge(world, candidate, self._clock.now(), leases=leases)
+
+    def _admission(self, live: LiveCall, prepared: Prepared, now: int) -> records.Admission:
+        take = None
+        if lease := live.verdict.lease:
+            take = partial(self._leases.take, lease_id=lease, call_id=live.call_id)
+        return records.Admission(live, prepared.tool_digest, now, take=take)
+
+    def without_lease(self, live: LiveCall) -> None:
+        """Judges a call again that has not been admitted: its lease has no use left."""
+        assert live.candidate is not None  # noqa: S101 - it was permitted
+        live.verdict = judge(self._worlds.current, live.candidate, self._clock.now())
+        self._ask_if_needed(live, self._clock.now_ms())
+
+    def cancel_leased(self, lease_id: str) -> None:
+        """Ends the calls under way that this lease permitted."""
+        for live in list(self._live.values()):
+            if live.verdict.lease == lease_id:
+                live.cancel("LEASE_REVOKED")
 
     def _take_up(self, live: LiveCall) -> None:
         """Goes on with a call that was set aside."""
@@ -203,7 +228,7 @@ class Calls:
         while True:
             world, now = self._worlds.current, self._clock.now_ms()
             prepared = prepare(world, request)
-            verdict = prepared.refusal or judge(world, prepared.require(), self._clock.now())
+            verdict = prepared.refusal or self._ruling(world, prepared.require())
             if verdict.code == TIER_UNAVAILABLE:
                 await self._until_examined()  # just after a start it may only not be known yet
             elif verdict.ruling is Ruling.DENY or not prepared.require().secrets:
@@ -243,10 +268,13 @@ class Calls:
             feed=Feed(self._config.calls.retain_output_kib * 1024),
             candidate=prepared.candidate,
         )
-        if verdict.ruling is Ruling.ASK:
+        self._ask_if_needed(live, now)
+        return live
+
+    def _ask_if_needed(self, live: LiveCall, now: int) -> None:
+        if live.verdict.ruling is Ruling.ASK:
             lifetime = self._config.approvals.lifetime_seconds * 1000
             live.statement = statement_for(live, now, lifetime)
-        return live
 
     async def _with_secrets(self, prepared: Prepared, verdict: Verdict) -> Verdict:
         """Nobody is asked to approve a call whose secret is not there."""

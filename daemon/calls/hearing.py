@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from daemon.calls.standing import Asker, Standing
 from daemon.world import Unavailable, secret_uid
 from policy.context import Context
 from policy.contexts import (
@@ -101,6 +102,8 @@ class Case:
     secrets: tuple[str, ...] = ()
     # What exists for this case alone.
     entities: tuple[Entity, ...] = ()
+    # SHA-256 of the canonical arguments, hex; empty where no lease is asked about.
+    arguments_digest: str = ""
 
     def facts(self, tier: Tier) -> CallFacts:
         """As the questions have it."""
@@ -136,6 +139,8 @@ class Outcome:
     asked: tuple[Asked, ...]
     # None where it was denied before there was one, or where there is none.
     tier: Tier | None = None
+    # The lease by which it is permitted, if it is by one.
+    lease: str = ""
 
 
 def hear(
@@ -144,12 +149,25 @@ def hear(
     unavailable: Mapping[Tier, Unavailable],
     approvers: Approvers | None = None,
     witness: Witness | None = None,
+    leases: Sequence[Standing] = (),
 ) -> Outcome:
-    """The outcome for a call; with approvers, of whether their approval is enough by now."""
+    """The outcome for a call; with approvers, of whether their approval is enough by now.
+
+    Where nobody's word is there, and policy will not have it unattended, each of the leases is put
+    to policy as the standing yes that it is.
+    """
     hearing = _Hearing(pdp, case, case.facts(case.floor), witness)
     try:
         tier = _examine(hearing, unavailable)
         ruling, code, decision = _conclude(hearing, approvers)
+        if ruling is Ruling.ASK and approvers is None:
+            for lease in leases:
+                if (leased := _stands(hearing, lease)) is not None:
+                    said = f"lease {lease.lease_id} permits it"
+                    asked, id_ = tuple(hearing.asked), lease.lease_id
+                    return Outcome(
+                        Ruling.PERMIT, "LEASED", said, "", leased.reasons, asked, tier, id_
+                    )
     except _DeniedError as denied:
         return replace(denied.outcome, asked=tuple(hearing.asked))
     message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
@@ -201,13 +219,17 @@ class _Hearing:
         for subject in self.case.subjects:
             question = Question(subject, action, resource, context, self.case.entities)
             decision = self.pdp.decide(question)
-            self.asked.append(Asked.of(question, decision))
-            if self.witness is not None:
-                self.witness(question, decision)
+            self.note(question, decision)
             if not decision.allowed:
                 return decision
             reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
         return decision if reasons == decision.reasons else replace(decision, reasons=reasons)
+
+    def note(self, question: Question, decision: Decision) -> None:
+        """Keeps a question with its answer."""
+        self.asked.append(Asked.of(question, decision))
+        if self.witness is not None:
+            self.witness(question, decision)
 
     def about(self, what: str) -> str:
         """What the last question was about, saying so if it was the agent's device's."""
@@ -250,6 +272,17 @@ def _conclude(hearing: _Hearing, approvers: Approvers | None) -> tuple[Ruling, s
     if decision.allowed:
         return Ruling.PERMIT, code, decision
     return Ruling.ASK, "APPROVAL_REQUIRED", decision
+
+
+def _stands(hearing: _Hearing, lease: Standing) -> Decision | None:
+    """Whether a lease stands in for asking now; the permit by which it does."""
+    case = hearing.case
+    asker = Asker(hearing.pdp, case.subjects, hearing.tool, hearing.note)
+    leased = asker.permits(hearing.facts, case.arguments_digest, lease)
+    if leased is None or not asker.may_grant(hearing.facts, lease.signer, lease.facts).allowed:
+        return None
+    attended = attended_context(hearing.facts, frozenset({lease.signer}), lease.signer_groups)
+    return leased if hearing.ask("call_attended", hearing.tool, attended).allowed else None
 
 
 def _require(decision: Decision, what: str) -> None:

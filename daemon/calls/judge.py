@@ -5,6 +5,7 @@ and to name in the verdict everything that an approval is bound to and an explan
 the agent's manifest does not declare is refused before policy is asked.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,12 +23,14 @@ from daemon.calls.hearing import (
     hear,
     may_answer,
 )
+from daemon.calls.standing import Asker, Standing
 from daemon.principal import Principal
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
 from daemon.world import KeptSnapshot, World
 from policy.arguments import to_context
+from policy.contexts import LeaseFacts
 from policy.entities import Entity
 from policy.errors import PolicyError
 from policy.pdp import Decision
@@ -90,6 +93,8 @@ class Verdict:
     policy_digest: str = ""
     # None where policy was not asked.
     heard: Heard | None = None
+    # The lease by which it is permitted, if it is by one.
+    lease: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,12 @@ def judge(
     candidate: Candidate,
     now: datetime,
     approvers: Sequence[Principal] | None = None,
+    leases: Sequence[Standing] = (),
 ) -> Verdict:
-    """The verdict on a call; with `approvers`, on whether their approval is enough by now."""
+    """The verdict on a call; with `approvers`, on whether their approval is enough by now.
+
+    `leases` are those that were given for calls of this kind, by this caller.
+    """
     inputs = risk_inputs(candidate.tool)
     about = Verdict(
         Ruling.DENY,
@@ -180,7 +189,12 @@ def judge(
         )
     try:
         case = _case(world, candidate, now)
-        outcome = hear(world.pdp, case, world.unavailable, _approvers(world, approvers))
+        if leases:
+            digest = hashlib.sha256(candidate.parsed.canonical).hexdigest()
+            case = replace(case, arguments_digest=digest)
+        outcome = hear(
+            world.pdp, case, world.unavailable, _approvers(world, approvers), leases=leases
+        )
     except PolicyError as error:
         # What cannot be put to policy exactly is not permitted.
         return replace(about, code=error.code, message=str(error), fix=error.fix)
@@ -195,6 +209,7 @@ def judge(
         tier=outcome.tier,
         exact=_exact(world, candidate, outcome.tier) if outcome.tier else None,
         heard=_heard(world, case, approvers),
+        lease=outcome.lease,
     )
 
 
@@ -210,6 +225,22 @@ def may_approve(
     assert verdict.tier is not None  # noqa: S101 - it was judged
     case = _case(world, candidate, now)
     return may_answer(world.pdp, case, verdict.tier, world.principal_uid(approver), witness)
+
+
+def may_grant(
+    world: World,
+    candidate: Candidate,
+    verdict: Verdict,
+    now: datetime,
+    approver: Principal,
+    lease: LeaseFacts,
+    witness: Witness,
+) -> Decision:
+    """Whether this person may say yes to calls to come."""
+    assert verdict.tier is not None  # noqa: S101 - it was judged
+    case = _case(world, candidate, now)
+    asker = Asker(world.pdp, case.subjects, EntityUid("Tool", case.tool), witness)
+    return asker.may_grant(case.facts(verdict.tier), world.principal_uid(approver), lease)
 
 
 def undeclared_by(

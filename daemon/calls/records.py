@@ -6,7 +6,7 @@ of arguments and output, never the bytes.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ class Admission:
     # What the receipt of the start says, for a permitted call that starts at once: arrival, permit
     # and start are then durable together, and still before anything is spawned.
     started: Mapping[str, Any] | None = None
+    # Takes a use of the lease that permits it; raises where there is none left.
+    take: Callable[[Tx], Entry] | None = None
 
 
 def admit(tx: Tx, admission: Admission) -> Entry | Existing:
@@ -78,6 +80,8 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     }
     _receipt(tx, live, "call.received", received)
     keep_told(tx, verdict, admission.now_ms)
+    if admission.take is not None:
+        admission.take(tx)
     if live.statement is not None:
         _ask(tx, live)
     entry = _receipt(tx, live, f"call.{state}", verdict_body(verdict))
@@ -184,6 +188,7 @@ def verdict_body(verdict: Verdict) -> dict[str, Any]:
         "call_digest": exact.digest() if exact else None,
         "secrets": list(exact.secrets) if exact else [],
         "workspace": exact.workspace if exact else "",
+        **({"lease": verdict.lease} if verdict.lease else {}),
     }
 
 

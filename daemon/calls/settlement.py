@@ -7,7 +7,7 @@ enough. An approval whose call is no longer exactly what was approved is void. R
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from daemon.calls import records
@@ -25,6 +25,7 @@ from daemon.store.approvals import Answered, AnswerRow, ApprovalRow, ApprovalSta
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceStatus
 from daemon.store.ids import CallId, DeviceId, PolicyDigest
+from daemon.store.leases import LeaseRow
 from daemon.worlds import Worlds
 from ledger.chain import Entry
 from stockade.statement import Statement, answer_bytes
@@ -42,6 +43,9 @@ class Answer:
     reason: str
     signature: bytes
     principal: Principal
+    # Where the yes is to stand for calls to come: what was signed of that.
+    lease_terms: bytes = b""
+    lease_signature: bytes = b""
 
     @property
     def word(self) -> str:
@@ -58,6 +62,7 @@ class Settlement:
     state: State | None = None
     verdict: Verdict | None = None
     call_entry: Entry | None = None
+    lease: LeaseRow | None = None
 
     def apply(self, live: LiveCall) -> None:
         """Tells the waiting call, once it is durable."""
@@ -87,8 +92,12 @@ class Settling:
         row: ApprovalRow,
         live: LiveCall,
         asked: Mapping[str, object],
+        lease: Callable[[Tx], LeaseRow] | None = None,
     ) -> Settlement:
-        """Records an answer, and what comes of it; `asked` is how policy let it be given."""
+        """Records an answer, and what comes of it; `asked` is how policy let it be given.
+
+        `lease` stores the lease that is given with it, if that settles the approval.
+        """
         now = self.clock.now_ms()
         recorded = approvals.answer(
             tx.connection,
@@ -109,7 +118,10 @@ class Settling:
         entry = _answered(tx, answer, row, live, asked)
         if not answer.approve:
             return self._reject(tx, answer, row, live, entry, now)
-        return self._weigh(tx, row, live, entry, now)
+        weighed = self._weigh(tx, row, live, entry, now)
+        if lease is None or weighed.state is not State.PERMITTED:
+            return weighed
+        return replace(weighed, lease=lease(tx))
 
     @staticmethod
     def _reject(

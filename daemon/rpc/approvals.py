@@ -79,6 +79,8 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
                 approve=request.approve,
                 reason=request.reason,
                 signature=request.signature,
+                lease_terms=request.lease_terms,
+                lease_signature=request.lease_signature,
                 principal=current_principal(),
             )
         )

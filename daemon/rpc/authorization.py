@@ -38,6 +38,8 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.ApprovalService/GetApproval": Rule("get_approval"),
         "/stockade.v1.ApprovalService/WatchApprovals": Rule("watch_approvals"),
         "/stockade.v1.ApprovalService/AnswerApproval": Rule("approve", Asked.SERVICE),
+        "/stockade.v1.LeaseService/ListLeases": Rule("list_leases"),
+        "/stockade.v1.LeaseService/RevokeLease": Rule("revoke_lease"),
         "/stockade.v1.PolicyService/GetPolicy": Rule("get_policy"),
         "/stockade.v1.PolicyService/CheckPolicy": Rule("check_policy"),
         "/stockade.v1.PolicyService/ApplyPolicy": Rule("apply_policy"),

@@ -4,6 +4,7 @@ from typing import NewType
 
 CallId = NewType("CallId", str)
 ApprovalId = NewType("ApprovalId", str)
+LeaseId = NewType("LeaseId", str)
 DeviceId = NewType("DeviceId", str)
 AgentId = NewType("AgentId", str)
 Serial = NewType("Serial", str)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, insert, select
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select
 
 from daemon.store import meta
 from daemon.store.faults import StoreFault
@@ -45,6 +45,12 @@ _BY_CALL: Final = (
     .where(receipts.c.sequence > bindparam("b_after"))
     .order_by(receipts.c.sequence)
     .limit(bindparam("b_limit"))
+)
+_COUNT: Final = (
+    select(func.count())
+    .select_from(receipts)
+    .where(_CHAIN, receipts.c.principal == bindparam("b_principal"))
+    .where(receipts.c.kind == bindparam("b_kind"))
 )
 _BY_ID: Final = select(receipts).where(_CHAIN, receipts.c.receipt_id == bindparam("b_id"))
 
@@ -94,6 +100,12 @@ def by_call(
     """The receipts of one call, oldest first."""
     found = {"b_chain": chain, "b_call": call_id, "b_after": after, "b_limit": _cap(limit)}
     return _rows(connection, _BY_CALL, found)
+
+
+def count(connection: Connection, chain: str, principal: str, kind: str) -> int:
+    """How many receipts of a kind there are that are found by this principal."""
+    values = {"b_chain": chain, "b_principal": principal, "b_kind": kind}
+    return int(connection.execute(_COUNT, values).scalar_one())
 
 
 def by_id(connection: Connection, chain: str, receipt_id: str) -> ReceiptRow | None:

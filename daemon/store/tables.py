@@ -110,6 +110,39 @@ approval_answers: Final = Table(
     _number("time_ms"),
 )
 
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("lease_id", String, primary_key=True),
+    Column("approval_id", String, ForeignKey("approvals.approval_id"), nullable=False),
+    _text("principal"),
+    _text("device_id"),
+    _text("tool"),
+    _bytes("terms"),
+    _text("signer"),
+    _bytes("signature"),
+    _bytes("certificate"),
+    _text("state"),
+    _text("reason"),
+    _number("uses"),
+    _number("max_uses"),
+    _number("created_ms"),
+    _number("expires_ms"),
+    _number("ended_ms", null=True),
+    Index(None, "state", "expires_ms"),
+    Index(None, "created_ms", "lease_id"),
+)
+
+# Of a lease, each by its number: one number, one call.
+lease_uses: Final = Table(
+    "lease_uses",
+    metadata,
+    Column("lease_id", String, ForeignKey("leases.lease_id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _text("call_id"),
+    _number("time_ms"),
+)
+
 devices: Final = Table(
     "devices",
     metadata,

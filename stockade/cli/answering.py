@@ -17,6 +17,7 @@ from stockade.statement import Statement
 
 if TYPE_CHECKING:
     from stockade.client import Client
+    from stockade.lease import LeaseTerms
     from stockade.v1 import approval_pb2
 
 
@@ -28,10 +29,15 @@ class Shown:
     statement: Statement
 
     def answer(
-        self, client: "Client", *, approve: bool, reason: str = ""
+        self,
+        client: "Client",
+        *,
+        approve: bool,
+        reason: str = "",
+        lease: "LeaseTerms | None" = None,
     ) -> "approval_pb2.AnswerApprovalResponse":
-        """Signs and sends one answer to what was shown."""
-        return client.answer_approval(self.approval, approve=approve, reason=reason)
+        """Signs and sends one answer to what was shown, and perhaps a lease that was shown, too."""
+        return client.answer_approval(self.approval, approve=approve, reason=reason, lease=lease)
 
 
 def show(

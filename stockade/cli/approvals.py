@@ -70,14 +70,46 @@ def show(id_: Id, full: Full = False, json_: Json = False) -> None:
 @app.command(
     epilog=examples(
         "stockade approvals approve 01988a3c-5d1f",
-        "stockade approvals approve 01988a3c-5d1f --yes   # in a script",
+        "stockade approvals approve 01988a3c-5d1f --yes --once   # in a script",
+        "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20",
+        "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20 \\",
+        "  --bound path=below:src --bound content=any --bound workspace=is:work",
     )
 )
 def approve(
-    id_: Id, yes: Yes = False, reason: Reason = "", full: Full = False, json_: Json = False
+    id_: Id,
+    yes: Yes = False,
+    reason: Reason = "",
+    full: Full = False,
+    once: Annotated[bool, typer.Option("--once", help="This call alone: the default.")] = False,
+    lasts: Annotated[
+        str,
+        typer.Option("--for", metavar="TIME", help="Also calls to come, for 30m, 8h, 2d: a lease."),
+    ] = "",
+    uses: Annotated[int, typer.Option("--uses", min=1, help="How many of them.")] = 10,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bound",
+            metavar="NAME=BOUND",
+            help="An argument's bound instead of its exact value: any, is:TEXT, below:PATH,"
+            " one_of:A,B, from:LOW:HIGH.",
+        ),
+    ] = None,
+    any_policy: Annotated[
+        bool, typer.Option("--any-policy", help="The lease stands when policy changes, too.")
+    ] = False,
+    json_: Json = False,
 ) -> int:
-    """Say yes to exactly what is shown."""
-    return _answer(id_, approve=True, yes=yes, reason=reason, full=full, as_json=json_)
+    """Say yes to exactly what is shown; with --for, also to calls like it."""
+    if not lasts and (bound or any_policy):
+        raise UsageError("--bound and --any-policy are about a lease", fix="say --for TIME")
+    if once and lasts:
+        raise UsageError("--once and --for exclude each other", fix="use one of them")
+    wanted = (lasts, uses, bound or [], any_policy) if lasts else None
+    return _answer(
+        id_, approve=True, yes=yes, reason=reason, full=full, as_json=json_, lease=wanted
+    )
 
 
 @app.command(epilog=examples("stockade approvals reject 01988a3c-5d1f --reason 'wrong path'"))
@@ -102,7 +134,16 @@ def watch(json_: Json = False) -> int:
         return run(client, as_json=json_)
 
 
-def _answer(text: str, *, approve: bool, yes: bool, reason: str, full: bool, as_json: bool) -> int:
+def _answer(
+    text: str,
+    *,
+    approve: bool,
+    yes: bool,
+    reason: str,
+    full: bool,
+    as_json: bool,
+    lease: tuple[str, int, list[str], bool] | None = None,
+) -> int:
     if not yes and not sys.stdin.isatty():
         raise UsageError(
             "there is no terminal to ask at",
@@ -121,11 +162,20 @@ def _answer(text: str, *, approve: bool, yes: bool, reason: str, full: bool, as_
                 fix="`stockade approvals list` shows what waits",
             )
         shown = show(approval, whole=full, file=sys.stderr if as_json else sys.stdout)
-        verb = "Approve" if approve else "Reject"
+        terms = None
+        if lease is not None:
+            from stockade.cli.leasing import lease_from, meaning
+
+            *wanted, any_policy = lease
+            terms = lease_from(shown.statement, *wanted, any_policy=any_policy)  # type: ignore[arg-type]
+            note("and, without asking again:")
+            for line in meaning(terms):
+                note(f"  {line}")
+        verb = ("Approve this, and that" if terms else "Approve") if approve else "Reject"
         if not yes and not ask(f"{verb} this?"):
             note("nothing was answered")
             return 1
-        answer = shown.answer(client, approve=approve, reason=reason)
+        answer = shown.answer(client, approve=approve, reason=reason, lease=terms)
     if as_json:
         machine.emit(answer)
     else:

@@ -77,6 +77,7 @@ def _document(value: bytes) -> Any:
 
 _BYTES: Mapping[str, Callable[[bytes], Any]] = {
     "Approval.statement": _document,
+    "Lease.terms": _document,
     "ExplainPolicyResponse.arguments": _document,
     "Explanation.entities": _document,
     "Explanation.risk_inputs": _document,

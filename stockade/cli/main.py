@@ -18,6 +18,7 @@ from stockade.cli import (
     devices,
     doctor,
     down,
+    leases,
     ledger,
     pair,
     policy,
@@ -48,7 +49,7 @@ app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("call", epilog=call.EXAMPLES)(call.call)
 app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
-for group in (tools, calls, approvals, policy, secrets, devices, agents, ledger):
+for group in (tools, calls, approvals, leases, policy, secrets, devices, agents, ledger):
     app.add_typer(group.app)
 
 

@@ -255,12 +255,20 @@ class AnswerApprovalRequest(_message.Message):
     APPROVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    LEASE_TERMS_FIELD_NUMBER: _builtins.int
+    LEASE_SIGNATURE_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     approve: _builtins.bool
     reason: _builtins.str
     """Shown to the caller when rejecting; 500 characters at most."""
     signature: _builtins.bytes
     """ECDSA P-256 with SHA-256 (DER) over the answer's bytes, docs/formats.md#approval-answer."""
+    lease_terms: _builtins.bytes
+    """With a yes: a lease for calls to come, docs/formats.md#lease, and the signature of the same key
+    over it. Refused as a whole with PERMISSION_DENIED / MAY_NOT_LEASE, INVALID_ARGUMENT /
+    LEASE_REFUSED, FAILED_PRECONDITION / LEASE_USELESS.
+    """
+    lease_signature: _builtins.bytes
     def __init__(
         self,
         *,
@@ -268,10 +276,12 @@ class AnswerApprovalRequest(_message.Message):
         approve: _builtins.bool = ...,
         reason: _builtins.str = ...,
         signature: _builtins.bytes = ...,
+        lease_terms: _builtins.bytes = ...,
+        lease_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "approve", b"approve", "reason", b"reason", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "approve", b"approve", "lease_signature", b"lease_signature", "lease_terms", b"lease_terms", "reason", b"reason", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,13 +31,14 @@ READ = {
     "list_secrets", "list_devices", "read_ledger", "follow_ledger", "export_ledger",
     "get_ledger_keys", "reflection", "get_entities", "test_policy", "replay_policy", "diff_policy",
 }  # fmt: skip
-REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
+REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
 OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}
+OPERATE |= {"revoke_lease"}
 # What the default policy lets a device of these groups do, of what the gate asks for.
 MAY = {
     "": GREET,
     "callers": GREET | {"enroll_agent"},
-    "approvers": GREET | REVIEW,
+    "approvers": GREET | REVIEW | {"revoke_lease"},
     "auditors": GREET | REVIEW | READ,
     "operators": GREET | REVIEW | READ | OPERATE,
 }
@@ -72,7 +73,7 @@ def test_every_rule_asks_a_question_that_exists() -> None:
 def test_every_administrative_action_guards_something_or_is_known_to_come() -> None:
     """An action of the schema that no RPC asks for would be a lock on no door."""
     calls = {"call", "call_unattended", "call_attended", "approve", "run_in_process"}
-    calls |= {"run_in_container", "use_secret", "connect"}
+    calls |= {"run_in_container", "use_secret", "connect", "grant_lease"}
     groups = {"administer", "operate", "review", "read", "greet"}
     asked = {rule.action for rule in RULES.values()}
     assert declared_actions() - asked - calls - groups == set()

@@ -49,7 +49,7 @@ NOT_CODES = {
 }
 
 # One word, where the source has it in a tuple.
-ALSO = {"APPROVED"}
+ALSO = {"APPROVED", "LEASED"}
 
 # Codes made by formatting, by the format.
 MADE = {

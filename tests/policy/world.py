@@ -10,11 +10,13 @@ from policy.bundle import Bundle
 from policy.context import Context
 from policy.contexts import (
     CallFacts,
+    LeaseFacts,
     administrative_context,
     approve_context,
     attended_context,
     call_context,
     connect_context,
+    lease_context,
     secret_context,
 )
 from policy.defaults import load_default_files
@@ -170,6 +172,9 @@ def context_for(action: str) -> tuple[str, Context, tuple[Entity, ...]]:
             )
         case "approve":
             return "Tool::read_file", approve_context(facts(), uid("Device::dev-callers")), ()
+        case "grant_lease":
+            lease = LeaseFacts(seconds=60, uses=1, exact=True, tied=True)
+            return "Tool::read_file", lease_context(facts(), lease, uid("Device::dev-callers")), ()
         case "use_secret":
             return f"Secret::{KEY.uid.id}", secret_context(facts(), uid("Tool::read_file")), ()
         case "connect":

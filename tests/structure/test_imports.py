@@ -10,8 +10,10 @@ from tests.structure.source import LEAVES, PACKAGES, Module, modules, within
 
 # What the daemon may share with the client: the wire, and the formats both ends must agree on.
 SHARED = (
+    "stockade.bounds",
     "stockade.canonical",
     "stockade.home",
+    "stockade.lease",
     "stockade.pairing_code",
     "stockade.statement",
     "stockade.v1",

@@ -1,0 +1,76 @@
+"""LeaseService: the leases that stand, and ending them."""
+
+from daemon.calls.live import timestamp
+from daemon.calls.tell import receipt
+from daemon.devices import Devices
+from daemon.leases.book import permits_of
+from daemon.leases.keeping import LeaseKeeper
+from daemon.principal import current_principal
+from daemon.rpc.convert import page_size
+from daemon.rpc.faults import Context
+from daemon.store import leases
+from daemon.store.leases import LeaseRow, LeaseState
+from daemon.store.reader import Reader
+from daemon.worlds import Worlds
+from policy.lease import LeaseRefusedError
+from stockade.lease import LeaseError, parse_lease
+from stockade.v1 import lease_pb2, lease_pb2_grpc
+
+DEFAULT_PAGE = 100
+
+
+class LeaseService(lease_pb2_grpc.LeaseServiceServicer):
+    """See proto/stockade/v1/lease.proto."""
+
+    def __init__(
+        self, keeper: LeaseKeeper, devices: Devices, worlds: Worlds, reader: Reader
+    ) -> None:
+        self._keeper = keeper
+        self._devices = devices
+        self._worlds = worlds
+        self._reader = reader
+
+    async def ListLeases(
+        self, request: lease_pb2.ListLeasesRequest, context: Context
+    ) -> lease_pb2.ListLeasesResponse:
+        limit = page_size(request.page_size, DEFAULT_PAGE)
+        rows = await self._reader.read(lambda c: leases.latest(c, limit=limit, ended=request.all))
+        return lease_pb2.ListLeasesResponse(leases=[self._proto(row) for row in rows])
+
+    async def RevokeLease(
+        self, request: lease_pb2.RevokeLeaseRequest, context: Context
+    ) -> lease_pb2.RevokeLeaseResponse:
+        entry = await self._keeper.revoke(
+            request.lease_id, str(current_principal()), running=request.running
+        )
+        row = await self._keeper.get(request.lease_id)
+        return lease_pb2.RevokeLeaseResponse(lease=self._proto(row), receipt=receipt(entry))
+
+    def _proto(self, row: LeaseRow) -> lease_pb2.Lease:
+        signer = self._devices.get(str(row.signer))
+        return lease_pb2.Lease(
+            lease_id=row.lease_id,
+            state=row.state.value,
+            reason=row.reason,
+            terms=row.terms,
+            uses=row.uses,
+            created=timestamp(row.created_ms),
+            ended=None if row.ended_ms is None else timestamp(row.ended_ms),
+            signer=row.signer,
+            signer_name=signer.row.name if signer else "",
+            holder_name=self._devices.shown(row.principal, str(row.device_id)),
+            policies=self._policies(row) if row.state is LeaseState.ACTIVE else (),
+        )
+
+    def _policies(self, row: LeaseRow) -> tuple[str, ...]:
+        world = self._worlds.current
+        principal = self._devices.of_call(row.principal, str(row.device_id), "")
+        tool = world.registry.get(row.tool)
+        try:
+            terms = parse_lease(row.terms)
+            if principal is None or tool is None or tool.digest != terms.tool_digest:
+                return ()
+            permits = permits_of(world, world.subjects(principal), terms)
+        except (LeaseError, LeaseRefusedError):
+            return ()
+        return tuple(permit.text for permit in permits)
