@@ -1,0 +1,75 @@
+"""Leases after a restart, and after somebody's hand in the database."""
+
+from typing import Any
+
+import pytest
+
+from stockade.client import Client
+from stockade.home import Home
+from tests.approvals.leasing import asked, give
+from tests.attacks.editing import edit
+from tests.promises.acting import connect
+from tests.running import RunningDaemon
+
+TRUE: Any = {"command": "true"}
+
+
+def test_a_lease_survives_a_restart_with_its_count(daemon: RunningDaemon) -> None:
+    """Uses taken before are taken after; what was revoked stays revoked."""
+    home = daemon.pair_device("approver", "approvers")
+    with daemon.client() as owner, Client.open(home) as approver:
+        give(owner, approver, "run_shell", uses=2, **TRUE)
+        gone = give(owner, approver, "run_shell", command="id")
+        approver.revoke_lease(gone.lease_id)
+        assert not asked(owner, "run_shell", command="true")
+    daemon.restart(9)
+    with daemon.client() as owner:
+        assert asked(owner, "run_shell", command="id")
+        assert not asked(owner, "run_shell", command="true")
+        assert asked(owner, "run_shell", command="true")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "uses = 0",
+        "max_uses = 100",
+        "expires_ms = expires_ms + 3600000",
+        "terms = CAST(replace(CAST(terms AS TEXT), 'true', 'sudo') AS BLOB)",
+        "principal = 'device/dev-aaaaaaaaaaaaaaaa'",
+        "signature = x'00'",
+    ],
+)
+def test_a_lease_edited_by_hand_is_void(
+    initialised_once: "tuple[RunningDaemon, Home]", changed: str
+) -> None:
+    """More uses, more time, other arguments, another holder: the next start finds it."""
+    daemon, home = initialised_once
+    with daemon.client() as owner, connect(home, daemon) as approver:
+        terms = give(owner, approver, "run_shell", **TRUE)
+        assert not asked(owner, "run_shell", command="true")
+    daemon.stop()
+    statement = f"UPDATE leases SET {changed} WHERE lease_id = ?"  # noqa: S608 - our own
+    assert edit(daemon, statement, terms.lease_id) == 1
+    daemon.start()
+    with daemon.client() as owner:
+        assert asked(owner, "run_shell", command="true")
+        [ended] = [one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id]
+        assert (ended.state, ended.reason) == ("void", "LEASE_DAMAGED")
+
+
+@pytest.fixture(scope="module")
+def initialised_once(shared_daemon: RunningDaemon) -> "tuple[RunningDaemon, Home]":
+    return shared_daemon, shared_daemon.pair_device("editor", "approvers")
+
+
+def test_a_count_set_back_while_it_runs_gives_no_use_again(
+    shared_daemon: RunningDaemon, approver_home: Home
+) -> None:
+    """Somebody writes the count back: no number of a use is given twice."""
+    with shared_daemon.client() as owner, connect(approver_home, shared_daemon) as approver:
+        terms = give(owner, approver, "run_shell", uses=2, **TRUE)
+        assert not asked(owner, "run_shell", command="true")
+        edit(shared_daemon, "UPDATE leases SET uses = 0 WHERE lease_id = ?", terms.lease_id)
+        edit(shared_daemon, "DELETE FROM lease_uses WHERE lease_id = ?", terms.lease_id)
+        assert asked(owner, "run_shell", command="true")
