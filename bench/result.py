@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bench.sampling import Samples
 
-UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6}
+UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "x": 1.0}
 _DIGITS = 4
 
 

@@ -8,6 +8,7 @@ from bench.measures import (
     calls,
     connections,
     devices,
+    engines,
     ledger,
     policy,
     rates,
@@ -20,6 +21,7 @@ from bench.plan import Measure
 ALL: Sequence[Measure] = (
     *start.MEASURES,
     *calls.MEASURES,
+    *engines.MEASURES,
     *approval.MEASURES,
     *connections.MEASURES,
     *devices.MEASURES,
