@@ -62,6 +62,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         writer=base.writer,
         vault=parts.vault,
         workspaces=parts.workspaces,
+        egress=parts.egress,
         sandboxes=parts.tiers.sandboxes,
         clock=base.clock,
         who_may_approve=lambda live: _who_may_approve(parts, live),

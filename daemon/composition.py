@@ -21,6 +21,7 @@ from uuid_utils.compat import uuid7
 from daemon import policy_states
 from daemon.config import Config, load_config
 from daemon.devices import LOCAL_DEVICE, Devices
+from daemon.egress import egress
 from daemon.endpoint import announced
 from daemon.entities import Entities
 from daemon.errors import ConfigError, StartError
@@ -117,21 +118,23 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     if not vault.state.available:
         _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
-    parts = Parts(
-        base,
-        devices,
-        worlds,
-        vault,
-        toolbox,
-        policies,
-        entities,
-        tiers,
-        workspaces,
-        local,
-        _watched(base, worlds, policies),
-    )
-    async with serving(parts) as served:
-        yield served
+    async with egress(estate.home.data / "egress") as door:
+        parts = Parts(
+            base,
+            devices,
+            worlds,
+            vault,
+            toolbox,
+            policies,
+            entities,
+            tiers,
+            workspaces,
+            door.path.resolve(),
+            local,
+            _watched(base, worlds, policies),
+        )
+        async with serving(parts) as served:
+            yield served
 
 
 def _watched(base: Foundation, worlds: Worlds, policies: Policies) -> Watched | None:

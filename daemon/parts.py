@@ -1,6 +1,7 @@
 """What the served daemon is made of, before it serves."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon.devices import Devices
 from daemon.entities import Entities
@@ -27,6 +28,8 @@ class Parts:
     entities: Entities
     tiers: Tiers
     workspaces: Workspaces
+    # Where the door out of the sandboxes is.
+    egress: Path
     local_device: str
     # None where config.toml does not have the folder watched.
     watched: Watched | None

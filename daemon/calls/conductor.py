@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -85,6 +86,7 @@ class Conductor:
         writer: Writer,
         vault: VaultKeeper,
         workspaces: Workspaces,
+        egress: Path,
         sandboxes: Mapping[Tier, Sandbox],
         clock: Clock,
         who_may_approve: WhoMayApprove,
@@ -98,6 +100,7 @@ class Conductor:
         self._writer = writer
         self._vault = vault
         self._workspaces = workspaces
+        self._egress = egress
         self._sandboxes = sandboxes
         self._clock = clock
         self._who_may_approve = who_may_approve
@@ -281,7 +284,14 @@ class Conductor:
     def _new_run(self, live: LiveCall) -> Run:
         tier = live.verdict.tier
         assert tier is not None  # noqa: S101 - it was permitted in one
-        return Run(live, self._sandboxes[tier], self._vault, self._workspaces, self._clock.now_ms)
+        return Run(
+            live,
+            self._sandboxes[tier],
+            self._vault,
+            self._workspaces,
+            self._egress,
+            self._clock.now_ms,
+        )
 
     async def _run(self, live: LiveCall) -> None:
         run = self._new_run(live)

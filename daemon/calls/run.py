@@ -7,12 +7,14 @@ and the leaves' refusals; `engine` turns those into endings.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
 from daemon.calls.live import LiveCall
+from daemon.egress import TARGET as EGRESS_TARGET
 from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
 from daemon.tools.invocation import build
@@ -72,12 +74,14 @@ class Run:
         sandbox: Sandbox,
         vault: VaultKeeper,
         workspaces: Workspaces,
+        egress: Path,
         now_ms: Callable[[], int],
     ) -> None:
         self._live = live
         self._sandbox = sandbox
         self._vault = vault
         self._workspaces = workspaces
+        self._egress = egress
         self._now_ms = now_ms
         self._secrets: dict[str, tuple[int, Secret]] = {}
         self._redaction: Redaction | None = None
@@ -195,7 +199,10 @@ class Run:
         assert candidate is not None  # noqa: S101 - a permitted call has one
         manifest = candidate.tool.manifest
         invocation = build(manifest, candidate.parsed)
-        mounts = [Mount(str(candidate.tool.snapshot), TOOL_TARGET, contents=self._tool)]
+        mounts = [
+            Mount(str(candidate.tool.snapshot), TOOL_TARGET, contents=self._tool),
+            Mount(str(self._egress), EGRESS_TARGET),
+        ]
         cwd = ENVIRONMENT["HOME"]
         if candidate.workspace:
             mounts.append(self._workspaces.mount(candidate.workspace, manifest))
