@@ -6,7 +6,7 @@ is asked by `daemon.devices`. The database is the truth; memory is a copy that e
 Raises `Unauthenticated`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -58,10 +58,15 @@ def _known(row: AgentRow, good: tuple[CertificateRow, ...]) -> KnownAgent:
     except BadRequest:
         # It was good when it was stored. What this version does not understand declares nothing.
         identity = Agent(str(row.agent_id), row.name, row.manifest_digest, Declared())
-        return KnownAgent(row, identity, "", "", good)
+        return KnownAgent(_slim(row), identity, "", "", good)
     declared = Declared.of(manifest.capabilities)
     identity = Agent(str(row.agent_id), row.name, row.manifest_digest, declared)
-    return KnownAgent(row, identity, manifest.version, manifest.summary, good)
+    return KnownAgent(_slim(row), identity, manifest.version, manifest.summary, good)
+
+
+def _slim(row: AgentRow) -> AgentRow:
+    """Without the manifest's bytes: up to 64 KiB each, and everything of them is known by now."""
+    return replace(row, manifest=b"")
 
 
 class Agents:

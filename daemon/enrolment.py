@@ -29,6 +29,11 @@ from ledger.chain import Entry
 
 # Active ones; each is a certificate to renew and an entity in every question.
 MAX_AGENTS_OF_A_DEVICE = 64
+# Of one device or agent. The client renews half-way, so two are in use at a time.
+MAX_GOOD_CERTIFICATES = 64
+# Also of those that were replaced: each is kept for good, so that its id is not given twice.
+MAX_ENROLLED_IN_A_DAY = 256
+DAY_MS = 24 * 3600 * 1000
 DIGEST_DIGITS, DEVICE_CHARACTERS = 12, 8
 
 REVOKED, REPLACED, RENEWED, DEVICE_REVOKED = (
@@ -131,6 +136,7 @@ class Enrolment:
                     "this agent was revoked", code=REVOKED, fix="enroll it again from its device"
                 )
             row = certificate_of(found, issued)
+            require_room(tx, row, self._now_ms())
             certificates.add(tx.connection, row)
             body = {
                 "agent": agent,
@@ -195,6 +201,17 @@ def end_all(tx: Tx, device_id: str, now_ms: int, principal: str) -> None:
         end(tx, agent, DEVICE_REVOKED, now_ms, principal)
 
 
+def require_room(tx: Tx, row: CertificateRow, now_ms: int) -> None:
+    """Refuses a renewal beyond what a device or agent can be using: each is kept and looked at."""
+    found = certificates.count_good(tx.connection, row.device_id, row.agent_id, now_ms=now_ms)
+    if found >= MAX_GOOD_CERTIFICATES:
+        raise Exhausted(
+            f"{found} certificates of it have not ended yet",
+            code="TOO_MANY_CERTIFICATES",
+            fix="use one of them, or wait until they end; an owner can revoke some",
+        )
+
+
 def unknown_agent(agent: str) -> NotFound:
     """The one answer for an agent that is not there and for one that may not be seen."""
     return NotFound(
@@ -231,6 +248,12 @@ def _record(
             end(tx, other, REPLACED, now, principal)
             ended[str(other.agent_id)] = REPLACED
     if agents.add(tx.connection, row):
+        if agents.count_since(tx.connection, row.device_id, now - DAY_MS) > MAX_ENROLLED_IN_A_DAY:
+            raise Exhausted(
+                f"a device enrolls at most {MAX_ENROLLED_IN_A_DAY} agents in a day",
+                code="TOO_MANY_AGENTS",
+                fix="enroll fewer, changed less often",
+            )
         if len(others) - len(ended) >= MAX_AGENTS_OF_A_DEVICE:
             raise Exhausted(
                 f"a device has at most {MAX_AGENTS_OF_A_DEVICE} agents",

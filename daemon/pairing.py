@@ -150,13 +150,19 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
     def decide(self, invitation_id: str, accept: bool, said: str) -> None:
         """A person's word on the device that waits."""
         invitation = self._open.get(invitation_id)
-        if invitation is None or invitation.candidate is None or invitation.over:
+        # Somebody's word is final: a yes that comes after a no lets nobody in.
+        if (
+            invitation is None
+            or invitation.candidate is None
+            or invitation.over
+            or invitation.decided.is_set()
+        ):
             raise NotFound(
                 "no device waits for this",
                 code="UNKNOWN_INVITATION",
                 fix="invite the device again: `stockade devices invite`",
             )
-        if accept and not hmac.compare_digest(said, invitation.candidate.words):
+        if accept and not hmac.compare_digest(said.encode(), invitation.candidate.words.encode()):
             raise BadRequest(
                 "these are not the words of the device that waits",
                 code="WORDS_DIFFER",

@@ -16,7 +16,7 @@ from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_device, read_devices
-from daemon.enrolment import end_all
+from daemon.enrolment import end_all, require_room
 from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.store import certificates, devices
 from daemon.store.commit import Tx
@@ -92,6 +92,7 @@ class Registrar:
                 raise Conflict(
                     "this device was revoked", code="DEVICE_REVOKED", fix="pair it again"
                 )
+            require_room(tx, row, self._clock.now_ms())
             certificates.add(tx.connection, row)
             body = {"device": device_id, "serial": str(issued.serial), "not_after": row.not_after}
             tx.receipt("device.renewed", body, principal=principal)

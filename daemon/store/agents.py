@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
 from daemon.store.engine import insert_once
 from daemon.store.faults import stored_state
@@ -30,6 +30,12 @@ _ACTIVE_OF: Final = (
     _ALL.where(agents.c.device_id == bindparam("b_device"))
     .where(agents.c.status == AgentStatus.ACTIVE)
     .with_for_update()
+)
+_SINCE: Final = (
+    select(func.count())
+    .select_from(agents)
+    .where(agents.c.device_id == bindparam("b_device"))
+    .where(agents.c.created_ms > bindparam("b_since"))
 )
 _REVOKE: Final = (
     update(agents)
@@ -74,6 +80,12 @@ def active_of(connection: Connection, device_id: DeviceId) -> tuple[AgentRow, ..
     """The agents of a device that may connect, oldest first."""
     found = connection.execute(_ACTIVE_OF, {"b_device": device_id}).mappings()
     return tuple(_row(row) for row in found)
+
+
+def count_since(connection: Connection, device_id: DeviceId, since_ms: int) -> int:
+    """How many agents a device has enrolled since then, whatever became of them."""
+    values = {"b_device": device_id, "b_since": since_ms}
+    return int(connection.execute(_SINCE, values).scalar_one())
 
 
 def revoke(connection: Connection, agent_id: AgentId, *, now_ms: int) -> bool:

@@ -7,7 +7,7 @@ Functions over a connection; the caller's transaction decides. Leaves: StoreFaul
 from dataclasses import dataclass, field, fields
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from daemon.store.engine import insert_once
 from daemon.store.ids import AgentId, DeviceId, Serial
@@ -20,6 +20,21 @@ _OF_DEVICE: Final = (
     .where(certificates.c.agent_id.is_(None))
     .where(certificates.c.not_after > bindparam("b_since"))
     .order_by(certificates.c.not_before, certificates.c.serial)
+)
+_GOOD_OF: Final = (
+    select(func.count())
+    .select_from(certificates)
+    .where(certificates.c.device_id == bindparam("b_device"))
+    .where(certificates.c.agent_id.is_(None))
+    .where(certificates.c.revoked_ms.is_(None))
+    .where(certificates.c.not_after > bindparam("b_now"))
+)
+_GOOD_OF_AGENT: Final = (
+    select(func.count())
+    .select_from(certificates)
+    .where(certificates.c.agent_id == bindparam("b_agent"))
+    .where(certificates.c.revoked_ms.is_(None))
+    .where(certificates.c.not_after > bindparam("b_now"))
 )
 _OF_AGENTS: Final = (
     select(certificates)
@@ -92,6 +107,17 @@ def good_of_agents(connection: Connection, *, now_ms: int) -> tuple[CertificateR
     """Those of all agents that are neither revoked nor ended: the rest are too many to keep."""
     found = connection.execute(_OF_AGENTS, {"b_now": now_ms}).mappings()
     return tuple(CertificateRow(**row) for row in found)
+
+
+def count_good(
+    connection: Connection, device_id: DeviceId, agent_id: AgentId | None, *, now_ms: int
+) -> int:
+    """How many of a device (without its agents'), or of an agent, are neither revoked nor ended."""
+    if agent_id is not None:
+        values: dict[str, object] = {"b_agent": agent_id, "b_now": now_ms}
+        return int(connection.execute(_GOOD_OF_AGENT, values).scalar_one())
+    values = {"b_device": device_id, "b_now": now_ms}
+    return int(connection.execute(_GOOD_OF, values).scalar_one())
 
 
 def revoked(connection: Connection, *, now_ms: int) -> frozenset[Serial]:

@@ -10,15 +10,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from daemon.enrolment import MAX_ENROLLED_IN_A_DAY, MAX_GOOD_CERTIFICATES
 from stockade.client import Client, new_call_id
 from stockade.connection import Stream
-from stockade.credentials import load_credentials
-from stockade.errors import Conflict, NotAuthenticated, NotFound
+from stockade.credentials import certificate_request, load_credentials
+from stockade.errors import Conflict, NotAuthenticated, NotFound, StockadeError
 from stockade.home import Home
 from stockade.v1 import device_pb2, device_pb2_grpc
 from tests.attacks import certificates
 from tests.attacks.brief import brief, until
 from tests.attacks.certificates import Presented
+from tests.attacks.enrolling import enroll_agent, manifest_text
 from tests.attacks.probing import ledger, raw_error, receipts_of, send
 from tests.attacks.test_devices import Listener
 from tests.attacks.test_pairing import ask, invited
@@ -232,3 +234,33 @@ def test_a_renewal_for_another_key_is_its_own_devices(shared_daemon: RunningDaem
     assert [name.value for name in found] == [f"{uri.value}/device/{mine}"]
     basics = issued.extensions.get_extension_for_class(x509.BasicConstraints).value
     assert not basics.ca
+
+
+def test_a_device_hoards_no_certificates(daemon: RunningDaemon) -> None:
+    """Renewing for its own sake ends at a bound; what it has stays good; so for its agents."""
+    home = daemon.pair_device("hoarder", "callers")
+    bot = enroll_agent(daemon, "bot", home)
+    for place in (home, bot.home):
+        with Client.open(place) as client:
+            for _ in range(MAX_GOOD_CERTIFICATES - 1):
+                client.renew_certificate(place)
+            with pytest.raises(StockadeError) as refused:
+                client.renew_certificate(place)
+            assert refused.value.reason == "TOO_MANY_CERTIFICATES"
+            assert refused.value.fix
+            assert client.who_am_i().principal
+    with daemon.client() as owner:
+        owner.renew_certificate(daemon.home)  # nobody else's business
+
+
+def test_a_device_enrolls_only_so_many_agents_in_a_day(daemon: RunningDaemon) -> None:
+    """Each that is replaced is kept for good: a manifest that changes for ever fills nothing."""
+    with daemon.client() as client:
+        request = certificate_request(certificates.key_of(daemon.home))
+        with pytest.raises(StockadeError) as refused:
+            [
+                client.enroll_agent("bot", manifest_text("bot", version=str(n)).encode(), request)
+                for n in range(MAX_ENROLLED_IN_A_DAY + 1)
+            ]
+        assert refused.value.reason == "TOO_MANY_AGENTS"
+        assert len(client.list_agents()) == MAX_ENROLLED_IN_A_DAY

@@ -16,6 +16,8 @@ from stockade.home import Home
 from stockade.pairing import listener_certificate, pair
 from stockade.pairing_code import SERVER_NAME, PairingCode, parse_pairing_code
 from stockade.v1 import device_pb2, device_pb2_grpc
+from tests.attacks import certificates
+from tests.attacks.certificates import Presented
 from tests.attacks.probing import raw_error
 from tests.identity import making
 from tests.running import RunningDaemon
@@ -222,3 +224,46 @@ def test_a_paired_folder_is_not_overwritten(shared_daemon: RunningDaemon) -> Non
         with pytest.raises(StockadeError) as error:
             pair(code.text(), home.client, waiting=lambda _: None)
         assert error.value.reason == "ALREADY_PAIRED"
+
+
+def test_one_word_is_taken_and_no_other(shared_daemon: RunningDaemon) -> None:
+    """Of a no and many a yes at once exactly one counts, and what it says happens."""
+    with (
+        shared_daemon.client() as client,
+        certificates.channel(shared_daemon, Presented.of(shared_daemon.home)) as channel,
+    ):
+        stub = device_pb2_grpc.DeviceServiceStub(channel)
+        stub.WhoAmI(device_pb2.WhoAmIRequest())
+        for _ in range(3):
+            with invited(client) as (code, events):
+                csr, spki = new_key()
+                stream = ask(code, csr, code.proof(spki))
+                words = next(stream).waiting.words
+                said = (False, *[True] * 20)
+                answers = [
+                    stub.ConfirmPairing.future(
+                        device_pb2.ConfirmPairingRequest(
+                            invitation_id=code.invitation_id, accept=accept, words=words
+                        )
+                    )
+                    for accept in said
+                ]
+                taken = [
+                    accept
+                    for accept, answer in zip(said, answers, strict=True)
+                    if answer.exception() is None
+                ]
+                assert len(taken) == 1
+                end = [event.closed.reason for event in events][-1]
+                assert end == ("PAIRED" if taken[0] else "REFUSED")
+
+
+def test_words_of_any_alphabet_are_compared(shared_daemon: RunningDaemon) -> None:
+    """What no word list has is another key's, not a defect of the daemon."""
+    with shared_daemon.client() as client, invited(client) as (code, _):
+        csr, spki = new_key()
+        stream = ask(code, csr, code.proof(spki))
+        next(stream)
+        with pytest.raises(StockadeError) as error:
+            client.confirm_pairing(code.invitation_id, "\u00e9t\u00e9-\u590f", accept=True)
+        assert error.value.reason == "WORDS_DIFFER"
