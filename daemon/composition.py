@@ -11,7 +11,6 @@ import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -19,12 +18,12 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from daemon import policy_states
-from daemon.config import Config, load_config
+from daemon.config import load_config
 from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.egress import egress
 from daemon.endpoint import announced
 from daemon.entities import Entities
-from daemon.errors import ConfigError, StartError
+from daemon.errors import StartError
 from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
 from daemon.hardening import keep_memory_private
@@ -41,7 +40,7 @@ from daemon.tools.snapshot import SnapshotStore
 from daemon.vault_keeper import VaultKeeper
 from daemon.vault_root import root_source
 from daemon.watched import Watched
-from daemon.workspaces import Workspaces
+from daemon.workspaces import Workspaces, check_workspaces
 from daemon.world import PolicyFault
 from daemon.worlds import Worlds
 from policy.bundle import load_directory
@@ -69,7 +68,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
         check_home(home)
         config = load_config(home.config_file)
         configure_log(config.log)
-        check_workspaces(config, home)
+        check_workspaces(config.workspaces, home)
         async with foundation(Estate.open(home), config) as base, _daemon(base) as served:
             await _record(base, "daemon.started", {"address": served.address})
             # Modules, policies, tools: some 100,000 objects that stay. Looked through at every full
@@ -171,31 +170,6 @@ async def _first_world(
         _log.error("policy.invalid", reason=world.fault.message, fix=world.fault.fix)
     worlds.replace(world)
     await policies.record(world, policy_states.START if stored else policy_states.INITIALISED)
-
-
-def check_workspaces(config: Config, home: Home) -> None:
-    """A workspace that is not a directory is a mistake to hear of now, not at the first call."""
-    for name, workspace in config.workspaces.items():
-        path = Path(workspace.path)
-        if not path.is_dir() or path.resolve() != path:
-            raise ConfigError(
-                f"workspaces.{name}.path: {path} is not a directory by its real path",
-                fix="make the directory, and give its path without links",
-            )
-        for own in _own_places(home):
-            if own.is_relative_to(path) or (path.is_relative_to(own) and own.is_dir()):
-                # A tool there could read the keys, or leave policies and tools for the next start.
-                raise ConfigError(
-                    f"workspaces.{name}.path: {path} is, holds or lies in {own}, which is"
-                    " Stockade's own",
-                    fix="name a directory apart from Stockade's, or move those by STOCKADE_HOME",
-                )
-
-
-def _own_places(home: Home) -> list[Path]:
-    """Where Stockade keeps what no tool may touch, by their real paths."""
-    places = (home.config_file, home.policies, home.tools, home.client, home.data)
-    return [place.resolve() for place in places]
 
 
 async def _record(base: Foundation, kind: str, body: dict[str, object]) -> None:

@@ -9,19 +9,27 @@ later is put aside; that is told and recorded, and is no failure of the call. Ra
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import structlog
 
 from daemon.config import Workspace
+from daemon.errors import ConfigError
 from daemon.tools.manifest import Manifest
 from sandbox.protected import Keeper
 from sandbox.spec import Mount, RunSpec
+from stockade.home import Home
 
 _log = structlog.get_logger("stockade.workspaces")
 
 TARGET = "/workspace"
+# The host's own: what it runs, how it is set up, and the sockets through which it is commanded.
+_SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin"),
+    *("/sys", "/usr", "/var/lib/containerd", "/var/lib/docker", "/var/run"),
+)
 _MAX_TOLD = 32
 
 
@@ -84,3 +92,49 @@ class Workspaces:
             if left:
                 # A run was under way there, and what it did further down was not compared.
                 _log.warning("workspace.cleaned", workspace=name, stand_ins=left)
+
+
+def check_workspaces(named: Mapping[str, Workspace], home: Home) -> None:
+    """A workspace that cannot be one is a mistake to hear of now; raises `ConfigError`."""
+    for name, workspace in named.items():
+        path = Path(workspace.path)
+        # Compared as text too: `//` and `/./` are other spellings of what is judged below.
+        if str(path) != workspace.path or path.anchor != "/":
+            raise _not_one(
+                name, f"{workspace.path} is not normalised", "leave out //, /./ and /../"
+            )
+        if not path.is_dir() or path.resolve() != path:
+            raise _not_one(
+                name,
+                f"{path} is not a directory by its real path",
+                "make the directory, and give its path without links",
+            )
+        for own in _own_places(home):
+            if _overlap(path, own):
+                # A tool there could read the keys, or leave policies and tools for the next start.
+                raise _not_one(
+                    name,
+                    f"{path} is, holds or lies in {own}, which is Stockade's own",
+                    "name a directory apart from Stockade's, or move those by STOCKADE_HOME",
+                )
+        for hosts in map(Path, _SYSTEM):
+            if _overlap(path, hosts):
+                raise _not_one(
+                    name,
+                    f"{path} is, holds or lies in {hosts}, which is the host's own",
+                    "name a directory that holds nothing but what tools may have",
+                )
+
+
+def _not_one(name: str, why: str, fix: str) -> ConfigError:
+    return ConfigError(f"workspaces.{name}.path: {why}", fix=fix)
+
+
+def _overlap(path: Path, own: Path) -> bool:
+    return own.is_relative_to(path) or (path.is_relative_to(own) and own.is_dir())
+
+
+def _own_places(home: Home) -> list[Path]:
+    """Where Stockade keeps what no tool may touch, by their real paths."""
+    places = (home.config_file, home.policies, home.tools, home.client, home.data)
+    return [place.resolve() for place in places]

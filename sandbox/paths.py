@@ -42,6 +42,15 @@ def within(path: str, tree: str) -> bool:
     return tree == "/" or path == tree or path.startswith(tree + "/")
 
 
+def check_source(path: str, what: str) -> None:
+    """Refuse what is no place for data: the whole host, and what the kernel answers from."""
+    check_absolute(path, what)
+    if path == "/" or any(within(path, tree) for tree in ("/proc", "/sys", "/dev")):
+        raise SpecRefusedError(
+            "MOUNT_REFUSED", f"{what} is the host's root, or is the kernel's", "name a directory"
+        )
+
+
 def check_target(path: str, what: str) -> None:
     """Refuse a place inside the sandbox that would cover, or lie in, something we make."""
     check_absolute(path, what)

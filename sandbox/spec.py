@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from sandbox.errors import SpecRefusedError
 from sandbox.limits import Limits
-from sandbox.paths import check_absolute, check_target, encode, within
+from sandbox.paths import check_absolute, check_source, check_target, encode, within
 
 __all__ = ["Contents", "Limits", "Mount", "RunSpec", "SecretBytes"]
 
@@ -56,7 +56,7 @@ class Mount:
     contents: Contents | None = None
 
     def __post_init__(self) -> None:
-        check_absolute(self.source, "a mount source")
+        check_source(self.source, "a mount source")
         check_target(self.target, "a mount target")
         if self.contents is not None and self.writable:
             raise _refuse("MOUNT_REFUSED", "what is given by value is not written", "bind it")

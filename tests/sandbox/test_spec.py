@@ -59,6 +59,11 @@ def test_whole_numbers() -> None:
         ({"env": {"A": "x" * 131072}}, "STRING_TOO_LONG"),
         ({"env": {f"A{n}": "x" * 100_000 for n in range(11)}}, "ENV_TOO_LARGE"),
         ({"secret_env": {f"A{n}": b"x" * 100_000 for n in range(11)}}, "ENV_TOO_LARGE"),
+        (
+            {"env": {f"A{n}": "x" * 1000 for n in range(1000)} | {"B": "x" * 120_000}},
+            "ENV_TOO_LARGE",
+        ),
+        ({"env": {"A": "x" * 2 * 2**20}}, "STRING_TOO_LONG"),
         ({"env": {f"A{n}": "" for n in range(1025)}}, "TOO_MANY_STRINGS"),
         ({"run_id": "../../x"}, "RUN_ID_REFUSED"),
         ({"run_id": ""}, "RUN_ID_REFUSED"),
@@ -113,6 +118,26 @@ def test_assignment_as_program() -> None:
 def test_reserved_targets(target: str) -> None:
     """A mount never covers what the sandbox is made of."""
     assert code_of(lambda: Mount("/srv", target)) == "TARGET_RESERVED"
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("/", "MOUNT_REFUSED"),
+        ("//", "PATH_NOT_NORMAL"),
+        ("/proc/1/root", "MOUNT_REFUSED"),
+        ("/sys", "MOUNT_REFUSED"),
+        ("/dev/mem", "MOUNT_REFUSED"),
+        ("/var/run/./docker.sock", "PATH_NOT_NORMAL"),
+        ("/var//run", "PATH_NOT_NORMAL"),
+        ("/srv/../", "PATH_NOT_NORMAL"),
+        ("srv", "PATH_NOT_NORMAL"),
+        ("/srv\0/x", "NUL_BYTE"),
+    ],
+)
+def test_sources_that_are_refused(source: str, code: str) -> None:
+    """The host's root, the kernel's files and every other spelling are no source of a mount."""
+    assert code_of(lambda: Mount(source, "/w")) == code
 
 
 @pytest.mark.parametrize("path", ["", "x", "//x", "/x/", "/x/./y", "/x/../y", "/x//y", "/x\0y"])
