@@ -11,6 +11,7 @@ from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.judge import NO_VALID_POLICY
 from daemon.calls.live import timestamp
+from daemon.errors import Unavailable
 from daemon.parts import Parts
 from daemon.principal import current_principal
 from daemon.rpc.faults import Context
@@ -64,7 +65,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             started=timestamp(self._facts.started_ms),
             address=self._facts.address,
             policy_digest=world.digest,
-            policy_version=0 if world.fault else await self._policies.number(),
+            policy_version=await self._policy_version(world),
             policy_folder=_folder(self._watched),
             policy_state=_policy_state(world),
             maintenance=world.data.maintenance,
@@ -82,6 +83,18 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             data_directory=str(self._facts.data_directory),
             engines=self._engines(),
         )
+
+    async def _policy_version(self, world: World) -> int:
+        """The number of the set in force; 0 for none, or where the store cannot be read just now.
+
+        That the store is ill is what this answer is for: it must not be what keeps it away.
+        """
+        if world.fault:
+            return 0
+        try:
+            return await self._policies.number()
+        except Unavailable:
+            return 0
 
     def _engines(self) -> list[daemon_pb2.GetStatusResponse.Engine]:
         tiers = self._facts.tiers
