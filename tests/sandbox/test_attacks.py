@@ -152,6 +152,20 @@ async def test_an_engine_that_is_gone_holds_nothing(ground: Path) -> None:
     assert "BWRAP_MISSING" in found.attack
 
 
+def cgroups_mounted() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if " - cgroup" in line]
+
+
+async def test_nothing_stays_mounted(run: Runner, ground: Path) -> None:
+    """What an attack or its control mounted is gone with it, also where it was let."""
+    before = cgroups_mounted()
+    for name in ("privilege.cgroup", "privilege.mount", "kernel.mount-api"):
+        await _held(run.sandbox, ground, name)
+    assert cgroups_mounted() == before
+    assert not [name for name in left_in(Path("/tmp")) if name.startswith("stockade-group-")]
+
+
 async def test_a_control_leaves_nothing(ground: Path) -> None:
     """What runs outside is gone after its time: process, children and descriptors."""
     settings = ProcessSettings("abcd")

@@ -7,10 +7,12 @@ import ctypes
 import os
 import stat
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 _NEWNS, _NEWUSER, _HIGH = 0x0002_0000, 0x1000_0000, 1 << 40
+_REC, _PRIVATE, _DETACH = 0x4000, 0x4_0000, 2
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
 _SETUID = ("su", "newgrp", "passwd", "sudo", "chsh", "gpasswd")
 
@@ -98,15 +100,24 @@ def open_kernel_files(paths: list[str]) -> str:
 def control_groups(controllers: list[str]) -> str:
     """Get at a control group: its release agent, its members; if need be by mounting one."""
     libc = ctypes.CDLL(None, use_errno=True)
-    roots = ["/sys/fs/cgroup"]
+    if libc.unshare(_NEWNS) == 0:
+        # Whoever may mount does it where nobody else sees it.
+        libc.mount(b"none", b"/", None, ctypes.c_ulong(_REC | _PRIVATE), None)
     for name in controllers:
-        target = f"/tmp/stockade-{name}"  # noqa: S108
-        os.makedirs(target, exist_ok=True)  # noqa: PTH103
-        flags = ctypes.c_ulong(0)
-        if libc.mount(b"none", target.encode(), b"cgroup", flags, name.encode()) == 0:
-            roots.append(target)
+        with _empty_folder() as target:
+            flags = ctypes.c_ulong(0)
+            if libc.mount(b"none", target.encode(), b"cgroup", flags, name.encode()) == 0:
+                found = _opened([f"{target}/release_agent", f"{target}/cgroup.procs"], os.O_WRONLY)
+                libc.umount2(target.encode(), _DETACH)
+                if found.startswith("opened"):
+                    return found
+    root = Path("/sys/fs/cgroup")
     wanted = ("release_agent", "cgroup.procs", "*/release_agent", "*/cgroup.procs")
-    return _opened([str(p) for root in roots for w in wanted for p in Path(root).glob(w)], 1)
+    return _opened([str(path) for name in wanted for path in root.glob(name)], os.O_WRONLY)
+
+
+def _empty_folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="stockade-group-", ignore_cleanup_errors=True)
 
 
 def _opened(paths: list[str], flags: int) -> str:
