@@ -37,6 +37,7 @@ TARGETS = (
     Target("policy.activate.10000", "p50", 3.0),
     Target("policy.activate.stall", "value", 20.0),
     Target("policy.rss.10000", "p50", 150.0),
+    Target("identity.principal", "p50", 30.0),
     Target("daemon.ready", "p50", 1.5),
     Target("daemon.rss_idle", "p50", 110.0),
 )
