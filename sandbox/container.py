@@ -70,8 +70,8 @@ class ContainerSandbox:
 
     async def keep(self) -> None:
         """Keep containers waiting for what is asked for, until cancelled."""
-        if self.settings.pool.per_profile > 0:
-            await self._pool.keep()
+        # Also with none to keep: whoever keeps it takes containers down beside the calls.
+        await self._pool.keep()
 
     async def warm(self, spec: RunSpec) -> bool:
         """Wait until one is started ahead for runs like `spec`; false if none will be."""
