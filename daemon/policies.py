@@ -214,7 +214,7 @@ class Policies:
 
         applied = await self._writer.write(operation)
         # Whatever failed until here left the set before in force: this is the only step.
-        self._worlds.replace(changed)
+        await self._worlds.succeed(changed)
         return applied
 
 

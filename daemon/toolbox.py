@@ -81,7 +81,7 @@ class Toolbox:
                 body |= {"reason": fault.code, "policy_digest": world.digest}
                 await self._record("tool.add_failed", body, world)
                 raise
-            self._worlds.replace(changed)
+            await self._worlds.succeed(changed)
         return tool, entry
 
     async def remove(self, name: str, principal: str) -> Entry:
@@ -102,7 +102,7 @@ class Toolbox:
                 "policy_digest": changed.digest,
             }
             entry = await self._record("tool.removed", body, changed)
-            self._worlds.replace(changed)
+            await self._worlds.succeed(changed)
             await _in_thread(lambda: uninstall(self._operator_dir, name, _random_name))
         return entry
 

@@ -145,6 +145,15 @@ class Worlds:
         """Puts a world in force."""
         self._current = world
 
+    async def succeed(self, world: World) -> None:
+        """The same for one with other policies; what those before had compiled is let go of.
+
+        All at once, by whichever call was the last to be judged by them, it would hold up the rest.
+        """
+        before, self._current = self._current, world
+        if before is not None and before.bundle is not world.bundle:
+            await anyio.to_thread.run_sync(before.pdp.retire, rest)
+
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[World]:
         """Alone with the right to change; gives the world in force."""

@@ -9,6 +9,10 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
+from policy.pace import Pause
+
+_A_FEW = 16
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -46,3 +50,13 @@ class Bounded(Generic[K, V]):
             while self.weight > self._capacity and len(self._entries) > 1:
                 _, forgotten = self._entries.popitem(last=False)
                 self.weight -= self._weigh(forgotten)
+
+    def forget(self, pause: Pause) -> None:
+        """Forgets everything, a little at a time: what is large takes its time to go."""
+        forgotten: list[V] = []
+        while self._entries:
+            with self._lock:
+                forgotten = [self._entries.popitem(last=False)[1] for _ in range(_A_FEW) if self]
+                self.weight -= sum(map(self._weigh, forgotten))
+            forgotten.clear()
+            pause()

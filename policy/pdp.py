@@ -24,6 +24,7 @@ from policy.entities import Entity
 from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
 from policy.lease import Permit
+from policy.pace import Pause
 from policy.scope import keys_of, keys_of_action
 from policy.slices import PolicySlice
 from policy.statements import PolicyRef
@@ -132,6 +133,11 @@ class PDP:
     def decide_all(self, questions: Sequence[Question]) -> tuple[Decision, ...]:
         """One decision per question, in order."""
         return tuple(self.decide(question) for question in questions)
+
+    def retire(self, pause: Pause) -> None:
+        """Lets go of what it has found and compiled; still right for whoever asks it yet."""
+        self._found.forget(pause)
+        self.bundle.slices.forget(pause)
 
     def _decide(self, question: Question, entities: Entities) -> Decision:
         principal, resource, context = question.principal, question.resource, question.context

@@ -14,6 +14,7 @@ import cedarpy
 
 from policy.bounded import Bounded
 from policy.index import Index
+from policy.pace import Pause
 from policy.scope import Key, Scope
 from policy.values import EntityUid
 
@@ -126,6 +127,11 @@ class Slices:
             )
             self._uids.put(policies.numbers, found)
         return found
+
+    def forget(self, pause: Pause) -> None:
+        """Lets go of what is compiled, for a set that is hardly asked any more."""
+        for kept in (self._compiled, self._shared, self._uids):
+            kept.forget(pause)
 
     def whole(self) -> PolicySlice:
         """Every policy, for whoever wants to compare. Not kept."""

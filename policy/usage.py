@@ -10,27 +10,24 @@ import cedarpy
 from cedarpy import pst
 
 from policy.bundle import Bundle
-from policy.statements import PolicyRef, Statement, split
+from policy.statements import PolicyRef, Statement
 
 _CONTEXT = pst.Var("context")
 
 
 def statements(bundle: Bundle) -> Iterator[tuple[PolicyRef, Statement]]:
     """Every policy of a bundle with its text."""
-    found = (one for name, text in bundle.files.items() for one in split(name, text)[0])
-    yield from zip(bundle.policies, found, strict=True)
+    for ref, text in zip(bundle.policies, bundle.texts, strict=True):
+        yield ref, Statement(text, ref.file, ref.line)
 
 
 def texts_of(bundle: Bundle, refs: Iterable[PolicyRef]) -> dict[str, str]:
     """The text of each of these policies, by id."""
-    wanted: dict[str, dict[int, str]] = {}
-    for ref in refs:
-        wanted.setdefault(ref.file, {})[ref.line] = ref.id
+    wanted = set(refs)
     return {
-        ids[statement.line]: statement.text
-        for name, ids in wanted.items()
-        for statement in split(name, bundle.files.get(name, ""))[0]
-        if statement.line in ids
+        ref.id: text
+        for ref, text in zip(bundle.policies, bundle.texts, strict=True)
+        if ref in wanted
     }
 
 

@@ -31,3 +31,21 @@ def test_what_was_used_last_is_forgotten_last() -> None:
     assert kept.get("a") == 1
     kept.put("c", 3)
     assert (kept.get("a"), kept.get("b"), kept.get("c")) == (1, None, 3)
+
+
+def test_what_is_large_is_forgotten_in_pieces() -> None:
+    """Between pieces others get a word in; in the end nothing is left, nor what they put."""
+    kept: Bounded[int, int] = Bounded(1000, lambda _: 2)
+    for key in range(100):
+        kept.put(key, key)
+    sizes: list[int] = []
+
+    def pause() -> None:
+        sizes.append(len(kept))
+        if len(sizes) == 1:
+            kept.put(1000, 1)
+
+    kept.forget(pause)
+    assert (len(kept), kept.weight) == (0, 0)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) > 5

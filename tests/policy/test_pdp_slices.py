@@ -11,7 +11,17 @@ from policy.entities import CallEntity, DeviceEntity, Entity
 from policy.entity_store import Entities, EntityStore
 from policy.pdp import PDP, Decision, Question
 from policy.slices import PolicySlice
-from tests.policy.world import CALL_ID, SCHEMA, ask_call, context_for, entities, facts, pdp, uid
+from tests.policy.world import (
+    CALL_ID,
+    SCHEMA,
+    TOOLS,
+    ask_call,
+    context_for,
+    entities,
+    facts,
+    pdp,
+    uid,
+)
 
 POLICIES = """
 @id("eq") permit (principal == Device::"dev-nobody", action, resource);
@@ -130,3 +140,13 @@ def test_what_is_compiled_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -
         for device in devices:
             assert ask_call(point, f"Device::{device.id}", "call").allowed
     assert bundle.slices._compiled.weight <= 100
+
+
+def test_a_retired_decision_point_still_decides() -> None:
+    """A call that was begun under the set before ends under it, with the same answers."""
+    sliced, whole = both({**load_default_files(), "more.cedar": POLICIES}, entities())
+    before = [ask_call(sliced, "Device::dev-callers", "call", name) for name in TOOLS]
+    sliced.retire(lambda: None)
+    assert sliced.bundle.slices._compiled.weight == 0
+    assert [ask_call(sliced, "Device::dev-callers", "call", name) for name in TOOLS] == before
+    assert [ask_call(whole, "Device::dev-callers", "call", name) for name in TOOLS] == before
