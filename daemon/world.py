@@ -142,6 +142,7 @@ def tool_entity(tool: Tool) -> ToolEntity:
         filesystem_write=manifest.capabilities.filesystem_write,
         external_apis=manifest.capabilities.external_apis,
         toolsets=(manifest.toolset,),
+        version=manifest.version,
     )
 
 

@@ -99,6 +99,19 @@ class HostEntity(_Bare):
         """`Host::"api.example.com"`."""
         return EntityUid("Host", self.id)
 
+    @property
+    def parents(self) -> tuple[EntityUid, ...]:
+        """Every domain above it; of an address, which has a number where a domain ends, none."""
+        labels = self.id.split(".")
+        if ":" in self.id or labels[-1].isdecimal():
+            return ()
+        return tuple(EntityUid("Host", ".".join(labels[n:])) for n in range(1, len(labels)))
+
+    @property
+    def attributes(self) -> Mapping[str, CedarValue]:
+        """Its name, for `like`."""
+        return {"name": self.id}
+
 
 @dataclass(frozen=True, slots=True)
 class DaemonEntity(_Bare):
@@ -174,6 +187,7 @@ class ToolEntity(_Untagged):
     filesystem_write: bool
     external_apis: bool
     toolsets: tuple[str, ...] = ()
+    version: str = ""
 
     def __post_init__(self) -> None:
         if self.provenance not in PROVENANCES:
@@ -205,6 +219,7 @@ class ToolEntity(_Untagged):
         sensitivity = parse_unit(self.data_sensitivity, "data_sensitivity")
         return {
             "digest": self.digest,
+            "version": self.version,
             "provenance": self.provenance,
             "data_sensitivity": decimal_value(sensitivity),
             "network": self.network,

@@ -15,7 +15,7 @@ from cedarpy import pst
 
 # Without one of these no policy can fail: most are done with here.
 _SUSPECT = re.compile(
-    r"[+*-]|\b(?:offset|durationSince)\b|\bresource\b\s*[.[]|\"\s*(?:\.|\[|has\b)"
+    r"[+*-]|\b(?:offset|durationSince|toDate)\b|\bresource\b\s*[.[]|\"\s*(?:\.|\[|has\b)"
 )
 _OVERFLOWS = {
     "add": "a sum can overflow",
@@ -63,6 +63,8 @@ def _way(node: object, asked_first: Collection[object]) -> str | None:
             return _OVERFLOWS[op]
         case pst.UnaryOp(op="neg"):
             return "a negation can overflow"
+        case pst.UnaryOp(op="to_date"):
+            return "a date can overflow"
         case pst.GetAttr(base=base) | pst.BinaryOp(op="get_tag", left=base):
             gone = _may_be_gone(base)
             return f"{gone} may not be there" if gone and base not in asked_first else None

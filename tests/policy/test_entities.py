@@ -1,6 +1,7 @@
 """What may exist, and under which names."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -204,3 +205,19 @@ def test_an_entity_that_does_not_fit_is_refused_wherever_it_stands() -> None:
         with pytest.raises(EntityError) as refused:
             build(*given)
         assert refused.value.code == "ENTITY_INVALID"
+
+
+def test_entities_in_a_circle_are_refused() -> None:
+    """The engine's closure has no end for them; a store of such is never built."""
+
+    @dataclass(frozen=True)
+    class Within:
+        uid: EntityUid
+        parents: tuple[EntityUid, ...]
+        attributes: Mapping[str, object] = field(default_factory=dict)
+        tags: Mapping[str, str] = field(default_factory=dict)
+
+    a, b = EntityUid("Group", "a"), EntityUid("Group", "b")
+    with pytest.raises(EntityError) as caught:
+        build(Within(a, (b,)), Within(b, (a,)))
+    assert caught.value.code == "ENTITY_INVALID"
