@@ -60,7 +60,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     conductor = Conductor(
         config=config,
         writer=base.writer,
-        vault=parts.vault,
+        vault=parts.vault.keeper,
         workspaces=parts.workspaces,
         egress=parts.egress,
         sandboxes=parts.tiers.sandboxes,
@@ -75,7 +75,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     calls = Calls(
         config=config,
         worlds=parts.worlds,
-        vault=parts.vault,
+        vault=parts.vault.keeper,
         conductor=conductor,
         aside=aside,
         leases=book,

@@ -37,8 +37,7 @@ from daemon.store import meta
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
-from daemon.vault_keeper import VaultKeeper
-from daemon.vault_root import root_source
+from daemon.vault import Vault
 from daemon.watched import Watched
 from daemon.workspaces import Workspaces, check_workspaces
 from daemon.world import PolicyFault
@@ -103,7 +102,7 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
     await load_registry(devices, base.reader, base.clock)
     local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE)) or ""
     worlds = Worlds(config, devices, local)
-    vault = VaultKeeper(root_source(estate, config), base.reader, base.writer, base.clock)
+    vault = Vault.over(base)
     snapshots = SnapshotStore(estate.home.data / "tools", lambda: uuid7().hex)
     toolbox = Toolbox(estate.home.tools, snapshots, worlds, base.writer, base.clock)
     policies = Policies(worlds, base.reader, base.writer, base.clock)
@@ -114,8 +113,9 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
         group.start_soon(vault.unlock)
         group.start_soon(tiers.examine_first)
         group.start_soon(workspaces.clean)
-    if not vault.state.available:
-        _log.warning("vault.unavailable", reason=vault.state.reason, fix=vault.state.fix)
+    state = vault.keeper.state
+    if not state.available:
+        _log.warning("vault.unavailable", reason=state.reason, fix=state.fix)
     await _first_world(base, worlds, toolbox, policies, tiers)
     async with egress(estate.home.data / "egress") as door:
         parts = Parts(

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from daemon.authority_files import Files
 from daemon.authority_keys import AuthorityKeys
-from daemon.config import Config, load_config
+from daemon.config import load_config
 from daemon.config_file import UNCHOSEN_LINE, commented_config, root_line
 from daemon.devices import LOCAL_DEVICE, OWNERS, certificate_row
 from daemon.errors import StartError
@@ -23,11 +23,12 @@ from daemon.estate import Estate, create, make_directories
 from daemon.foundation import Foundation, foundation
 from daemon.lock import data_directory_lock
 from daemon.registrar import check_device_name, record_device
-from daemon.store import certificates, devices, meta
+from daemon.store import certificates, devices, meta, secrets
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceStatus
 from daemon.store.ids import DeviceId
-from daemon.vault_root import root_source
+from daemon.vault_root import source_at
+from daemon.vault_standing import META_KEY, Place
 from identity.names import DeviceId as NewDeviceId
 from stockade.home import Home
 from vault.errors import Code as VaultCode
@@ -61,8 +62,8 @@ async def initialise(
         files = Files(home.data, AuthorityKeys(config.authority))
         created = await anyio.to_thread.run_sync(create, home, files)
         estate = Estate.open(home)
-        await anyio.to_thread.run_sync(_ensure_root, estate, config)
         async with foundation(estate, config) as base:
+            await ensure_root(base)
             device_id = await _pair_local(base, pairing)
     return {"device_id": device_id, "created": created, "vault_root": config.vault.root}
 
@@ -102,16 +103,26 @@ def _pin(home: Home, root: str | None) -> None:
     home.config_file.write_text(pinned)
 
 
-def _ensure_root(estate: Estate, config: Config) -> None:
-    if config.vault.root is None:
-        return
-    source = root_source(estate, config)
-    try:
-        source.load()
-    except VaultError as error:
-        if error.code is not VaultCode.ROOT_ABSENT:
-            raise
-        source.create()
+async def ensure_root(base: Foundation) -> None:
+    """Makes the root key where none was ever used; a lost one is not replaced in silence."""
+    kind = base.config.vault.root
+    if kind not in ("keychain", "file", "token"):
+        return  # not chosen; supplied from elsewhere; or made with a passphrase: `secrets unlock`
+    if await base.reader.read(
+        lambda c: meta.get(c, META_KEY) is not None or bool(secrets.root_key_ids(c))
+    ):
+        return  # one was; whether it is there, and the right one, is looked at when it is used
+    source = source_at(Place(kind), base.estate, base.config.vault)
+
+    def ensure() -> None:
+        try:
+            source.load()
+        except VaultError as error:
+            if error.code is not VaultCode.ROOT_ABSENT:
+                raise
+            source.create()
+
+    await anyio.to_thread.run_sync(ensure)
 
 
 async def _pair_local(base: Foundation, pairing: LocalPairing) -> str:

@@ -44,6 +44,8 @@ def main() -> None:
             _init(arguments)
         elif arguments.command == "check":
             _check(arguments)
+        elif arguments.command == "new-root":
+            _new_root()
         else:
             _serve(arguments)
     except Exception as caught:
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--device-name", default="local", metavar="NAME")
     init.add_argument(
         "--vault-root",
-        choices=["keychain", "file"],
+        choices=["keychain", "file", "credential", "passphrase", "token"],
         help="where the vault's root key lives; pinned in config.toml",
     )
     serve = commands.add_parser("serve", help="run in the foreground until SIGTERM")
@@ -79,7 +81,25 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--policies", type=Path, required=True, metavar="DIR")
     check.add_argument("--schema", type=Path, metavar="FILE", help="against this Cedar schema")
     serve.add_argument("--ready-fd", type=int, metavar="FD", help="written to once it serves")
+    commands.add_parser(
+        "new-root",
+        help="print a new root key for the vault, for a service manager to keep",
+        description="Prints a new root key: stockaded new-root | systemd-creds encrypt"
+        " --name=stockade-vault-root - FILE",
+    )
     return parser
+
+
+def _new_root() -> None:
+    if sys.stdout.isatty():
+        raise StartError(
+            "a root key is not shown on a terminal",
+            code="ROOT_TO_TERMINAL",
+            fix="stockaded new-root | systemd-creds encrypt --name=stockade-vault-root - FILE",
+        )
+    from vault.rootkey import generate_root
+
+    print(generate_root(os.urandom))  # noqa: T201 - the command's answer
 
 
 def _init(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from daemon.foundation import Foundation
 from daemon.policies import Policies
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
-from daemon.vault_keeper import VaultKeeper
+from daemon.vault import Vault
 from daemon.watched import Watched
 from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
@@ -22,7 +22,7 @@ class Parts:
     base: Foundation
     devices: Devices
     worlds: Worlds
-    vault: VaultKeeper
+    vault: Vault
     toolbox: Toolbox
     policies: Policies
     entities: Entities

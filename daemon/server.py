@@ -163,6 +163,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         group.start_soon(asked.aside.keep)
         group.start_soon(asked.leases.keep)
         group.start_soon(rotation.watch)
+        group.start_soon(parts.vault.changes.keep)
         group.start_soon(give_back)
         if parts.watched is not None:
             group.start_soon(parts.watched.run)
@@ -212,7 +213,9 @@ def _add_services(
         LeaseService(asked.leases, parts.devices, parts.worlds, base.reader), server
     )
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(parts), server)
-    secret_pb2_grpc.add_SecretServiceServicer_to_server(SecretService(parts.vault), server)
+    secret_pb2_grpc.add_SecretServiceServicer_to_server(
+        SecretService(parts.vault, asked.calls, base.clock), server
+    )
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
         DeviceService(parts.devices, registrar, pairing, base.authorities, rotation, enrolment),
         server,

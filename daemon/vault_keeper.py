@@ -1,34 +1,28 @@
-"""The vault as the daemon uses it: root key held, values sealed in the store, opened for a run.
+"""The vault as the daemon uses it: root keys held, values opened for a run, and who holds them.
 
-Trusted with the root key in memory. A root that cannot be had leaves the vault unavailable, with
+Trusted with the root keys in memory. A root that cannot be had leaves the vault unavailable, with
 the reason and the command that mends it; it never becomes another root. Values leave only through
-`open`, for the references a permitted call was granted. Raises `Unavailable` (VAULT_UNAVAILABLE),
-`NotFound` and `BadRequest`.
+`open`, for the references a permitted call was granted, and it is known which calls have them.
+Raises `Unavailable` (VAULT_UNAVAILABLE), `NotFound`, `Refused` and `BadRequest`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import anyio
-import anyio.to_thread
+from typing import Protocol
 
 from daemon.clock import Clock
-from daemon.errors import BadRequest, NotFound, Unavailable
+from daemon.errors import BadRequest, Conflict, NotFound, Unavailable
 from daemon.store import secrets
-from daemon.store.commit import Tx
 from daemon.store.reader import Reader
-from daemon.store.secrets import SecretRow
-from daemon.store.writer import Writer
-from ledger.chain import Entry
-from vault.envelope import SecretVersion, open_sealed, parse_sealed, seal
-from vault.errors import Code, VaultError
+from daemon.store.secrets import SecretRow, SecretState
+from vault.envelope import SecretVersion, open_sealed, parse_sealed
+from vault.errors import VaultError
 from vault.reference import SecretReference, parse_reference
-from vault.root import RootKey, RootSource
+from vault.root import RootKey
 from vault.secret import Secret
 
-# A keychain may ask its owner to unlock it; a daemon must not wait for that for ever.
-ROOT_DEADLINE_SECONDS = 20
-_NOT_PRIVATE = (Code.ROOT_EXPOSED, Code.ROOT_WRONG_OWNER, Code.ROOT_NOT_REGULAR)
+UNLOCK = "`stockade secrets unlock`"
+LIST = "`stockade secrets list` shows what there is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,133 +31,164 @@ class VaultState:
 
     root: str
     available: bool
+    code: str = ""
     reason: str = ""
     fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The root keys in hand: the one that new values are sealed under, and all that open."""
+
+    sealing: RootKey
+    opening: Mapping[str, RootKey]
+
+    def of(self, root_key_id: str) -> RootKey:
+        """The key that something is sealed under; if it is not here, the refusal is the key's."""
+        return self.opening.get(root_key_id, self.sealing)
+
+
+class OtherSource(Protocol):
+    """Secrets that others keep."""
+
+    def holds(self, reference: SecretReference) -> bool:
+        """Whether the reference is one of its."""
+
+    async def fetch(self, reference: SecretReference) -> tuple[int, Secret]:
+        """The value and its version there; raises faults."""
 
 
 class VaultKeeper:
     """See the module."""
 
-    def __init__(self, source: RootSource, reader: Reader, writer: Writer, clock: Clock) -> None:
-        self._source = source
+    def __init__(self, reader: Reader, clock: Clock, others: Sequence[OtherSource] = ()) -> None:
         self._reader = reader
-        self._writer = writer
         self._clock = clock
-        self._root: RootKey | None = None
-        self.state = VaultState(source.describe(), False, "the root key has not been read yet")
+        self._others = others
+        self._keys: Keys | None = None
+        self._holders: dict[str, set[str]] = {}
+        self.state = VaultState("", False, reason="the root key has not been read yet")
 
-    async def unlock(self) -> VaultState:
-        """Tries to get the root key; the state says how that went.
-
-        Raises `VaultError` for a root that others could have read or planted: a person has to see
-        to that before anything is served.
-        """
-        described = self._source.describe()
-        try:
-            with anyio.fail_after(ROOT_DEADLINE_SECONDS):
-                self._root = await anyio.to_thread.run_sync(
-                    self._source.load, abandon_on_cancel=True
-                )
-        except VaultError as error:
-            if error.code in _NOT_PRIVATE:
-                raise
-            self.state = VaultState(described, False, error.message, error.fix)
-        except TimeoutError:
-            reason = f"the keychain did not answer in {ROOT_DEADLINE_SECONDS} s"
-            self.state = VaultState(described, False, reason, "unlock it, then restart stockaded")
-        else:
-            self.state = VaultState(described, True)
-        return self.state
-
-    async def put(self, reference: str, value: bytes, principal: str) -> tuple[int, Entry]:
-        """Seals a value as the next version of a secret."""
-        parsed = self._parse(reference)
-        root = self._require_root()
-
-        secret = Secret(value)
-
-        def sealed(version: int) -> bytes:
-            number = SecretVersion(version)
-            return seal(root, parsed.scope, parsed.name, number, secret).to_bytes()
-
-        try:
-            sealed(1)  # a value that cannot be sealed is the client's fault, not the store's
-        except VaultError as error:
-            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
-        now = self._clock.now_ms()
-
-        def operation(tx: Tx) -> tuple[int, Entry]:
-            version = secrets.put(tx.connection, parsed.scope, parsed.name, seal=sealed, now_ms=now)
-            body = {"principal": principal, "reference": str(parsed), "version": version}
-            return version, tx.receipt("secret.put", body, principal=principal)
-
-        with secret:
-            return await self._writer.write(operation)
-
-    async def listing(self) -> Sequence[SecretRow]:
-        """Every secret's current version; sealed."""
-        return await self._reader.read(secrets.list_current)
-
-    async def remove(self, reference: str, principal: str) -> Entry:
-        """Erases every version of a secret."""
-        parsed = self._parse(reference)
-
-        def operation(tx: Tx) -> Entry | None:
-            if not secrets.remove(tx.connection, parsed.scope, parsed.name):
-                return None
-            body = {"principal": principal, "reference": str(parsed)}
-            return tx.receipt("secret.removed", body, principal=principal)
-
-        entry = await self._writer.write(operation)
-        if entry is None:
-            raise NotFound(f"there is no {parsed}", code="UNKNOWN_SECRET", fix=_LIST)
-        return entry
-
-    async def missing(self, references: Sequence[str]) -> str | None:
-        """The first reference that names nothing, before anybody is asked to approve."""
-        for reference in references:
-            if await self._current(self._parse(reference)) is None:
-                return reference
-        return None
-
-    async def open(self, references: Sequence[str]) -> dict[str, tuple[int, Secret]]:
-        """The values, with their versions, for one run."""
-        root = self._require_root() if references else None
-        opened: dict[str, tuple[int, Secret]] = {}
-        for reference in references:
-            parsed = self._parse(reference)
-            row = await self._current(parsed)
-            if row is None or root is None:
-                raise NotFound(f"there is no {reference}", code="UNKNOWN_SECRET", fix=_LIST)
-            try:
-                sealed = parse_sealed(row.sealed)
-                version = SecretVersion(row.version)
-                value = open_sealed(root, parsed.scope, parsed.name, version, sealed)
-            except VaultError as error:
-                raise Unavailable(error.message, code=str(error.code), fix=error.fix) from None
-            opened[reference] = (row.version, value)
-        return opened
-
-    async def _current(self, wanted: SecretReference) -> SecretRow | None:
-        return await self._reader.read(
-            lambda connection: secrets.current(connection, wanted.scope, wanted.name)
-        )
-
-    def _require_root(self) -> RootKey:
-        if self._root is None:
+    @property
+    def keys(self) -> Keys:
+        """The root keys; raises `Unavailable` while there are none."""
+        if self._keys is None:
             raise Unavailable(
                 f"secrets are unavailable: {self.state.reason}",
                 code="VAULT_UNAVAILABLE",
                 fix=self.state.fix,
             )
-        return self._root
+        return self._keys
 
-    @staticmethod
-    def _parse(reference: str) -> SecretReference:
+    def hold(self, keys: Keys | None, state: VaultState) -> None:
+        """Puts root keys in force, or takes them out of it."""
+        self._keys, self.state = keys, state
+
+    def kept_elsewhere(self, reference: SecretReference) -> OtherSource | None:
+        """Who keeps the secret, if not this vault."""
+        return next((one for one in self._others if one.holds(reference)), None)
+
+    async def check(self, references: Sequence[str]) -> None:
+        """Raises what would keep these from being opened, before anybody is asked to approve."""
+        own = []
+        for reference in references:
+            parsed = parsed_reference(reference)
+            if self.kept_elsewhere(parsed) is None:
+                own.append(parsed)
+        if own:
+            _ = self.keys
+            await self._rows(own)
+
+    async def open(self, references: Sequence[str], call_id: str) -> dict[str, tuple[int, Secret]]:
+        """The values, with their versions, for one run; it holds them until `release`."""
+        if not references:
+            return {}
+        opened: dict[str, tuple[int, Secret]] = {}
+        for reference in references:
+            # Before they are looked up: whoever revokes one meanwhile finds this call.
+            self._holders.setdefault(reference, set()).add(call_id)
         try:
-            return parse_reference(reference)
+            parsed = [parsed_reference(reference) for reference in references]
+            own = [one for one in parsed if self.kept_elsewhere(one) is None]
+            rows = await self._rows(own)
+            for reference, one in zip(references, parsed, strict=True):
+                elsewhere = self.kept_elsewhere(one)
+                if elsewhere is not None:
+                    opened[reference] = await elsewhere.fetch(one)
+                else:
+                    opened[reference] = (rows[one].version, self.value(one, rows[one]))
+        except BaseException:
+            for _, value in opened.values():
+                value.wipe()
+            self.release(references, call_id)
+            raise
+        return opened
+
+    def release(self, references: Sequence[str], call_id: str) -> None:
+        """The run is over; it holds them no more."""
+        for reference in references:
+            holders = self._holders.get(reference, set())
+            holders.discard(call_id)
+            if not holders:
+                self._holders.pop(reference, None)
+
+    def holders(self, reference: str) -> frozenset[str]:
+        """The calls that have this secret, or are about to."""
+        return frozenset(self._holders.get(reference, ()))
+
+    def value(self, reference: SecretReference, row: SecretRow) -> Secret:
+        """What is sealed in a row."""
+        try:
+            sealed = parse_sealed(row.sealed)
+            root = self.keys.of(row.root_key_id)
+            version = SecretVersion(row.version)
+            return open_sealed(root, reference.scope, reference.name, version, sealed)
         except VaultError as error:
-            raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
+            raise Unavailable(
+                f"{reference} cannot be opened: {error.message}",
+                code=str(error.code),
+                fix=error.fix,
+            ) from None
+
+    async def _rows(
+        self, references: Sequence[SecretReference]
+    ) -> Mapping[SecretReference, SecretRow]:
+        """The versions in use of all of them, as of one moment."""
+        if not references:
+            return {}
+        found = await self._reader.read(
+            lambda connection: [
+                secrets.current(connection, one.scope, one.name)
+                or secrets.latest(connection, one.scope, one.name)
+                for one in references
+            ]
+        )
+        now = self._clock.now_ms()
+        rows: dict[SecretReference, SecretRow] = {}
+        for reference, row in zip(references, found, strict=True):
+            if not isinstance(row, SecretRow):
+                raise absent(reference, row.state if row else None)
+            if row.expires_ms is not None and row.expires_ms <= now:
+                raise Conflict(
+                    f"{reference} has expired",
+                    code="SECRET_EXPIRED",
+                    fix=f"`stockade secrets put {reference}` with a new value",
+                )
+            rows[reference] = row
+        return rows
 
 
-_LIST = "`stockade secrets list` shows what there is"
+def absent(reference: SecretReference, state: SecretState | None) -> NotFound:
+    """The fault of a reference that names no value."""
+    put = f"`stockade secrets put {reference}`"
+    if state is SecretState.REVOKED:
+        return NotFound(f"{reference} was revoked", code="SECRET_REVOKED", fix=put)
+    return NotFound(f"there is no {reference} in the vault", code="UNKNOWN_SECRET", fix=put)
+
+
+def parsed_reference(text: str) -> SecretReference:
+    """A reference of anybody's."""
+    try:
+        return parse_reference(text)
+    except VaultError as error:
+        raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None

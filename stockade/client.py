@@ -31,6 +31,7 @@ from stockade.home import Home
 from stockade.lease import LeaseTerms
 from stockade.policy_requests import PolicyRequests
 from stockade.renewal import keep_renewed
+from stockade.secret_requests import SecretRequests
 from stockade.v1 import (
     agent_pb2,
     agent_pb2_grpc,
@@ -45,8 +46,6 @@ from stockade.v1 import (
     lease_pb2_grpc,
     ledger_pb2,
     ledger_pb2_grpc,
-    secret_pb2,
-    secret_pb2_grpc,
     tool_pb2,
     tool_pb2_grpc,
 )
@@ -62,11 +61,12 @@ def new_call_id() -> str:
     return str(uuid_utils.compat.uuid7())
 
 
-class Client(PolicyRequests):
+class Client(PolicyRequests, SecretRequests):
     """A connection to one daemon as this device."""
 
     def __init__(self, connection: Connection, credentials: Credentials) -> None:
-        super().__init__(connection)
+        PolicyRequests.__init__(self, connection)
+        SecretRequests.__init__(self, connection)
         self.credentials = credentials
         self._closed = threading.Event()
         channel = connection.channel
@@ -76,7 +76,6 @@ class Client(PolicyRequests):
         self._devices = device_pb2_grpc.DeviceServiceStub(channel)
         self._leases = lease_pb2_grpc.LeaseServiceStub(channel)
         self._ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
-        self._secrets = secret_pb2_grpc.SecretServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
 
     @classmethod
@@ -326,21 +325,7 @@ class Client(PolicyRequests):
         request = agent_pb2.RevokeAgentRequest(agent_id=agent_id)
         return self._connection.ask(self._agents.RevokeAgent, request)
 
-    # Secrets. What concerns policy is in `stockade.policy_requests`.
-
-    def put_secret(self, reference: str, value: bytes) -> secret_pb2.PutSecretResponse:
-        """Stores a new version of a secret. No request gives a value out again."""
-        request = secret_pb2.PutSecretRequest(reference=reference, value=value)
-        return self._connection.ask(self._secrets.PutSecret, request)
-
-    def list_secrets(self) -> secret_pb2.ListSecretsResponse:
-        """Names and metadata."""
-        return self._connection.ask(self._secrets.ListSecrets, secret_pb2.ListSecretsRequest())
-
-    def remove_secret(self, reference: str) -> secret_pb2.RemoveSecretResponse:
-        """Removes all versions."""
-        request = secret_pb2.RemoveSecretRequest(reference=reference)
-        return self._connection.ask(self._secrets.RemoveSecret, request)
+    # What concerns policy and secrets is in `policy_requests` and `secret_requests`.
 
     # The ledger and the daemon. None of the ledger's answers needs to be believed: verify them.
 

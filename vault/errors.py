@@ -23,6 +23,7 @@ class Code(StrEnum):
     SEALED_MALFORMED = "SEALED_MALFORMED"
     SEALED_FORMAT_UNKNOWN = "SEALED_FORMAT_UNKNOWN"
     SEALED_TAMPERED = "SEALED_TAMPERED"
+    SUBMISSION_UNOPENED = "SUBMISSION_UNOPENED"
 
     ROOT_ABSENT = "ROOT_ABSENT"
     ROOT_EXISTS = "ROOT_EXISTS"
@@ -33,6 +34,16 @@ class Code(StrEnum):
     ROOT_WRONG_OWNER = "ROOT_WRONG_OWNER"
     ROOT_NOT_REGULAR = "ROOT_NOT_REGULAR"
     ROOT_UNUSABLE = "ROOT_UNUSABLE"
+    ROOT_KEPT_ELSEWHERE = "ROOT_KEPT_ELSEWHERE"
+
+    PASSPHRASE_WRONG = "PASSPHRASE_WRONG"  # noqa: S105 - a reason, not a password
+    PASSPHRASE_LENGTH = "PASSPHRASE_LENGTH"  # noqa: S105 - a reason, not a password
+    PASSPHRASE_COST = "PASSPHRASE_COST"  # noqa: S105 - a reason, not a password
+
+    TOKEN_UNUSABLE = "TOKEN_UNUSABLE"  # noqa: S105 - a reason, not a password
+    TOKEN_FAILED = "TOKEN_FAILED"  # noqa: S105 - a reason, not a password
+
+    BACKUP_DAMAGED = "BACKUP_DAMAGED"
 
     KEYCHAIN_REFUSED = "KEYCHAIN_REFUSED"
     KEYCHAIN_SILENT = "KEYCHAIN_SILENT"
@@ -70,3 +81,7 @@ class RootError(VaultError):
 
 class RedactorError(VaultError):
     """A redactor was used after its end."""
+
+
+class BackupError(VaultError):
+    """What should be a backup cannot be read as one."""

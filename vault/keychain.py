@@ -94,6 +94,18 @@ class KeychainRoot:
             )
         return _parse(stored)
 
+    def remove(self) -> None:
+        """Delete the item, and see that it is gone."""
+        if _bounded(self.deadline, lambda: self._deleted(_backend())) is not None:
+            raise RootError(
+                Code.KEYCHAIN_REFUSED, f"the keychain does not delete {self.describe()}", _START
+            )
+
+    def _deleted(self, backend: "KeyringBackend") -> str | None:
+        if self._read(backend) is not None:
+            backend.delete_password(self.service, self.account)
+        return self._read(backend)
+
     def _read(self, backend: "KeyringBackend") -> str | None:
         return backend.get_password(self.service, self.account)
 
@@ -106,6 +118,24 @@ class KeychainRoot:
             )
         backend.set_password(self.service, self.account, made)
         return self._read(backend)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeychainNote:
+    """A short text that is no secret, in the keychain: where a restored disk does not reach."""
+
+    service: str
+    account: str
+    deadline: float = 30.0
+
+    def read(self) -> str | None:
+        """The text; None if there is none."""
+        return _bounded(self.deadline, lambda: _backend().get_password(self.service, self.account))
+
+    def store(self, text: str) -> None:
+        """Put it in the place of the one before."""
+        _bounded(self.deadline, lambda: _backend().set_password(self.service, self.account, text))
 
 
 def probe_keychain(deadline: float = 10.0) -> KeychainReport:

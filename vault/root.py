@@ -7,17 +7,24 @@ by a file is how a root key ends up in the clear.
 
 from typing import Protocol
 
-from vault.keychain import KeychainReport, KeychainRoot, probe_keychain
+from vault.keychain import KeychainNote, KeychainReport, KeychainRoot, probe_keychain
+from vault.passphraseroot import PassphraseRoot
 from vault.rootfile import FileRoot
 from vault.rootkey import RootKey, RootKeyId
+from vault.supplied import SuppliedRoot
+from vault.tokenroot import TokenRoot
 
 __all__ = [
     "FileRoot",
+    "KeychainNote",
     "KeychainReport",
     "KeychainRoot",
+    "PassphraseRoot",
     "RootKey",
     "RootKeyId",
     "RootSource",
+    "SuppliedRoot",
+    "TokenRoot",
     "probe_keychain",
 ]
 
@@ -30,6 +37,9 @@ class RootSource(Protocol):
 
     def create(self) -> RootKey:
         """Make and store a new root key; refuses with ROOT_EXISTS if there is one."""
+
+    def remove(self) -> None:
+        """Take the root key away for good; nothing happens if it is not there."""
 
     def describe(self) -> str:
         """Name the place for `stockade doctor`, without any secret."""

@@ -1,9 +1,9 @@
 """The root key, as far as anything may touch it, and the text it is stored as.
 
-Trusted to keep the 32 root bytes from being used directly: two independent values are derived
-from them (HKDF-SHA256, RFC 5869) and the bytes themselves are dropped. One derived value wraps data
-keys, and lies in memory of its own (`vault.pages`); the other is the public id that tells one root
-from another. What is read, derived and parsed on the way is overwritten.
+Trusted to keep the 32 root bytes from being used directly: independent values are derived from them
+(HKDF-SHA256, RFC 5869) and the bytes themselves are dropped. One derived value wraps data keys, one
+opens submissions, both in memory of their own (`vault.pages`); one is the public id that tells one
+root from another. What is read, derived and parsed on the way is overwritten.
 
 Stored form, version 1, frozen: `stockade-root-v1:<64 hex digits>:<16 hex digits of the id>`. The
 id is a checksum: a root damaged in storage is ROOT_MALFORMED, not a silent ROOT_MISMATCH later.
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from vault.burn import burn
 from vault.errors import Code, RootError
 from vault.pages import Page
+from vault.submission import SubmissionKey
 
 ROOT_BYTES: Final = 32
 RootKeyId = NewType("RootKeyId", str)
@@ -34,13 +35,14 @@ _STORED: Final = re.compile(rb"stockade-root-v1:([0-9a-f]{64}):([0-9a-f]{16})\n?
 class RootKey:
     """A root key ready to wrap and unwrap data keys."""
 
-    __slots__ = ("_wrapping", "key_id")
+    __slots__ = ("_submission", "_wrapping", "key_id")
 
     def __init__(self, root: bytes) -> None:
         if len(root) != ROOT_BYTES:
             raise malformed("has the wrong length")
         self.key_id: Final = RootKeyId(_derive(root, b"stockade vault root id v1", 8).hex())
         self._wrapping: Final = _kept(_derive(root, b"stockade vault root wrap v1", 32))
+        self._submission: Final = _kept(_derive(root, b"stockade vault submission v1", 32))
 
     def __repr__(self) -> str:
         return f"RootKey({self.key_id})"
@@ -68,6 +70,10 @@ class RootKey:
             return self._cipher().decrypt(nonce, wrapped, bound_to)
         except InvalidTag:
             return None
+
+    def submissions(self) -> SubmissionKey:
+        """What opens values that were sealed to this vault."""
+        return SubmissionKey(self._submission)
 
     def _cipher(self) -> AESGCM:
         # Made anew each time, in 2 us: between two uses the key is in its page and nowhere else.

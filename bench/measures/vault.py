@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -11,7 +12,9 @@ from bench.result import Result, rate, timing
 from bench.sampling import Samples
 from bench.store import stored
 from daemon.clock import Clock
-from daemon.vault_keeper import VaultKeeper
+from daemon.vault_changes import Kept, VaultChanges
+from daemon.vault_keeper import Keys, VaultKeeper, VaultState
+from daemon.vault_notes import Notes
 from vault.redact import Redaction
 from vault.reference import SecretName
 from vault.root import FileRoot
@@ -31,18 +34,26 @@ def resolve(bench: Bench) -> Iterator[Result]:
 
 async def _resolve(n: int) -> Samples:
     samples = Samples()
-    async with stored() as base:
-        source = FileRoot(base.directory / "vault.root")
-        source.create()
-        vault = VaultKeeper(source, base.reader, base.writer, Clock())
-        await vault.unlock()
-        await vault.put(REFERENCE, os.urandom(32), "bench")
+    async with _vault() as (keeper, changes):
+        await changes.put(REFERENCE, Secret(os.urandom(32)), None, "bench")
         for _ in range(n):
             began = time.perf_counter()
-            opened = await vault.open([REFERENCE])
+            opened = await keeper.open([REFERENCE], "bench")
             samples.seconds.append(time.perf_counter() - began)
             opened[REFERENCE][1].wipe()
+            keeper.release([REFERENCE], "bench")
     return samples
+
+
+@asynccontextmanager
+async def _vault() -> AsyncIterator[tuple[VaultKeeper, VaultChanges]]:
+    """A vault on a store of its own, open."""
+    async with stored() as base:
+        root = FileRoot(base.directory / "vault.root").create()
+        keeper = VaultKeeper(base.reader, Clock())
+        keeper.hold(Keys(root, {root.key_id: root}), VaultState("bench", True))
+        changes = VaultChanges(keeper, base.reader, base.writer, Clock(), Notes(()), Kept(2, 0))
+        yield keeper, changes
 
 
 def redact(bench: Bench) -> Iterator[Result]:

@@ -51,6 +51,7 @@ CANCELLED: Mapping[str, str] = {
     "AGENT_REVOKED": "the agent was revoked",
     "AGENT_REPLACED": "the agent was enrolled with another manifest: it is another agent now",
     "AGENT_ENROLLED_AGAIN": "the agent was enrolled again, with a new certificate",
+    "SECRET_REVOKED": "a secret that it had was revoked",
     "DAEMON_STOPPED": "the daemon was stopped",
     "CLOCK_SET_BACK": "the clock was set back, and nobody can say how long it has waited",
     "DAEMON_RESTARTED": "the daemon was restarted, and nobody was attached to the call",

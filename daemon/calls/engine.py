@@ -6,7 +6,7 @@ do with a call holds it, and gives it back. What leaves `submit` are the caller'
 (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -130,6 +130,13 @@ class Calls:
             if which(Caller.of(live.principal)):
                 live.cancel(reason)
         self._aside.end_all(which, reason)
+
+    def cancel_these(self, call_ids: Iterable[str], reason: str) -> None:
+        """Ends those of these calls that have not ended."""
+        for call_id in call_ids:
+            live = self._live.get(call_id)
+            if live is not None:
+                live.cancel(reason)
 
     async def stop(self, drain_seconds: float) -> None:
         """Takes no more calls, lets those under way finish for a while, then ends them."""
@@ -279,13 +286,10 @@ class Calls:
     async def _with_secrets(self, prepared: Prepared, verdict: Verdict) -> Verdict:
         """Nobody is asked to approve a call whose secret is not there."""
         try:
-            missing = await self._vault.missing(prepared.require().secrets)
+            await self._vault.check(prepared.require().secrets)
         except Fault as fault:
             return _denial(verdict, fault.code, fault.message, fault.fix)
-        if missing is None:
-            return verdict
-        fix = f"`stockade secrets put {missing}`"
-        return _denial(verdict, "UNKNOWN_SECRET", f"there is no {missing} in the vault", fix)
+        return verdict
 
 
 async def watch(live: LiveCall, *, together: bool = False) -> AsyncIterator[call_pb2.CallEvent]:

@@ -109,7 +109,7 @@ class Run:
         self._tool = Contents(
             tool.digest, {path: (entry.content, entry.executable) for path, entry in files.items()}
         )
-        self._secrets = await self._vault.open(candidate.secrets)
+        self._secrets = await self._vault.open(candidate.secrets, self._live.call_id)
         try:
             self._spec = self._build_spec()
             if self._secrets:
@@ -162,6 +162,7 @@ class Run:
         """Wipes the secrets; the run is over, or is not to be."""
         for _, secret in self._secrets.values():
             secret.wipe()
+        self._vault.release(tuple(self._secrets), self._live.call_id)
         if self._redaction is not None:
             self._redaction.wipe()
 

@@ -59,7 +59,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         self, request: daemon_pb2.GetStatusRequest, context: Context
     ) -> daemon_pb2.GetStatusResponse:
         await self._facts.tiers.until_examined()
-        world, vault = self._worlds.current, self._vault.state
+        world, vault = self._worlds.current, self._vault.keeper.state
         return daemon_pb2.GetStatusResponse(
             version=metadata.version("stockade"),
             started=timestamp(self._facts.started_ms),
@@ -78,7 +78,12 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             ledger_state=self._book.state,
             tiers=[_tier(tier, report) for tier, report in self._facts.tiers.reports.items()],
             vault=daemon_pb2.GetStatusResponse.Vault(
-                root=vault.root, available=vault.available, reason=vault.reason, fix=vault.fix
+                root=vault.root,
+                available=vault.available,
+                code=vault.code,
+                reason=vault.reason,
+                fix=vault.fix,
+                expiring_secrets=await self._expiring(),
             ),
             data_directory=str(self._facts.data_directory),
             engines=self._engines(),
@@ -95,6 +100,12 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             return await self._policies.number()
         except Unavailable:
             return 0
+
+    async def _expiring(self) -> int:
+        try:
+            return await self._vault.changes.expiring()
+        except Unavailable:
+            return 0  # see `_policy_version`
 
     def _engines(self) -> list[daemon_pb2.GetStatusResponse.Engine]:
         tiers = self._facts.tiers

@@ -45,6 +45,7 @@ __all__ = [
     "met_fault",
     "open_engine",
     "savepoint",
+    "scrub",
     "sync",
     "undo",
     "writing",
@@ -62,10 +63,13 @@ _PRAGMAS: Final = (
     "PRAGMA cell_size_check = ON",
     # Spilled sorts would leave rows in temporary files on disk.
     "PRAGMA temp_store = MEMORY",
+    # What is erased is overwritten with zeros, in the pages of the database.
+    "PRAGMA secure_delete = ON",
     # The log keeps its largest size for ever otherwise.
     "PRAGMA journal_size_limit = 67108864",
 )
 
+_SCRUB_MILLISECONDS: Final = 200
 _WRITES: Final = "stockade_writes"
 _FAULT: Final = "stockade_fault"
 _QUERY_ONLY: Final = "stockade_query_only"
@@ -145,6 +149,26 @@ def driving(connection: Connection) -> Iterator[Any]:
         if not fault.blames_operation:
             connection.info[_FAULT] = fault
         raise fault from error
+
+
+def scrub(engine: Engine) -> bool:
+    """Move the log into the database and empty it: what was erased is in neither afterwards.
+
+    False if that could not be done now: somebody still reads an older state. Whoever writes waits
+    meanwhile, so this waits only shortly; try again later. Not inside of a transaction.
+    """
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_SCRUB_MILLISECONDS}")
+        busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+    except sqlite3.Error as error:
+        connection.invalidate()
+        raise fault_of(error) or error from error
+    finally:
+        connection.close()
+    return bool(busy == 0)
 
 
 def _drive(connection: Connection, text: str) -> None:

@@ -195,9 +195,11 @@ secrets: Final = Table(
     Column("scope", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    _bytes("sealed"),
+    Column("root_key_id", String, nullable=False, index=True),  # empty where nothing is sealed
     _number("created_ms"),
+    _number("expires_ms", null=True),
     _text("state"),
+    _bytes("sealed"),  # last: the rest is read without it
 )
 
 # What policy states are made of, by the digest of the content, so that each is kept once.

@@ -24,10 +24,12 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
 from daemon.store.commit import Committer, Done, Failed, Ledger, Operation, Tx
+from daemon.store.engine import scrub
 from daemon.store.faults import StoreFault
 from ledger.chain import Head, Signer
 
@@ -58,6 +60,7 @@ class Writer:
         capacity: int = CAPACITY,
         batch: int = BATCH,
     ) -> None:
+        self._engine = engine
         self._committer = Committer(engine, Ledger(chain_id, signer, now_ms, receipt_id))
         self._capacity = capacity
         self._batch = batch
@@ -112,6 +115,10 @@ class Writer:
         A caller that is cancelled meanwhile does not learn the outcome; the operation has one.
         """
         return await self.submit(operation)
+
+    async def scrub(self) -> bool:
+        """Have nothing that was erased be left in the log of the database; False: try again."""
+        return await anyio.to_thread.run_sync(scrub, self._engine)
 
     def submit(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Queue the operation; the future is done when it is durable.

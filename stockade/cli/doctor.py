@@ -171,6 +171,13 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
     yield Finding(
         "vault", vault.available, vault.root if vault.available else vault.reason, vault.fix
     )
+    if vault.expiring_secrets:
+        yield Finding(
+            "secrets",
+            False,
+            f"{vault.expiring_secrets} expire soon, or have",
+            "`stockade secrets list`, then `stockade secrets put` with new values",
+        )
     if answer.refused_tools:
         yield Finding(
             "tools", False, f"{answer.refused_tools} folders refused", "see `stockade tools list`"

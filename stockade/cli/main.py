@@ -22,7 +22,7 @@ from stockade.cli import (
     ledger,
     pair,
     policy,
-    secrets,
+    secrets_vault,
     status,
     tools,
     up,
@@ -49,7 +49,7 @@ app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("call", epilog=call.EXAMPLES)(call.call)
 app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
-for group in (tools, calls, approvals, leases, policy, secrets, devices, agents, ledger):
+for group in (tools, calls, approvals, leases, policy, secrets_vault, devices, agents, ledger):
     app.add_typer(group.app)
 
 

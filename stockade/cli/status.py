@@ -85,4 +85,7 @@ def _folder(folder: "daemon_pb2.GetStatusResponse.PolicyFolder") -> str:
 
 
 def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:
-    return "open" if vault.available else f"not available ({vault.reason})"
+    if not vault.available:
+        return f"not available ({vault.reason})"
+    expiring = vault.expiring_secrets
+    return f"open, {expiring} secrets expire soon" if expiring else "open"

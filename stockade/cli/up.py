@@ -37,14 +37,18 @@ UP_EXAMPLES = examples(
 )
 
 _ERROR = re.compile(r"stockaded: ([A-Z][A-Z0-9_]*): (.*)")
-_VAULT_ROOTS = ("keychain", "file")
+_VAULT_ROOTS = ("keychain", "file", "credential", "passphrase", "token")
 
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running.")] = False,
     vault_root: Annotated[
         str | None,
-        typer.Option("--vault-root", metavar="keychain|file", help="Where the root key is kept."),
+        typer.Option(
+            "--vault-root",
+            metavar="KIND",
+            help="Where the root key is kept: keychain, file, credential, passphrase, token.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> int:
@@ -53,7 +57,7 @@ def up(
     A daemon that already serves is left alone.
     """
     if vault_root is not None and vault_root not in _VAULT_ROOTS:
-        raise UsageError(f"no vault root {vault_root!r}", fix="--vault-root keychain or file")
+        raise UsageError(f"no vault root {vault_root!r}", fix=f"one of {', '.join(_VAULT_ROOTS)}")
     home = Home.locate()
     program = installed.program()
     if is_served(home):
@@ -67,6 +71,8 @@ def up(
         sys.stdout.flush()
         os.execve(program, [str(program), "serve"], installed.environment(home))  # noqa: S606
     _start(home, program)
+    if vault_root == "passphrase":
+        note("the vault has no passphrase yet: `stockade secrets unlock` asks for one")
     return _say_serving(home, _endpoint(home), "serves", json_)
 
 

@@ -312,11 +312,17 @@ class GetStatusResponse(_message.Message):
         AVAILABLE_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         FIX_FIELD_NUMBER: _builtins.int
+        CODE_FIELD_NUMBER: _builtins.int
+        EXPIRING_SECRETS_FIELD_NUMBER: _builtins.int
         root: _builtins.str
         """"keychain" or "file": the choice pinned at init."""
         available: _builtins.bool
         reason: _builtins.str
         fix: _builtins.str
+        code: _builtins.str
+        """The reason's code."""
+        expiring_secrets: _builtins.int
+        """Secrets that expire soon, or have."""
         def __init__(
             self,
             *,
@@ -324,10 +330,12 @@ class GetStatusResponse(_message.Message):
             available: _builtins.bool = ...,
             reason: _builtins.str = ...,
             fix: _builtins.str = ...,
+            code: _builtins.str = ...,
+            expiring_secrets: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fix", b"fix", "reason", b"reason", "root", b"root"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "code", b"code", "expiring_secrets", b"expiring_secrets", "fix", b"fix", "reason", b"reason", "root", b"root"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

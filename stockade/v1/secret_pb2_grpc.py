@@ -49,13 +49,58 @@ class SecretServiceStub:
                 request_serializer=stockade_dot_v1_dot_secret__pb2.RemoveSecretRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_secret__pb2.RemoveSecretResponse.FromString,
                 _registered_method=True)
+        self.RevokeSecret = channel.unary_unary(
+                '/stockade.v1.SecretService/RevokeSecret',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.FromString,
+                _registered_method=True)
+        self.RevertSecret = channel.unary_unary(
+                '/stockade.v1.SecretService/RevertSecret',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.RevertSecretRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.RevertSecretResponse.FromString,
+                _registered_method=True)
+        self.RotateSecrets = channel.unary_unary(
+                '/stockade.v1.SecretService/RotateSecrets',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.RotateSecretsRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.RotateSecretsResponse.FromString,
+                _registered_method=True)
+        self.RotateVaultRoot = channel.unary_unary(
+                '/stockade.v1.SecretService/RotateVaultRoot',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.RotateVaultRootRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.RotateVaultRootResponse.FromString,
+                _registered_method=True)
+        self.UnlockVault = channel.unary_unary(
+                '/stockade.v1.SecretService/UnlockVault',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.UnlockVaultRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.UnlockVaultResponse.FromString,
+                _registered_method=True)
+        self.GetVaultKey = channel.unary_unary(
+                '/stockade.v1.SecretService/GetVaultKey',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.GetVaultKeyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.GetVaultKeyResponse.FromString,
+                _registered_method=True)
+        self.AcceptVaultRollback = channel.unary_unary(
+                '/stockade.v1.SecretService/AcceptVaultRollback',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackResponse.FromString,
+                _registered_method=True)
+        self.BackUpVault = channel.unary_stream(
+                '/stockade.v1.SecretService/BackUpVault',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.BackUpVaultRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.BackUpVaultResponse.FromString,
+                _registered_method=True)
+        self.RestoreVault = channel.unary_unary(
+                '/stockade.v1.SecretService/RestoreVault',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.RestoreVaultRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.RestoreVaultResponse.FromString,
+                _registered_method=True)
 
 
 class SecretServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def PutSecret(self, request, context):
-        """Stores a new version. FAILED_PRECONDITION / VAULT_UNAVAILABLE while the root key is out of reach.
+        """Stores a new version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,6 +115,70 @@ class SecretServiceServicer:
 
     def RemoveSecret(self, request, context):
         """Removes all versions. NOT_FOUND / UNKNOWN_SECRET.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSecret(self, request, context):
+        """Removes all versions and refuses the secret until it is put again. Calls that run with it are
+        cancelled, or told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevertSecret(self, request, context):
+        """Puts the value of an earlier version that is still kept, as a new version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateSecrets(self, request, context):
+        """Gives every version of a secret, or of all, a new data key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateVaultRoot(self, request, context):
+        """Moves all secrets to a new root key, while everything goes on working.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnlockVault(self, request, context):
+        """Tries to get the root key again, with a passphrase where it takes one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVaultKey(self, request, context):
+        """The public key that values can be sealed to, so that nobody on their way can read them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptVaultRollback(self, request, context):
+        """Takes the database as it is for the vault's state, after it was found to be put back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackUpVault(self, request, context):
+        """All secrets that are in use, sealed under a passphrase.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreVault(self, request, context):
+        """Puts secrets of a backup. Those that are there are left as they are, unless told otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,6 +201,51 @@ def add_SecretServiceServicer_to_server(servicer, server):
                     servicer.RemoveSecret,
                     request_deserializer=stockade_dot_v1_dot_secret__pb2.RemoveSecretRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_secret__pb2.RemoveSecretResponse.SerializeToString,
+            ),
+            'RevokeSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSecret,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.SerializeToString,
+            ),
+            'RevertSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertSecret,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.RevertSecretRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.RevertSecretResponse.SerializeToString,
+            ),
+            'RotateSecrets': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSecrets,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.RotateSecretsRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.RotateSecretsResponse.SerializeToString,
+            ),
+            'RotateVaultRoot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateVaultRoot,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.RotateVaultRootRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.RotateVaultRootResponse.SerializeToString,
+            ),
+            'UnlockVault': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnlockVault,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.UnlockVaultRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.UnlockVaultResponse.SerializeToString,
+            ),
+            'GetVaultKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVaultKey,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.GetVaultKeyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.GetVaultKeyResponse.SerializeToString,
+            ),
+            'AcceptVaultRollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptVaultRollback,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackResponse.SerializeToString,
+            ),
+            'BackUpVault': grpc.unary_stream_rpc_method_handler(
+                    servicer.BackUpVault,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.BackUpVaultRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.BackUpVaultResponse.SerializeToString,
+            ),
+            'RestoreVault': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreVault,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.RestoreVaultRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.RestoreVaultResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +329,249 @@ class SecretService:
             '/stockade.v1.SecretService/RemoveSecret',
             stockade_dot_v1_dot_secret__pb2.RemoveSecretRequest.SerializeToString,
             stockade_dot_v1_dot_secret__pb2.RemoveSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/RevokeSecret',
+            stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevertSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/RevertSecret',
+            stockade_dot_v1_dot_secret__pb2.RevertSecretRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.RevertSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSecrets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/RotateSecrets',
+            stockade_dot_v1_dot_secret__pb2.RotateSecretsRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.RotateSecretsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateVaultRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/RotateVaultRoot',
+            stockade_dot_v1_dot_secret__pb2.RotateVaultRootRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.RotateVaultRootResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlockVault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/UnlockVault',
+            stockade_dot_v1_dot_secret__pb2.UnlockVaultRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.UnlockVaultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVaultKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/GetVaultKey',
+            stockade_dot_v1_dot_secret__pb2.GetVaultKeyRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.GetVaultKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptVaultRollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/AcceptVaultRollback',
+            stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.AcceptVaultRollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackUpVault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stockade.v1.SecretService/BackUpVault',
+            stockade_dot_v1_dot_secret__pb2.BackUpVaultRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.BackUpVaultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreVault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/RestoreVault',
+            stockade_dot_v1_dot_secret__pb2.RestoreVaultRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.RestoreVaultResponse.FromString,
             options,
             channel_credentials,
             insecure,

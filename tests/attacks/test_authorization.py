@@ -32,7 +32,11 @@ READ = {
     "get_ledger_keys", "reflection", "get_entities", "test_policy", "replay_policy", "diff_policy",
 }  # fmt: skip
 REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
-OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}
+OPERATE = {
+    *("add_tool", "remove_tool", "checkpoint_ledger"),
+    *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
+    *("unlock_vault", "get_vault_key"),
+}
 OPERATE |= {"revoke_lease"}
 # What the default policy lets a device of these groups do, of what the gate asks for.
 MAY = {

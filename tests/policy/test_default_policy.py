@@ -34,7 +34,11 @@ READ = {
     *("test_policy", "replay_policy", "diff_policy"),
 }
 REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
-OPERATE = {"add_tool", "remove_tool", "put_secret", "remove_secret", "checkpoint_ledger"}
+OPERATE = {
+    *("add_tool", "remove_tool", "checkpoint_ledger"),
+    *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
+    *("unlock_vault", "get_vault_key"),
+}
 OPERATE |= {"revoke_lease"}
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),

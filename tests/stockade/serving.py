@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf import any_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
+from nacl.public import PrivateKey
 
 from stockade.credentials import Credentials, make_key, save_credentials
 from stockade.home import Home
@@ -37,6 +38,7 @@ from stockade.v1 import (
 )
 from tests.stockade.authority import Authority, pem_key
 
+VAULT_KEY = PrivateKey.generate()
 Context = Any  # the stubs' own context type mixes the sync and the async one
 STDOUT = call_pb2.CallEvent.OutputChunk.STREAM_STDOUT
 STDERR = call_pb2.CallEvent.OutputChunk.STREAM_STDERR
@@ -359,6 +361,45 @@ class Secrets(secret_pb2_grpc.SecretServiceServicer):
     def RemoveSecret(self, request: Any, context: Context) -> secret_pb2.RemoveSecretResponse:
         self._world.requests.append(request)
         return secret_pb2.RemoveSecretResponse()
+
+    def RevokeSecret(self, request: Any, context: Context) -> secret_pb2.RevokeSecretResponse:
+        self._world.requests.append(request)
+        return secret_pb2.RevokeSecretResponse(calls=["01970000-0000-7000-8000-00000000000c"])
+
+    def RevertSecret(self, request: Any, context: Context) -> secret_pb2.RevertSecretResponse:
+        self._world.requests.append(request)
+        return secret_pb2.RevertSecretResponse(version=3)
+
+    def RotateSecrets(self, request: Any, context: Context) -> secret_pb2.RotateSecretsResponse:
+        self._world.requests.append(request)
+        return secret_pb2.RotateSecretsResponse(versions=5)
+
+    def RotateVaultRoot(self, request: Any, context: Context) -> secret_pb2.RotateVaultRootResponse:
+        self._world.requests.append(request)
+        return secret_pb2.RotateVaultRootResponse(root="file here", versions=5)
+
+    def UnlockVault(self, request: Any, context: Context) -> secret_pb2.UnlockVaultResponse:
+        self._world.requests.append(request)
+        return secret_pb2.UnlockVaultResponse(available=True, root="file here")
+
+    def GetVaultKey(self, request: Any, context: Context) -> secret_pb2.GetVaultKeyResponse:
+        return secret_pb2.GetVaultKeyResponse(public_key=bytes(VAULT_KEY.public_key))
+
+    def AcceptVaultRollback(
+        self, request: Any, context: Context
+    ) -> secret_pb2.AcceptVaultRollbackResponse:
+        self._world.requests.append(request)
+        return secret_pb2.AcceptVaultRollbackResponse()
+
+    def BackUpVault(
+        self, request: Any, context: Context
+    ) -> Iterator[secret_pb2.BackUpVaultResponse]:
+        self._world.requests.append(request)
+        yield secret_pb2.BackUpVaultResponse(data=b"backup")
+
+    def RestoreVault(self, request: Any, context: Context) -> secret_pb2.RestoreVaultResponse:
+        self._world.requests.append(request)
+        return secret_pb2.RestoreVaultResponse(complete=True)
 
 
 class Status(daemon_pb2_grpc.DaemonServiceServicer):

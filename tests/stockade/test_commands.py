@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from nacl.public import SealedBox
 
 from stockade.cli.ids import resolve, shortened
 from stockade.errors import StockadeError
 from stockade.home import Home
 from stockade.v1 import tool_pb2
 from tests.stockade.conftest import Stockade
-from tests.stockade.serving import Daemon, World
+from tests.stockade.serving import VAULT_KEY, Daemon, World
 
 VALUE = "hunter2-hunter2"
 
@@ -50,10 +51,11 @@ def test_secret_in_argv(
 def test_secret_from_pipe(
     daemon: Daemon, world: World, stockade: Stockade, piped: bytes, stored: bytes
 ) -> None:
-    """The value comes from standard input, without the one line break that echo adds."""
+    """The value comes from standard input, without the one line break that echo adds; sealed."""
     assert stockade("secrets", "put", "token", stdin=piped).status == 0
-    assert world.requests[-1].reference == "secret://global/token"
-    assert world.requests[-1].value == stored
+    request = world.requests[-1]
+    assert (request.reference, request.value) == ("secret://global/token", b"")
+    assert SealedBox(VAULT_KEY).decrypt(request.sealed).endswith(b"global/token" + stored)
 
 
 @pytest.mark.parametrize("piped", [b"", b"\n", b"x" * 65_537])

@@ -42,9 +42,9 @@ FENCES: dict[str, tuple[str, ...]] = {
     "docker": ("sandbox/",),
     "pyseccomp": ("sandbox/",),
     "alembic": ("daemon/store/",),
-    "nacl": ("ledger/",),
+    "nacl": ("ledger/", "vault/submission.py", "stockade/sealing.py"),
     "jsonschema": ("daemon/tools/",),
-    "pkcs11": ("identity/token.py", "identity/tokenobjects.py"),
+    "pkcs11": ("identity/token.py", "identity/tokenobjects.py", "vault/token.py"),
     "pydantic": (
         # what is read from files
         "daemon/agent_manifest.py",

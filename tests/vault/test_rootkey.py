@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault import rootfile
+from vault import privatefile
 from vault.errors import Code, RootError
 from vault.root import FileRoot, RootSource
 from vault.rootkey import RootKey, generate_root, parse_root
@@ -170,7 +170,7 @@ def test_a_failed_write_leaves_no_half_root(
     def broken(_: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(rootfile, "_sync_directory", broken)
+    monkeypatch.setattr(privatefile, "_sync_directory", broken)
     with pytest.raises(RootError) as refusal:
         FileRoot(tmp_path / "root").create()
     assert refusal.value.code is Code.ROOT_UNUSABLE
