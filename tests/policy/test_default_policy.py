@@ -43,6 +43,7 @@ OPERATE |= {"revoke_lease"}
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
     *("enroll_agent", "revoke_certificate", "rotate_authority"),
+    *("rotate_vault_root", "accept_vault_rollback", "back_up_vault", "restore_vault"),
     *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
 }
 AGENT = {"revoke_agent"}
