@@ -38,6 +38,9 @@ TARGETS = (
     Target("policy.activate.stall", "value", 20.0),
     Target("policy.rss.10000", "p50", 150.0),
     Target("identity.principal", "p50", 30.0),
+    Target("approval.pending_10000.list", "p99", 50.0),
+    Target("approval.pending_10000.decide", "p99", 50.0),
+    Target("approval.pending_10000.memory", "p50", 60.0),
     Target("daemon.ready", "p50", 1.5),
     Target("daemon.rss_idle", "p50", 110.0),
 )

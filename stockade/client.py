@@ -8,7 +8,7 @@ Raises `StockadeError` and nothing else. Thread-safe, as gRPC channels are.
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -191,9 +191,27 @@ class Client(PolicyRequests, SecretRequests):
     def list_approvals(
         self, *, settled: bool = False, page_size: int = 0
     ) -> list[approval_pb2.Approval]:
-        """The pending approvals, or with `settled` all of them."""
-        request = approval_pb2.ListApprovalsRequest(all=settled, page_size=page_size)
-        return list(self._connection.ask(self._approvals.ListApprovals, request).approvals)
+        """The first page of the pending approvals, or with `settled` of all of them."""
+        return list(self.page_of_approvals(settled=settled, page_size=page_size).approvals)
+
+    def page_of_approvals(
+        self, *, settled: bool = False, page_size: int = 0, page_token: str = ""
+    ) -> approval_pb2.ListApprovalsResponse:
+        """A page of approvals: the pending ones, oldest first, or all of them, newest first."""
+        request = approval_pb2.ListApprovalsRequest(
+            all=settled, page_size=page_size, page_token=page_token
+        )
+        return self._connection.ask(self._approvals.ListApprovals, request)
+
+    def all_approvals(self) -> Iterator[approval_pb2.Approval]:
+        """Every pending approval, oldest first, page by page."""
+        token = ""
+        while True:
+            page = self.page_of_approvals(page_size=500, page_token=token)
+            yield from page.approvals
+            token = page.next_page_token
+            if not token:
+                return
 
     def get_approval(self, approval_id: str) -> approval_pb2.Approval:
         """One approval. Show people `approving.verified(approval)`."""

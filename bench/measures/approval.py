@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from bench.plan import Bench, Measure
-from bench.result import Result, timing
+from bench.result import Result, distribution, timing
 from bench.sampling import Samples
 from stockade.client import Client
 from stockade.v1 import call_pb2
 
 ROUNDS = 100
+PENDING = 10_000
 SECONDS = 30
 
 
@@ -55,4 +57,52 @@ def _round(caller: Client, approver: Client, samples: Samples) -> None:
         samples.failed[events[-1].finished.reason or "NOT_STARTED"] += 1
 
 
-MEASURES = (Measure(("approval.resume",), run),)
+def pending(bench: Bench) -> Iterator[Result]:
+    """Ten thousand detached calls that wait: to list a page, to decide one, their memory."""
+    count = bench.times(PENDING)
+    daemon = bench.prepared("[approvals]\nlifetime_seconds = 86400\n")
+    daemon.start()
+    approver_home = daemon.pair_device("approver", ["approvers"])
+    listing, deciding = Samples(), Samples()
+    with daemon.client() as caller, Client.open(approver_home) as approver:
+        for _ in range(10):
+            _leave(caller)
+        time.sleep(1)
+        idle = daemon.resident_bytes()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: _leave(caller), range(count)))
+        time.sleep(1)
+        grown = daemon.resident_bytes() - idle
+        for _ in range(min(count, ROUNDS)):
+            began = time.perf_counter()
+            page = approver.list_approvals()
+            listing.seconds.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            approver.answer_approval(page[0], approve=False)
+            deciding.seconds.append(time.perf_counter() - began)
+    megabytes = [grown / 1e6]
+    yield timing("approval.pending_10000.list", "ms", listing)
+    yield timing("approval.pending_10000.decide", "ms", deciding)
+    yield distribution("approval.pending_10000.memory", "MB", megabytes)
+
+
+def _leave(caller: Client) -> None:
+    """A call that waits and that nobody looks at."""
+    events = caller.call("run_shell", {"command": "true"}, detach=True)
+    for event in events:
+        if event.HasField("awaiting_approval"):
+            break
+    events.cancel()
+
+
+MEASURES = (
+    Measure(("approval.resume",), run),
+    Measure(
+        (
+            "approval.pending_10000.list",
+            "approval.pending_10000.decide",
+            "approval.pending_10000.memory",
+        ),
+        pending,
+    ),
+)

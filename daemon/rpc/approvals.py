@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import accumulate
 
 from sqlalchemy import Connection
@@ -12,10 +13,10 @@ from daemon.calls.settlement import Answer
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
 from daemon.principal import current_principal
-from daemon.rpc.convert import approval_to_proto, page_size
+from daemon.rpc.convert import approval_to_proto, page_size, parse_approval_cursor
 from daemon.rpc.faults import Context
 from daemon.store import approvals
-from daemon.store.approvals import AnswerRow, ApprovalRow
+from daemon.store.approvals import AnswerRow, ApprovalRow, Cursor
 from daemon.store.ids import ApprovalId
 from daemon.store.reader import Reader
 from stockade.v1 import approval_pb2, approval_pb2_grpc
@@ -41,13 +42,19 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_pb2.ListApprovalsResponse:
         limit = page_size(request.page_size, DEFAULT_PAGE)
         query = approvals.latest if request.all else approvals.pending
+        after = parse_approval_cursor(request.page_token)
 
-        def read(connection: Connection) -> list[_Found]:
-            rows = _fitting(query(connection, limit=limit))
-            return [_with_answers(connection, row) for row in rows]
+        def read(connection: Connection) -> tuple[list[_Found], bool]:
+            rows = query(connection, limit=limit, after=after)
+            fitting = _fitting(rows)
+            more = len(rows) == limit or len(fitting) < len(rows)
+            return [_with_answers(connection, row) for row in fitting], more
 
-        found = await self._reader.read(read)
-        return approval_pb2.ListApprovalsResponse(approvals=[self._proto(one) for one in found])
+        found, more = await self._reader.read(read)
+        return approval_pb2.ListApprovalsResponse(
+            approvals=[self._proto(one) for one in found],
+            next_page_token=_token(found[-1][0]) if more and found else "",
+        )
 
     async def GetApproval(
         self, request: approval_pb2.GetApprovalRequest, context: Context
@@ -62,13 +69,19 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     ) -> AsyncIterator[approval_pb2.ApprovalEvent]:
         async with aclosing(self._board.watch()) as news:
             await anext(news)
-            for found in await self._reader.read(
-                lambda c: [_with_answers(c, row) for row in approvals.pending(c)]
-            ):
+            async for found in self._pending():
                 yield approval_pb2.ApprovalEvent(approval=self._proto(found))
             async for ids in news:
                 for found in await self._get(ids):
                     yield approval_pb2.ApprovalEvent(approval=self._proto(found))
+
+    async def _pending(self) -> AsyncIterator[_Found]:
+        """All that wait, a page at a time: what comes meanwhile is news besides."""
+        after: Cursor | None = None
+        while page := await self._reader.read(partial(_pending_page, after=after)):
+            for found in page:
+                yield found
+            after = Cursor(page[-1][0].created_ms, str(page[-1][0].approval_id))
 
     async def AnswerApproval(
         self, request: approval_pb2.AnswerApprovalRequest, context: Context
@@ -99,6 +112,15 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     def _proto(self, found: _Found) -> approval_pb2.Approval:
         names = {str(d.row.device_id): d.row.name for d in self._devices.all}
         return approval_to_proto(*found, names)
+
+
+def _pending_page(connection: Connection, after: Cursor | None) -> list[_Found]:
+    rows = _fitting(approvals.pending(connection, limit=DEFAULT_PAGE, after=after))
+    return [_with_answers(connection, row) for row in rows]
+
+
+def _token(row: ApprovalRow) -> str:
+    return f"{row.created_ms}/{row.approval_id}"
 
 
 def _fitting(rows: Sequence[ApprovalRow]) -> list[ApprovalRow]:

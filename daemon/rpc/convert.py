@@ -8,6 +8,7 @@ from daemon.calls.live import timestamp
 from daemon.devices import Known
 from daemon.errors import BadRequest
 from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState
+from daemon.store.approvals import Cursor as ApprovalCursor
 from daemon.store.calls import CallRow, Cursor
 from daemon.store.certificates import CertificateRow
 from daemon.store.ids import CallId
@@ -56,6 +57,12 @@ def parse_cursor(token: str) -> Cursor | None:
     if not milliseconds.isdecimal() or not milliseconds.isascii() or len(milliseconds) > 15:
         raise _bad_token()
     return Cursor(int(milliseconds), parse_call_id(call_id))
+
+
+def parse_approval_cursor(token: str) -> ApprovalCursor | None:
+    """The place that a page token of approvals names, or BAD_PAGE_TOKEN."""
+    found = parse_cursor(token)
+    return None if found is None else ApprovalCursor(found.created_ms, str(found.call_id))
 
 
 def parse_number_token(token: str) -> int | None:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    String,
+    bindparam,
+    select,
+    tuple_,
+    update,
+)
 
 from daemon.store.engine import insert_once
 from daemon.store.faults import stored_state
@@ -66,14 +77,17 @@ _OPEN: Final = (
     .where(approvals.c.state == ApprovalState.PENDING, _IN_TIME)
     .with_for_update()  # SQLite needs none: its writers are one after the other
 )
+_PLACE: Final = tuple_(approvals.c.created_ms, approvals.c.approval_id)
+_CURSOR: Final = tuple_(bindparam("b_created", type_=BigInteger), bindparam("b_id", type_=String))
 _PENDING: Final = (
     select(approvals)
-    .where(approvals.c.state == ApprovalState.PENDING)
+    .where(approvals.c.state == ApprovalState.PENDING, _PLACE > _CURSOR)
     .order_by(approvals.c.created_ms, approvals.c.approval_id)
     .limit(bindparam("b_limit"))
 )
 _LATEST: Final = (
     select(approvals)
+    .where(_PLACE < _CURSOR)
     .order_by(approvals.c.created_ms.desc(), approvals.c.approval_id.desc())
     .limit(bindparam("b_limit"))
 )
@@ -132,6 +146,14 @@ class AnswerRow:
     time_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of a page."""
+
+    created_ms: int
+    approval_id: str
+
+
 def create(connection: Connection, row: ApprovalRow) -> bool:
     """Store a new approval; False if the id is taken."""
     return insert_once(connection, approvals, _values(row))
@@ -143,18 +165,26 @@ def get(connection: Connection, approval_id: ApprovalId) -> ApprovalRow | None:
     return None if found is None else _row(found)
 
 
-def pending(connection: Connection, *, limit: int = MAX_PAGE) -> tuple[ApprovalRow, ...]:
+def pending(
+    connection: Connection, *, limit: int = MAX_PAGE, after: Cursor | None = None
+) -> tuple[ApprovalRow, ...]:
     """Those nobody has settled, oldest first."""
-    return tuple(
-        _row(found) for found in connection.execute(_PENDING, {"b_limit": _cap(limit)}).mappings()
-    )
+    return _page(connection, _PENDING, after or Cursor(-1, ""), limit)
 
 
-def latest(connection: Connection, *, limit: int = MAX_PAGE) -> tuple[ApprovalRow, ...]:
+def latest(
+    connection: Connection, *, limit: int = MAX_PAGE, after: Cursor | None = None
+) -> tuple[ApprovalRow, ...]:
     """Also the settled ones, newest first."""
-    return tuple(
-        _row(found) for found in connection.execute(_LATEST, {"b_limit": _cap(limit)}).mappings()
-    )
+    return _page(connection, _LATEST, after or Cursor(2**62, ""), limit)
+
+
+def _page(
+    connection: Connection, query: Select[tuple[object, ...]], after: Cursor, limit: int
+) -> tuple[ApprovalRow, ...]:
+    place = {"b_created": after.created_ms, "b_id": after.approval_id}
+    found = connection.execute(query, {**place, "b_limit": _cap(limit)})
+    return tuple(_row(row) for row in found.mappings())
 
 
 def of_call(connection: Connection, call_id: CallId) -> tuple[ApprovalRow, ...]:

@@ -37,7 +37,7 @@ def list_(
     from stockade.client import Client
 
     with Client.open() as client:
-        found = client.list_approvals(settled=all_)
+        found = client.list_approvals(settled=True) if all_ else list(client.all_approvals())
     if json_:
         for one in found:
             machine.emit(one)
@@ -215,7 +215,7 @@ def _row(one: "approval_pb2.Approval", short: str) -> tuple[str, ...]:
 
 def _find(client: "Client", text: str) -> "approval_pb2.Approval":
     def known() -> list[str]:
-        pending = [one.approval_id for one in client.list_approvals(page_size=500)]
+        pending = [one.approval_id for one in client.all_approvals()]
         if any(one.startswith(text.strip().lower()) for one in pending):
             return pending
         return [one.approval_id for one in client.list_approvals(settled=True, page_size=500)]

@@ -10,7 +10,7 @@ import pytest
 
 from stockade.approving import sign_answer
 from stockade.client import Client, new_call_id
-from stockade.errors import ApprovalUnclear, Conflict, StockadeError
+from stockade.errors import ApprovalUnclear, BadRequest, Conflict, StockadeError
 from stockade.v1 import approval_pb2, call_pb2
 from tests.attacks.editing import edit
 from tests.conftest import config_with
@@ -162,6 +162,30 @@ def test_a_statement_edited_while_the_daemon_was_down_is_found(
             answer_raw(approver, approval_id, signature)
         assert until(lambda: state(owner, call_id) == ("DENIED", "APPROVAL_DAMAGED"), 5)
         assert not approver.list_approvals()
+
+
+def test_all_that_wait_are_listed_and_watched(daemon: RunningDaemon) -> None:
+    """More than a page: the list has each once, page by page, and a watch begins with all."""
+    home = daemon.pair_device("approver", "approvers")
+    with daemon.client() as owner, Client.open(home) as approver:
+        wanted = sorted(left_alone(owner)[1] for _ in range(120))
+        assert sorted(one.approval_id for one in approver.all_approvals()) == wanted
+        page = approver.page_of_approvals(page_size=50)
+        assert len(page.approvals) == 50
+        rest = approver.page_of_approvals(page_size=500, page_token=page.next_page_token)
+        assert sorted(one.approval_id for one in (*page.approvals, *rest.approvals)) == wanted
+        assert not rest.next_page_token
+        newest = approver.page_of_approvals(settled=True, page_size=119)
+        [last_one] = approver.page_of_approvals(
+            settled=True, page_token=newest.next_page_token
+        ).approvals
+        assert last_one.approval_id == page.approvals[0].approval_id
+        watched = approver.watch_approvals()
+        seen = [next(iter(watched)).approval.approval_id for _ in wanted]
+        watched.cancel()
+        assert sorted(seen) == wanted
+        with pytest.raises(BadRequest):
+            approver.page_of_approvals(page_token="nonsense")
 
 
 def test_a_clock_set_back_gives_no_time(workspace: Path) -> None:
