@@ -29,7 +29,7 @@ from sandbox.hostview import check_startable
 from sandbox.outcome import LimitName, Outcome
 from sandbox.pool import Pool
 from sandbox.probe import observe
-from sandbox.spec import RunSpec
+from sandbox.spec import Mount, RunSpec
 from sandbox.tier import Missing, OutputSink, ProbeReport
 
 _GROUPS = frozenset({LimitName.MEMORY, LimitName.CPU, LimitName.PIDS})
@@ -66,7 +66,8 @@ class ContainerSandbox:
     async def probe(self) -> ProbeReport:
         """Run a sandbox and observe what it refuses."""
         self._engine = None
-        return await observe(self, self.settings, _explain)
+        # A mount by descriptor, which an engine in another namespace than ours cannot make.
+        return await observe(self, self.settings, _explain, (Mount("/usr", "/probe"),))
 
     async def keep(self) -> None:
         """Keep containers waiting for what is asked for, until cancelled."""

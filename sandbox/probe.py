@@ -15,7 +15,7 @@ from sandbox.diagnosis import diagnose
 from sandbox.errors import SandboxError
 from sandbox.interpreter import interpreter
 from sandbox.outcome import Control, End, Outcome
-from sandbox.spec import Limits, RunSpec
+from sandbox.spec import Limits, Mount, RunSpec
 from sandbox.tier import Missing, ProbeReport, Sandbox, Stream
 
 _OBSERVER = Path(__file__).with_name("observer.py")
@@ -84,8 +84,9 @@ async def observe(
     sandbox: Sandbox,
     settings: Probed,
     explain: Callable[[Outcome], tuple[Missing, ...]] = diagnose,
+    mounts: tuple[Mount, ...] = (),
 ) -> ProbeReport:
-    """Run the observer in `sandbox` and judge what it saw."""
+    """Run the observer in `sandbox`, with `mounts`, and judge what it saw."""
     chunks: list[bytes] = []
 
     async def keep(stream: Stream, data: bytes) -> None:
@@ -93,7 +94,7 @@ async def observe(
             chunks.append(data)
 
     try:
-        outcome = await sandbox.run(_spec(settings), keep)
+        outcome = await sandbox.run(_spec(settings, mounts), keep)
     except SandboxError as error:
         return ProbeReport(False, (Missing(_primitive(error), error.message, error.fix),), {})
     seen = _parse(b"".join(chunks))
@@ -145,7 +146,7 @@ def _parse(text: bytes) -> dict[str, str]:
     return seen if isinstance(seen, dict) and seen.get("ran") == "yes" else {}
 
 
-def _spec(settings: Probed) -> RunSpec:
+def _spec(settings: Probed, more: tuple[Mount, ...] = ()) -> RunSpec:
     program, mounts = interpreter()
     return RunSpec(
         argv=(program, "-I", "-S", "-"),
@@ -153,7 +154,7 @@ def _spec(settings: Probed) -> RunSpec:
         stdin=_OBSERVER.read_bytes(),
         cwd="/tmp",  # noqa: S108 - inside the sandbox
         hostname=_HOSTNAME,
-        mounts=mounts,
+        mounts=(*mounts, *more),
         secret_env={},
         secret_files={},
         limits=_LIMITS,

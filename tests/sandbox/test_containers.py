@@ -315,3 +315,26 @@ async def test_what_a_killed_daemon_left_is_reaped(box: ContainerRunner) -> None
     assert await box.sandbox.reap() == 1
     assert box.processes() == []
     assert box.groups() == []
+
+
+_ELSEWHERE = """
+import anyio
+from sandbox import ContainerSandbox, ContainerSettings
+async def main():
+    report = await ContainerSandbox(ContainerSettings("elsewhere")).probe()
+    print(report.works, [one.reason for one in report.missing])
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace of one's own takes root")
+def test_an_engine_in_another_namespace_is_found_out(box: ContainerRunner) -> None:
+    """Where Docker cannot mount what we opened, the tier does not count as working."""
+    command = ["unshare", "--mount", sys.executable, "-W", "ignore", "-c", _ELSEWHERE]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("no mount namespace can be made here")
+    assert done.stdout.startswith("False"), done
+    assert box.tier
