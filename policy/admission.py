@@ -26,6 +26,8 @@ MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 16 * 1024 * 1024
 MAX_POLICIES = 20_000
 
+_CERTAINLY_SHALLOW = 96  # the engine's trees are at most 100 deep
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cedar")
 # No "#": what a person writes can then never equal a generated "file#n".
 _POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -103,6 +105,8 @@ def _read(statement: Statement, problems: list[Problem]) -> Reading | None:
     """What the statement says of itself; or a problem more."""
     try:
         reading = read_plain(statement.text) or _ask_engine(statement.text)
+        if statement.weight > _CERTAINLY_SHALLOW:
+            _require_tree(statement.text)
     except _NotAPolicyError as why:
         problems.append(problem_at(statement, why.code, why.message, why.fix))
         return None
@@ -142,6 +146,17 @@ class _NotAPolicyError(Exception):
 
     def __init__(self, code: str, message: str, fix: str) -> None:
         self.code, self.message, self.fix = code, message, fix
+
+
+def _require_tree(text: str) -> None:
+    """Whoever looks at conditions gets them from the engine as a tree, of bounded depth."""
+    try:
+        cedarpy.policies_to_pst(text)
+    except ValueError as error:
+        if "nesting" not in str(error):
+            return  # it does not parse: that is found out, too
+        fix = "split it; for many values write a set: [..].contains(x)"
+        raise _NotAPolicyError("POLICY_TOO_COMPLEX", "its conditions nest too deep", fix) from None
 
 
 def _ask_engine(text: str) -> Reading:

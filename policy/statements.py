@@ -49,6 +49,8 @@ class Statement:
     text: str
     file: str
     line: int
+    weight: int = 0
+    """How many operators it has: as deep as it can be nested, however few its brackets."""
 
 
 def split(file: str, text: str, pause: Pause = no_pause) -> tuple[list[Statement], list[Problem]]:
@@ -124,7 +126,7 @@ class _Scanner:
                 "split it; for many values write a set: [..].contains(x)",
             )
         else:
-            self._found.append(Statement(text, self._file, self._line))
+            self._found.append(Statement(text, self._file, self._line, weight))
         self._begin(end)
 
     def _refuse(self, code: str, message: str, fix: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from policy import admission, statements
 from policy.bundle import Bundle, digest, load_directory
 from policy.errors import BundleError, SchemaError
+from policy.values import EntityUid
 from tests.policy.world import SCHEMA
 
 PERMIT = "permit (principal, action, resource);"
@@ -55,6 +56,11 @@ def codes(files: dict[str, str]) -> list[str]:
         ("permit (principal, action, resource); \ud800", "HIDDEN_CHARACTER"),
         (
             "permit (principal, action, resource) when { " + "||".join(["true"] * 300) + " };",
+            "POLICY_TOO_COMPLEX",
+        ),
+        (
+            # Within the scanner's bounds, but too deep a tree for whoever looks at conditions.
+            "permit (principal, action, resource) when { " + "||".join(["true"] * 150) + " };",
             "POLICY_TOO_COMPLEX",
         ),
         (
@@ -219,3 +225,12 @@ def test_load_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """No folder is not an empty policy set."""
     with pytest.raises(BundleError):
         load_directory(tmp_path / "nowhere")
+
+
+def test_what_is_admitted_can_be_looked_at() -> None:
+    """The engine gives a tree of every admitted policy, also of the widest."""
+    terms = " || ".join(['principal in Group::"owners"'] * 90)
+    bundle = Bundle.build(
+        {"a.cedar": f"permit (principal, action, resource) when {{ {terms} }};"}, SCHEMA
+    )
+    assert bundle.slices.uids(bundle.slices.whole()) == {EntityUid("Group", "owners")}
