@@ -25,6 +25,7 @@ from daemon.calls.hearing import (
 )
 from daemon.calls.standing import Asker, Standing
 from daemon.principal import Principal
+from daemon.secret_scope import not_its_own
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
@@ -186,6 +187,14 @@ def judge(
             code=code,
             message=f"the agent's manifest does not declare {what}",
             fix="add it to the manifest's [capabilities] and enroll the agent again",
+        )
+    stranger = not_its_own(candidate.secrets, candidate.principal, candidate.tool.name)
+    if stranger is not None:
+        return replace(
+            about,
+            code="SECRET_OUT_OF_SCOPE",
+            message=f"{stranger} is neither everybody's, nor this caller's, nor this tool's",
+            fix="name a secret of its own, or secret://global/NAME, in the tool's manifest",
         )
     try:
         case = _case(world, candidate, now)

@@ -13,6 +13,7 @@ import pytest
 
 from stockade.client import Client
 from stockade.errors import NotFound, StockadeError
+from stockade.sealing import seal_to
 from stockade.v1 import call_pb2
 from tests.promises.acting import (
     ALONE,
@@ -364,3 +365,41 @@ def test_the_root_key_is_nobody_elses(vaulted: Vaulted) -> None:
     ]
     assert not exposed
     assert os.environ.get("API_TOKEN") is None
+
+
+def test_revoking_ends_the_calls_that_have_it(vaulted: Vaulted) -> None:
+    """One verb: the running call is cancelled, new ones are refused, and the receipts say so."""
+    reference = "secret://global/short_lived"
+    vaulted.client.put_secret(reference, b"revoked-later-Qq55")
+    rest = f'[[secrets]]\nreference = "{reference}"\nenv = "SHORT"\n'
+    code = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+    with policy(vaulted.client, ALONE + grant("holds")):
+        python_tool(vaulted.client, "holds", code, rest=rest)
+        with vaulted.client.call("holds", {}) as events:
+            seen = []
+            for event in events:
+                seen.append(event)
+                if b"up" in event.output.data:
+                    answer = vaulted.client.revoke_secret(reference, cancel_calls=True)
+                    assert list(answer.calls) == [event.call_id]
+        end = finished(seen)
+        assert (end.state, end.reason) == (call_pb2.CALL_STATE_CANCELLED, "SECRET_REVOKED")
+        again = finished(run(vaulted.client, "holds"))
+        assert (again.state, again.reason) == (call_pb2.CALL_STATE_DENIED, "SECRET_REVOKED")
+    apply(vaulted.client, GRANTED)
+
+
+def test_a_sealed_value_is_put_and_used(vaulted: Vaulted) -> None:
+    """What a client sealed to the vault's key is what the tool gets; for another name it is not."""
+    reference = "secret://global/sealed_one"
+    sealed = seal_to(vaulted.client.get_vault_key(), reference, b"sealed-value-Ww31")
+    with pytest.raises(StockadeError) as caught:
+        vaulted.client.put_secret("secret://global/other", sealed, sealed=True)
+    assert caught.value.reason == "SUBMISSION_UNOPENED"
+    vaulted.client.put_secret(reference, sealed, sealed=True)
+    rest = f'[[secrets]]\nreference = "{reference}"\nenv = "SEALED"\n'
+    code = "import os\nprint(os.environ['SEALED'] == 'sealed-' + 'value-Ww31')\n"
+    with policy(vaulted.client, ALONE + grant("opens")):
+        python_tool(vaulted.client, "opens", code, rest=rest)
+        assert output(run(vaulted.client, "opens")) == b"True\n"
+    apply(vaulted.client, GRANTED)
