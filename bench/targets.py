@@ -33,6 +33,7 @@ TARGETS = (
     *(Target(f"policy.questions.{n}", "p50", 150.0) for n in (10, 100, 1000, 10_000)),
     *(Target(f"policy.questions.{n}", "p99", 600.0) for n in (10, 100, 1000, 10_000)),
     Target("policy.questions.10000", "p50", 2.0, of="policy.questions.10"),
+    Target("policy.call.10000", "p50", 2.0, of="policy.call.10"),
     Target("policy.questions.10000", "p50", 0.02, of="policy.whole_set.10000"),
     Target("policy.activate.10000", "p50", 3.0),
     Target("policy.activate.stall", "value", 20.0),

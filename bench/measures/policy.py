@@ -4,7 +4,8 @@
 questions put and answered, one after the other. `policy.first.N` is the same for devices that never
 asked before and have policies of their own, so that nothing is found or compiled yet.
 `policy.whole_set.N` puts the same three questions to the engine with every policy, as one would
-without the index: policies, entities and schema parsed ahead.
+without the index: policies, entities and schema parsed ahead. `policy.call.N` is all that the judge
+does for a call: arguments into Cedar, risk, tier, the hearing, the verdict.
 """
 
 from collections.abc import Iterator
@@ -12,22 +13,35 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cedarpy
 import orjson
+from uuid_utils.compat import uuid7
 
 from bench import policies
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Step, StepError, interleaved, sample
 from daemon.calls.hearing import Case, Ruling, hear
+from daemon.calls.judge import Candidate, judge
+from daemon.config import Config
+from daemon.principal import Principal
+from daemon.tools.arguments import parse_arguments
+from daemon.tools.registry import BUILTIN_TOOLS, load
+from daemon.tools.snapshot import SnapshotStore
+from daemon.world import build
+from identity.names import DeviceId, PrincipalName
 from policy.arguments import to_context, translate
 from policy.contexts import call_context
+from policy.entities import DeviceEntity
 from policy.pdp import PDP
 from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid
 
 SIZES = (10, 100, 1000, 10_000)
+CALLER = "dev-" + "a" * 16
 ACTIONS = ("call", "run_in_process", "call_unattended")
 RISK = RiskInputs(Decimal("0.1"), Decimal(1), network=False, filesystem_write=False,
                   external_apis=False)  # fmt: skip
@@ -89,10 +103,49 @@ def questions(size: int, bench: Bench) -> Iterator[Result]:
     yield timing(f"policy.first.{size}", "us", strangers)
 
 
-MEASURES = tuple(
-    Measure(
-        (f"policy.questions.{size}", f"policy.whole_set.{size}", f"policy.first.{size}"),
-        partial(questions, size),
+def judged(size: int, bench: Bench) -> Iterator[Result]:
+    """A call of a builtin tool, from its parsed arguments to the verdict."""
+    devices = [
+        DeviceEntity(policies.device(number), "device", ("callers",))
+        for number in range(policies.DEVICES)
+    ]
+    with TemporaryDirectory(prefix="stockade-bench-") as copies:
+        registry = load(BUILTIN_TOOLS, None, SnapshotStore(Path(copies), lambda: uuid7().hex))
+    devices.append(DeviceEntity(CALLER, "device", ("callers",)))
+    world = build(policies.policy_files(size), registry, devices, Config(), {})
+    tool = registry.by_name["run_shell"]
+    asked = Candidate(_caller(), tool, parse_arguments(b'{"command": "true"}'))
+    now = datetime.now(UTC)
+
+    def decide() -> None:
+        if judge(world, asked, now).ruling is Ruling.DENY:
+            raise StepError("DENIED")
+
+    yield timing(f"policy.call.{size}", "us", sample(bench.times(2000), 20, decide))
+
+
+def _caller() -> Principal:
+    return Principal(
+        name=PrincipalName("device", DeviceId(CALLER)),
+        device_id=CALLER,
+        device_name="device",
+        groups=frozenset({"callers"}),
+        serial="01",
+        certificate=b"",
+        not_after_ms=2**53,
+        key="",
+        issuer="",
+        origin="10.0.0.7",
     )
-    for size in SIZES
+
+
+MEASURES = (
+    *(
+        Measure(
+            (f"policy.questions.{size}", f"policy.whole_set.{size}", f"policy.first.{size}"),
+            partial(questions, size),
+        )
+        for size in SIZES
+    ),
+    *(Measure((f"policy.call.{size}",), partial(judged, size)) for size in SIZES),
 )

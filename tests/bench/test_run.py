@@ -15,7 +15,7 @@ CONTRACT = {
     *(f"identity.{what}.{n}" for what in ("handshake", "rpc", "cut") for n in (1, 10_000)),
     *(f"policy.questions.{n}" for n in (10, 100, 1000, 10_000)),
     *(f"policy.whole_set.{n}" for n in (10, 100, 1000, 10_000)),
-    *(f"policy.first.{n}" for n in (10, 100, 1000, 10_000)),
+    *(f"policy.{what}.{n}" for what in ("first", "call") for n in (10, 100, 1000, 10_000)),
     *("policy.activate.10000", "policy.activate.stall", "policy.rss.10000"),
     *("approval.resume", "vault.resolve", "vault.redact"),
     *("ledger.append_rate", "ledger.durable_latency", "ledger.verify_rate"),
