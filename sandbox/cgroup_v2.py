@@ -20,6 +20,7 @@ from sandbox.outcome import LimitName
 
 CONTROLLERS = ("cpu", "memory", "pids")
 _MICRO = 1_000_000
+_WEIGHT, _LIGHT = "cpu.weight", "20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ def set_limits(directory: Path, limits: Limits) -> None:
     if (directory / "memory.swap.max").exists():
         write(directory / "memory.swap.max", "0")
     write(directory / "memory.oom.group", "1")
+    if (directory / _WEIGHT).exists():
+        # As much for each run; the daemon, which serves all of them, has the usual 100.
+        write(directory / _WEIGHT, _LIGHT)
     write(directory / "pids.max", str(limits.pids + OWN_TASKS))
 
 

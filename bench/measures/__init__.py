@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bench.measures import (
     activation,
     approval,
+    bombs,
     calls,
     connections,
     devices,
@@ -22,6 +23,7 @@ ALL: Sequence[Measure] = (
     *start.MEASURES,
     *calls.MEASURES,
     *engines.MEASURES,
+    *bombs.MEASURES,
     *approval.MEASURES,
     *connections.MEASURES,
     *devices.MEASURES,
