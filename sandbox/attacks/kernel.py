@@ -67,6 +67,12 @@ ATTACKS = (
         "every capability over namespaces of its own",
         beside_the_host("kernel.mount_api", "given", how="namespaces"),
     ),
+    Attack(
+        "kernel.crypto-socket",
+        "use the kernel's ciphers through a socket (AF_ALG)",
+        _OUTSIDE,
+        beside_the_host("kernel.crypto_socket", "given"),
+    ),
     Attack("kernel.file-handle", "open a file by its handle", _MOST, _file_handle),
     Attack(
         "terminal.tiocsti",

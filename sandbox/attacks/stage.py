@@ -170,8 +170,10 @@ def fresh_place(parent: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        for here, _, _ in os.walk(place):
-            Path(here).chmod(0o700)
+        for here, folders, _ in os.walk(place):
+            for folder in (Path(here, name) for name in folders):
+                if not folder.is_symlink():  # an attack's, and it leads outside
+                    folder.chmod(0o700)
         shutil.rmtree(place, ignore_errors=True)
 
 

@@ -25,6 +25,7 @@ _NOT_EVERYWHERE = {
     "abi.x32": "this kernel has no x32 calls",
     "abi.i386": "this kernel has no i386 calls",
     "kernel.io_uring": "this kernel gives io_uring to nobody",
+    "kernel.crypto-socket": "this kernel gives its ciphers to nobody by a socket",
     "kernel.perf": "this kernel lets only root count events",
     "kernel.userfaultfd": "this kernel lets only root handle page faults",
     "network.vsock": "this kernel has no vsock",
@@ -33,6 +34,7 @@ _NOT_EVERYWHERE = {
 }
 _ONLY_ROOT = {
     "privilege.device-made",
+    "privilege.device-open",
     "privilege.cgroup",
     "privilege.core-pattern",
     "privilege.kernel-files",
@@ -179,6 +181,8 @@ async def test_a_control_leaves_nothing(ground: Path) -> None:
     assert not [argv for argv in command_lines().values() if mark.encode() in argv]
     with fresh_place(ground) as place:
         (place / "closed").mkdir(mode=0o000)
+        (place / "link").symlink_to(ground.parent)
+    assert ground.parent.stat().st_mode & 0o777 != 0o700
     assert left_in(ground) == []
 
 

@@ -391,6 +391,7 @@ async def test_hiding_from_the_comparison(run: Runner, work: Path, trick: str) -
     await worker(f"({scripts[trick]}) 2>&1")
     assert [name for name in worker.aside if name.endswith("sub/.git/config")]
     assert not [name for name in worker.aside if "not put aside" in name]
+    opened_to_all(work)
 
 
 async def test_two_halves_of_a_repository(run: Runner, work: Path) -> None:

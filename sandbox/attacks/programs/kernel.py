@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import socket
 import struct
 
 _X32 = 0x4000_0000
@@ -70,6 +71,13 @@ def keyring(machine: str, token: str) -> str:
     got, number = _call(numbers["keyctl"], 11, key, into, 64)
     _call(numbers["keyctl"], 21, key)  # invalidate
     return into.value.decode() if got > 0 else _refused(number)
+
+
+def crypto_socket() -> str:
+    """Get at the kernel's ciphers by a socket: code that is seldom used, and runs as the kernel."""
+    with socket.socket(38, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(("skcipher", "ecb(aes)"))
+        return "given a cipher"
 
 
 def file_handle(machine: str, path: str) -> str:
