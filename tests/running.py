@@ -37,10 +37,14 @@ listen = "127.0.0.1:0"
 drain_seconds = 1
 [vault]
 root = "file"
+[containers]
+socket = "/nonexistent/docker.sock"
 [log]
 format = "json"
 level = "debug"
 """
+# Looking at the container tiers starts containers: a few seconds of two cores, for each daemon.
+WITH_ENGINES = CONFIG.replace('[containers]\nsocket = "/nonexistent/docker.sock"\n', "")
 
 
 def make_directory(prefix: str = "stockade-test-") -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from stockade.v1 import call_pb2
 from tests.promises.acting import ALONE, add_tool, apply, kinds, run
-from tests.running import CONFIG, RunningDaemon, finished, output, running
+from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 EVERYTHING = ALONE + "permit (principal, action, resource);"
 RISKY = "[capabilities]\nnetwork = true\nfilesystem_write = true\nexternal_apis = true\n"
@@ -24,7 +24,7 @@ def tiers(daemon: RunningDaemon) -> dict[str, bool]:
 @pytest.fixture(scope="module")
 def engines() -> Iterator[RunningDaemon]:
     """A daemon on this machine's engine, if there is one."""
-    with running(CONFIG) as daemon:
+    with running(WITH_ENGINES) as daemon:
         with daemon.client() as client:
             apply(client, EVERYTHING)
         yield daemon
@@ -54,7 +54,7 @@ def test_a_call_runs_in_the_tier_of_its_risk(engines: RunningDaemon, tier: str) 
 )
 def test_without_engine_or_runtime_calls_are_refused(broken: str, primitive: str) -> None:
     """Each is denied with tier, what is missing and what to do; nothing ran; the record says so."""
-    with running(CONFIG + "[containers]\n" + broken) as daemon:
+    with running(WITH_ENGINES + "[containers]\n" + broken) as daemon:
         assert tiers(daemon) == {"process": True, "container": False, "gvisor": False}
         with daemon.client() as client:
             apply(client, EVERYTHING)
@@ -90,7 +90,7 @@ def test_nothing_of_a_call_is_left_in_the_engine(engines: RunningDaemon) -> None
     """When the daemon has stopped, no container of it is left, used or waiting."""
     if not tiers(engines)["container"]:
         pytest.skip("no container tier here")
-    with running(CONFIG) as daemon:
+    with running(WITH_ENGINES) as daemon:
         with daemon.client() as client:
             apply(client, EVERYTHING)
             add_tool(client, "passing", ["/bin/true"], sensitivity="1.0")

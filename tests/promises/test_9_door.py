@@ -8,7 +8,7 @@ import pytest
 
 from stockade.v1 import call_pb2
 from tests.promises.acting import ALONE, apply, python_tool, run
-from tests.running import CONFIG, RunningDaemon, finished, output, running
+from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 FLOORS = {
     "process": "",
@@ -28,7 +28,7 @@ with socket.socket(socket.AF_UNIX) as door:
 @pytest.fixture(params=FLOORS)
 def daemon(request: pytest.FixtureRequest) -> Iterator[RunningDaemon]:
     """A daemon that runs everything in one tier."""
-    with running(CONFIG + FLOORS[request.param]) as made:
+    with running(WITH_ENGINES + FLOORS[request.param]) as made:
         with made.client() as client:
             apply(client, ALONE)
             works = {tier.name: tier.works for tier in client.status().tiers}
