@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 
-from sandbox.protected.tree import kind, opened_path
+from sandbox.protected.tree import kind, opened, opened_path
 
 Path = tuple[str, ...]
 
 _FILE_MODE = 0o1444
+_NO_SOCKETS = (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
 _FOLDER_MODE = 0o1555
 # Read by git as: no settings; and, what is common to all work trees is here.
 _SAYS: Mapping[str, bytes] = {"config": b"", "commondir": b".\n"}
@@ -54,7 +55,7 @@ class Ghosts:
                 try:
                     _make(path[-1], folder, folders=folders)
                 except OSError as error:
-                    if not _closed(error):
+                    if not _closed(error, folder):
                         raise
                     return Holding.CLOSED
                 self._held[key] = 0
@@ -75,27 +76,34 @@ class Ghosts:
                 remove(path[-1], folder)
 
 
-def _closed(error: OSError) -> bool:
+def _closed(error: OSError, folder: int) -> bool:
     """Whether a tool, which has our rights or fewer, could not make anything there either."""
     if error.errno == errno.EROFS:
         return True
-    return error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0
+    refused = error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0
+    return refused and not os.access(f"/proc/self/fd/{folder}", os.W_OK)
 
 
 def _make(name: str, folder: int, *, folders: bool) -> None:
     said = _SAYS.get(name)
-    if said is None and folders:
-        os.mkdir(name, 0o700, dir_fd=folder)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        made = os.open(name, flags, dir_fd=folder)
+    if said is not None:
+        _make_file(name, folder, said)
+        return
+    if not folders:
         try:
-            os.fchmod(made, _FOLDER_MODE)
-        finally:
-            os.close(made)
-        return
-    if said is None:
-        os.mknod(name, stat.S_IFSOCK | stat.S_ISVTX | 0o444, dir_fd=folder)
-        return
+            os.mknod(name, stat.S_IFSOCK | stat.S_ISVTX | 0o444, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_SOCKETS or not os.access(f"/proc/self/fd/{folder}", os.W_OK):
+                raise
+        else:
+            return
+    # Wanted, or the file system has no sockets; a folder does as well.
+    os.mkdir(name, 0o700, dir_fd=folder)
+    with opened(name, folder) as made:
+        os.fchmod(made, _FOLDER_MODE)
+
+
+def _make_file(name: str, folder: int, said: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:

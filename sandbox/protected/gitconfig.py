@@ -1,11 +1,12 @@
-"""Whether a repository's configuration, made by a tool, can stay: only if it runs nothing.
+"""What a repository's configuration does: runs nothing, as a tool's has to; or leads elsewhere.
 
-Pure. A list of what is known to be harmless and a narrow reading of the format: what is not
-understood is not harmless.
+Pure. For a tool's, a list of what is known to be harmless and a narrow reading of the format: what
+is not understood is not harmless. An operator's own is read generously, for what it leads to.
 """
 
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 MAX_BYTES = 64 * 1024
 
@@ -35,6 +36,11 @@ _HARMLESS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "pull": {"rebase": _SWITCH},
     "push": {"default": _NAME},
 }  # fmt: skip
+_HEADER = re.compile(r"[ \t]*\[(\w+)")
+_LEADING = re.compile(r"(?:[ \t]*\[[^\]]*\])?[ \t]*(\w+)[ \t]*=[ \t]*(.*)")
+# Settings by which an operator's own configuration has git read, or run, files elsewhere.
+_LEADS = frozenset({("core", "hookspath"), ("include", "path"), ("includeif", "path")})
+
 _NAMED = frozenset({"remote", "branch"})
 
 
@@ -62,3 +68,20 @@ def is_harmless(content: bytes) -> bool:
         if not setting or not allowed or not allowed.match(setting[2].rstrip(" \t")):
             return False
     return True
+
+
+def leads_to(content: bytes, workspace: str) -> Iterator[str]:
+    """Places in the workspace, relative to it, that this configuration has git run or read."""
+    section = ""
+    for line in content.decode("utf-8", "surrogateescape").splitlines():
+        if header := _HEADER.match(line):
+            section = header[1].lower()
+        setting = _LEADING.match(line)
+        if setting is None or (section, setting[1].lower()) not in _LEADS:
+            continue
+        value = setting[2].split("#")[0].split(";")[0].strip().strip('"')
+        # Hooks are looked for from the work tree, included files from beside the configuration.
+        beside = "" if section == "core" else ".git"
+        place = posixpath.normpath(posixpath.join(workspace, beside, value))
+        if value and value[0] != "~" and place.startswith(f"{workspace}/"):
+            yield place[len(workspace) + 1 :]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sandbox.protected import ghosts, repositories
 from sandbox.protected.errors import WorkspaceError
 from sandbox.protected.ghosts import Ghosts, Holding
+from sandbox.protected.gitconfig import leads_to
 from sandbox.protected.names import GIT, GIT_NAMES
 from sandbox.protected.repositories import Content, State
 from sandbox.protected.tree import Walker, kind, opened, opened_path
@@ -60,7 +61,7 @@ class Keeper:
             root = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             held = Held(workspace, root, (), folders=folders)
             undo.callback(self._let_go, held)
-            paths = _paths(root, names)
+            paths = _paths(workspace, root, names)
             mounts = [mount for path in paths for mount in self._one(held, target, path)]
             if (GIT, _COMMON) not in paths:
                 held.compared[(GIT, _COMMON)] = None
@@ -83,7 +84,7 @@ class Keeper:
         """Remove the stand-ins that a daemon left when it was killed; which they were."""
         left = []
         with opened(workspace) as root:
-            paths = _paths(root, names)
+            paths = _paths(workspace, root, names)
             every = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
             for path in sorted(every, key=len, reverse=True):  # what is inside first
                 with suppress(OSError), opened_path(root, path[:-1]) as folder:
@@ -130,21 +131,30 @@ class Keeper:
                 return
 
 
-def _paths(root: int, names: Sequence[str]) -> list[Path]:
+def _paths(workspace: str, root: int, names: Sequence[str]) -> list[Path]:
     """What is to be held: the list, and in the repository at the top what git acts on."""
     paths = [tuple(name.split("/")) for name in names]
+    paths += _of_git(workspace, root)
+    # What is in a protected folder is protected with it.
+    return [path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))]
+
+
+def _of_git(workspace: str, root: int) -> list[Path]:
     mode = kind(GIT, root)
     if mode is None or not stat.S_ISDIR(mode):
         # None yet, and none is to be made where whoever opens the folder would run it at once.
-        return [*paths, (GIT,)]
+        return [(GIT,)]
     with opened(GIT, root) as folder:
         if kind("HEAD", folder) is None:
-            return [*paths, (GIT,)]
-        config = repositories.content("config", folder)
+            return [(GIT,)]
+        found = repositories.content("config", folder)
+    config = found.value if found is not None else b""
+    if not isinstance(config, bytes):
+        raise WorkspaceError(f"{GIT}/config", "it is no file of a usual size")
     # With a `commondir`, git would no longer look at `core.worktree`.
-    held = config.value if config is not None else b""
-    led = not isinstance(held, bytes) or b"worktree" in held.lower()
-    return [*paths, *((GIT, name) for name in GIT_NAMES if not (led and name == _COMMON))]
+    names = (name for name in GIT_NAMES if name != _COMMON or b"worktree" not in config.lower())
+    led = (tuple(place.split("/")) for place in leads_to(config, workspace))
+    return [*((GIT, name) for name in names), *led]
 
 
 def _compared(held: Held) -> Iterator[str]:

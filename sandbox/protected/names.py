@@ -12,9 +12,9 @@ _MOST, _DEEPEST, _LONGEST = 64, 4, 255
 DEFAULT_NAMES: tuple[str, ...] = (
     # What shells and their companions read where they find it.
     *(".bashrc", ".bash_profile", ".profile", ".zshrc", ".zshenv", ".zprofile"),
-    *(".envrc", ".gitconfig", ".npmrc", ".ssh"),
-    # What editors run when they open the folder.
-    *(".vscode", ".idea", ".devcontainer", ".vimrc", ".exrc"),
+    *(".envrc", ".gitconfig", ".npmrc", ".yarnrc.yml", ".mise.toml", ".ssh"),
+    # What editors, and the agents in them, run when they open the folder.
+    *(".vscode", ".idea", ".devcontainer", ".devcontainer.json", ".vimrc", ".exrc", ".mcp.json"),
     # What runs at a commit.
     *(".pre-commit-config.yaml", ".husky"),
     # What runs elsewhere, with the rights of the repository.

@@ -1,5 +1,6 @@
 """Protected paths of a workspace: kept from the tool, also where they do not exist; git goes on."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sandbox import End, Limits, Mount
 from sandbox.protected import DEFAULT_NAMES, Held, Keeper, WorkspaceError, check_names
-from sandbox.protected.gitconfig import is_harmless
+from sandbox.protected.gitconfig import is_harmless, leads_to
 from sandbox.protected.names import GIT_NAMES
 from sandbox.spec import MAX_MOUNTS
 from tests.sandbox.conftest import MIB, Collected, Runner, limits, shell
@@ -580,3 +581,61 @@ def test_the_default_names_are_good() -> None:
     """The list that ships passes its own check, and stand-ins fit beside other mounts."""
     assert check_names(DEFAULT_NAMES) == DEFAULT_NAMES
     assert len(DEFAULT_NAMES) + len(GIT_NAMES) < MAX_MOUNTS / 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "where"),
+    [
+        (("core.hooksPath", ".githooks"), ".githooks/post-commit"),
+        (("core.hooksPath", "./tools/hooks/"), "tools/hooks/post-commit"),
+        (("include.path", "../shared.gitconfig"), "shared.gitconfig"),
+    ],
+)
+async def test_where_the_operators_configuration_leads(
+    run: Runner, work: Path, setting: tuple[str, str], where: str
+) -> None:
+    """Hooks and included files that are kept in the work tree are protected where they are."""
+    git(work, "config", *setting)
+    opened_to_all(work)
+    script = f"mkdir -p $(dirname {where}); echo planted >{where}; chmod +x {where}; true"
+    await Worker(run, work)(f"({script}) 2>/dev/null")
+    assert not (work / where).exists()
+    (work / where).parent.mkdir(parents=True, exist_ok=True)
+    (work / where).write_text("mine")
+    opened_to_all(work)
+    await Worker(run, work)(f"({script}) 2>/dev/null")
+    assert (work / where).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("[core]\n\thooksPath = .githooks\n", [".githooks"]),
+        ('[core]\n\thooksPath = "/w/a/b" # ours\n', ["a/b"]),
+        ("[Core] HOOKSPATH=x\n", ["x"]),
+        ("[include]\n\tpath = ../one\n\tpath = two\n", ["one", ".git/two"]),
+        ('[includeIf "gitdir:/"]\n\tpath = ../one\n', ["one"]),
+        ("[core]\n\thooksPath = ~/hooks\n\tpath = x\n", []),
+        ("[core]\n\thooksPath = ../outside\n", []),
+        ("[core]\n\thooksPath = /elsewhere\n", []),
+        ("[core]\n\thooksPath = .\n", []),
+        ("[user]\n\thooksPath = x\n", []),
+    ],
+)
+def test_what_a_configuration_leads_to(text: str, places: list[str]) -> None:
+    """Read generously, but only as far as the workspace goes."""
+    assert list(leads_to(text.encode(), "/w")) == places
+
+
+async def test_a_file_system_without_sockets(
+    run: Runner, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no socket can be made, a folder holds the name; nothing is left unprotected."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "as vfat answers")
+
+    monkeypatch.setattr(os, "mknod", refuse)
+    worker = Worker(run, work)
+    await worker("! mkdir .envrc/in && ! rmdir .envrc")
+    assert not (work / ".envrc").exists()
