@@ -79,4 +79,5 @@ def _default(section: str, name: str, field: FieldInfo) -> str:
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, 90)
+    # Not at a hyphen: a name in a list would be two.
+    return textwrap.wrap(text, 90, break_on_hyphens=False, break_long_words=False)
