@@ -129,6 +129,13 @@ class RunningDaemon:
             waits.join(SECONDS)
         return home
 
+    def run(self, *arguments: str) -> None:
+        """The command line, as this home's user would type it."""
+        command = [str(STOCKADED.with_name("stockade")), *arguments]
+        subprocess.run(
+            command, env=self._environment(), check=True, capture_output=True, timeout=SECONDS
+        )
+
     def resident_bytes(self) -> int:
         """VmRSS of its process."""
         status = Path(f"/proc/{self.pid}/status").read_text()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from bench import policies
 from bench.daemon import WORKSPACE, RunningDaemon, finish
@@ -72,29 +73,49 @@ def activate(bench: Bench) -> Iterator[Result]:
     """Sends ten thousand policies, again and again, until they are in force and recorded."""
     daemon = bench.prepared()
     daemon.start()
-    sets = [_files(COUNT - number) for number in range(bench.times(TIMES))]
     held: list[float] = []
+    taken = Samples()
     with daemon.client() as client:
         for _ in range(20):
             deny(client)
         idle = daemon.resident_bytes()
-        calls = Calls(daemon)
-        time.sleep(CALM_SECONDS)
-        calm = calls.stop()
-        taken, calls = Samples(), Calls(daemon)
-        for files in sets:
+        for number in range(bench.times(TIMES)):
+            files = _files(COUNT - number)
             began = time.perf_counter()
             client.apply_policy(files)
             taken.seconds.append(time.perf_counter() - began)
             held.append((daemon.resident_bytes() - idle) / MEGABYTE)
-        noticed = calls.stop()
-    daemon.remove()
     yield timing("policy.activate.10000", "s", taken)
+    yield distribution("policy.rss.10000", "MB", held)
+    calm, noticed = _calm(daemon), _noticed(daemon, bench.times(TIMES))
+    daemon.remove()
     yield timing("policy.activate.calm", "ms", calm, beside="policy.activate.stall")
     stall = timing("policy.activate.stall", "ms", noticed, beside="policy.activate.calm")
     longer = max(noticed.seconds) - max(calm.seconds)
     yield replace(stall, value=max(0.0, longer) * 1000)
-    yield distribution("policy.rss.10000", "MB", held)
+
+
+def _calm(daemon: RunningDaemon) -> Samples:
+    calls = Calls(daemon)
+    time.sleep(CALM_SECONDS)
+    return calls.stop()
+
+
+def _noticed(daemon: RunningDaemon, times: int) -> Samples:
+    """Other programs put sets in force: nothing but calls is done in this one."""
+    folders = [_folder(daemon, COUNT - TIMES - number) for number in range(2)]
+    calls = Calls(daemon)
+    for number in range(times):
+        daemon.run("policy", "apply", str(folders[number % 2]))
+    return calls.stop()
+
+
+def _folder(daemon: RunningDaemon, count: int) -> Path:
+    place = daemon.root / f"policies-{count}"
+    place.mkdir()
+    for name, text in policies.policy_files(count).items():
+        (place / name).write_text(text)
+    return place
 
 
 def _files(count: int) -> list[policy_pb2.PolicyFile]:

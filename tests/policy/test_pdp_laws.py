@@ -1,0 +1,114 @@
+"""On random policies under the daemon's own schema: the decision is the one of the whole set.
+
+The reference looks at every policy, with the whole context, has the engine check each request
+against the schema, and knows the entity that comes with a question from the start; the decision
+point narrows all four.
+"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policy.bundle import Bundle
+from policy.entity_store import EntityStore
+from policy.errors import BundleError
+from policy.pdp import PDP, Question
+from tests.policy.test_pdp_slices import WholeSet
+from tests.policy.world import CALL_ID, OWN_CALL, SCHEMA, context_for, entities, uid
+
+PRINCIPALS = (
+    "principal",
+    "principal is Agent",
+    'principal == Device::"dev-callers"',
+    'principal in Group::"callers"',
+    'principal is Agent in Group::"owners"',
+    'principal is Device in Group::"auditors"',
+    'principal in Device::"dev-callers"',
+    'principal == Agent::"bot"',
+)
+ACTIONS = (
+    "action",
+    'action == Action::"call"',
+    'action in [Action::"call", Action::"call_unattended"]',
+    'action in Action::"administer"',
+    'action in [Action::"greet", Action::"read"]',
+    'action == Action::"watch_call"',
+    'action == Action::"use_secret"',
+    'action == Action::"approve"',
+)
+RESOURCES = (
+    "resource",
+    'resource == Tool::"read_file"',
+    'resource in Toolset::"builtin"',
+    "resource is Tool",
+    'resource is Tool in Toolset::"local"',
+    'resource == Daemon::"stockade"',
+    f'resource == Call::"{CALL_ID}"',
+    "resource is Secret",
+)
+CONDITIONS = (
+    "",
+    "when { context.maintenance }",
+    "unless { context.clock.hour < 9 }",
+    "when { context.clock.hour + 9223372036854775800 > 0 }",
+    'when { principal is Agent && principal in Device::"dev-callers" }',
+    'when { context has workspace && context["workspace"].writable }',
+    "when { resource is Tool && resource.network }",
+    'when { resource is Call && resource.device.name == "callers" }',
+    'when { principal.hasTag("x") && principal.getTag("x") == "y" }',
+    'when { context.time < datetime("2020-01-01") }',
+)
+POLICIES = st.lists(
+    st.tuples(
+        st.sampled_from(("permit", "forbid")),
+        *(st.sampled_from(some) for some in (PRINCIPALS, ACTIONS, RESOURCES, CONDITIONS)),
+    ).map(lambda p: f"{p[0]} ({p[1]}, {p[2]}, {p[3]}) {p[4]};"),
+    max_size=14,
+)
+ASKED = (
+    "call",
+    "call_unattended",
+    "run_in_process",
+    "use_secret",
+    "approve",
+    "watch_call",
+    "who_am_i",
+)
+
+
+def valid(policies: list[str]) -> Bundle:
+    """The bundle of those that the schema allows; each stands on a line of its own."""
+    while True:
+        try:
+            return Bundle.build({"a.cedar": "\n".join(policies)}, SCHEMA)
+        except BundleError as error:
+            wrong = {problem.line for problem in error.problems}
+            policies = [one for line, one in enumerate(policies, 1) if line not in wrong]
+
+
+@pytest.fixture(scope="module")
+def seen() -> set[str]:
+    return set()
+
+
+@settings(max_examples=120)
+@given(POLICIES)
+def test_the_decision_is_that_of_the_whole_set(seen: set[str], policies: list[str]) -> None:
+    """Allowed, code, policies and errors, for every principal and a question of each kind."""
+    bundle = valid(policies)
+    sliced = PDP(bundle, EntityStore.build(entities(), bundle.schema))
+    whole = WholeSet(bundle, EntityStore.build([*entities(), OWN_CALL], bundle.schema))
+    for action in ASKED:
+        resource, context, own = context_for(action)
+        for who in ("Device::dev-callers", "Device::dev-owners", "Agent::bot", "Agent::robot"):
+            question = Question(uid(who), action, uid(resource), context, own)
+            expected = whole.decide(replace(question, context=dict(context), entities=()))
+            assert sliced.decide(question) == expected
+            seen.add(expected.code)
+
+
+def test_random_policies_lead_to_every_kind_of_answer(seen: set[str]) -> None:
+    """Else the law above would say little."""
+    assert {"PERMITTED", "FORBIDDEN", "NOT_PERMITTED", "EVALUATION_ERROR", "BAD_REQUEST"} <= seen
