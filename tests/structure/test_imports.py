@@ -48,7 +48,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "pydantic": (
         # what is read from files
         "daemon/agent_manifest.py",
-        "daemon/config.py",
+        "daemon/config/",
         "daemon/config_file.py",
         "daemon/inquiry/expectations.py",
         "daemon/tools/",

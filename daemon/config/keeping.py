@@ -1,0 +1,75 @@
+"""Where the vault's root key is, and how secrets are kept."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from daemon.config.section import Section
+
+
+class Vault(Section):
+    """Where the vault's root key is, and how secrets are kept."""
+
+    root: Literal["keychain", "file", "credential", "passphrase", "token"] | None = Field(
+        default=None,
+        description=(
+            'Pinned when the data directory is made: "keychain" (of the OS), "file" (0600, in the'
+            ' data directory), "credential" (of systemd), "passphrase" or "token" (PKCS #11). Never'
+            " falls back from one to another; `stockade secrets rotate --root` changes it."
+        ),
+    )
+    credential: str = Field(
+        default="stockade-vault-root",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Name of the systemd credential that holds the root key.",
+    )
+    passphrase_file: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description=(
+            "Absolute path of a 0600 file that holds the passphrase. Where neither is named, the"
+            " vault is locked after each start until `stockade secrets unlock`."
+        ),
+    )
+    passphrase_credential: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="Or the name of the systemd credential that holds it.",
+    )
+    module: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description="Absolute path of the token's PKCS #11 module, a shared library.",
+    )
+    token: str = Field(default="", max_length=32, description="Label of the token.")
+    pin_file: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description="Absolute path of a 0600 file that holds the token's PIN.",
+    )
+    pin_credential: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="Or the name of the systemd credential that holds it.",
+    )
+    keep_versions: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="How many versions of a secret are kept besides the one in use.",
+    )
+    expiry_warning_days: int = Field(
+        default=14,
+        ge=0,
+        le=366,
+        description="So long before a secret expires, lists, status and doctor warn of it.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Vault":
+        for kind in ("passphrase", "pin"):
+            if getattr(self, f"{kind}_file") and getattr(self, f"{kind}_credential"):
+                raise ValueError(f"{kind}_file and {kind}_credential exclude each other")
+        if self.root == "token" and not (self.module and self.token):
+            raise ValueError("a token needs module and token")
+        return self
