@@ -35,10 +35,10 @@ CONFIG = """\
 [server]
 listen = "127.0.0.1:0"
 drain_seconds = 1
-[vault]
-root = "file"
 [containers]
 socket = "/nonexistent/docker.sock"
+[vault]
+root = "file"
 [log]
 format = "json"
 level = "debug"
