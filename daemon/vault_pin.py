@@ -25,11 +25,13 @@ def repin(path: Path, kind: str) -> None:
             return
         section = _SECTION.search(text)
         if section is None:
-            raise ConfigError("no [vault] section")
+            raise ConfigError("no [vault] section", fix=f"add one, with {root_line(kind)}")
         changed, count = _ROOT.subn(root_line(kind), section[0])
         whole = text[: section.start()] + changed + text[section.end() :]
         if count != 1 or parse_config(whole.encode()).vault.root != kind:
-            raise ConfigError("no single line that names the root")
+            raise ConfigError(
+                "no single line that names the root", fix=f"leave one: {root_line(kind)}"
+            )
         write_public(path, whole.encode())
     except (OSError, ConfigError) as error:
         raise Conflict(

@@ -132,7 +132,11 @@ class RootRotation:
         def operation(tx: Tx) -> tuple[Mark, Entry]:
             left = secrets.root_key_ids(tx.connection) - {after.current.key_id}
             if left:
-                raise Conflict("something is still sealed under the root before", code="CONFLICT")
+                raise Conflict(
+                    "something is still sealed under the root before",
+                    code="CONFLICT",
+                    fix="`stockade secrets rotate --root` goes on where it stopped",
+                )
             swap(tx, standing, after)
             body = {
                 "principal": principal or "stockaded",
