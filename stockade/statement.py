@@ -9,6 +9,7 @@ Format: docs/formats.md. `parse_statement` raises `StatementError` and nothing e
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from stockade.canonical import canonical, tagged_digest
@@ -23,9 +24,12 @@ class StatementError(ValueError):
     """These bytes are not a statement this version understands, or they contradict themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the digest is kept
 class ExactCall:
-    """Everything that an approval is bound to. Change any of it and it is another call."""
+    """Everything that an approval is bound to. Change any of it and it is another call.
+
+    The arguments must not be changed by whoever made it: its digest is made once.
+    """
 
     principal: str
     tool: str
@@ -38,6 +42,11 @@ class ExactCall:
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all fields, hex."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        # A permitted call's is wanted four times, and its arguments may be a megabyte.
         return tagged_digest(CALL_TAG, canonical(self._fields())).hex()
 
     def _fields(self) -> dict[str, Any]:

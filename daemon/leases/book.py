@@ -43,6 +43,14 @@ class KnownLease:
     permits: tuple[Permit, ...] | None = None
 
 
+_CallKey = tuple[str, str, str]
+"""Principal, tool, digest of the tool."""
+
+
+def _key(terms: LeaseTerms) -> _CallKey:
+    return terms.principal, terms.tool, terms.tool_digest
+
+
 class LeaseBook:
     """See the module."""
 
@@ -51,6 +59,8 @@ class LeaseBook:
         self._signatures = signatures
         self._clock = clock
         self._known: dict[str, KnownLease] = {}
+        # The same by whose and for what they are: a call looks at its own alone.
+        self._by_call: dict[_CallKey, dict[str, KnownLease]] = {}
         self._withdrawn: set[str] = set()
         # Withdrawn, and that is not in the database yet.
         self.unrecorded: set[str] = set()
@@ -61,19 +71,25 @@ class LeaseBook:
 
     def put(self, row: LeaseRow) -> None:
         """A lease that is stored stands from now on."""
-        terms = parse_lease(row.terms)
-        self._known[str(row.lease_id)] = KnownLease(row, terms, row.uses)
+        lease_id, terms = str(row.lease_id), parse_lease(row.terms)
+        known = self._known[lease_id] = KnownLease(row, terms, row.uses)
+        self._by_call.setdefault(_key(terms), {})[lease_id] = known
 
     def withdraw(self, lease_id: str, *, recorded: bool = True) -> None:
         """Presents it to no call any more, and lets none start by it."""
-        self._known.pop(lease_id, None)
+        self.forget(lease_id)
         self._withdrawn.add(lease_id)
         if not recorded:
             self.unrecorded.add(lease_id)
 
     def forget(self, lease_id: str) -> None:
         """It has ended by itself: what it permitted until now is permitted."""
-        self._known.pop(lease_id, None)
+        known = self._known.pop(lease_id, None)
+        if known is not None:
+            key = _key(known.terms)
+            self._by_call[key].pop(lease_id, None)
+            if not self._by_call[key]:
+                del self._by_call[key]
 
     def holds(self, lease_id: str) -> bool:
         """Whether a call that it permitted may still start."""
@@ -91,14 +107,14 @@ class LeaseBook:
 
     def standing(self, world: World, candidate: Candidate) -> tuple[Standing, ...]:
         """The leases that may stand in for asking about this call, those that end first first."""
-        principal, now = str(candidate.principal), self._clock.now_ms()
+        tool, now = candidate.tool, self._clock.now_ms()
+        its_own = self._by_call.get((str(candidate.principal), tool.name, str(tool.digest)))
+        if not its_own:
+            return ()
         found = [
             one
-            for one in self._known.values()
-            if one.terms.principal == principal
-            and (one.terms.tool, one.terms.tool_digest)
-            == (candidate.tool.name, candidate.tool.digest)
-            and one.terms.policy_digest in ("", world.digest)
+            for one in its_own.values()
+            if one.terms.policy_digest in ("", world.digest)
             and one.uses < one.terms.uses
             and now < one.terms.expires_ms
         ]
