@@ -5,76 +5,42 @@ however it ends. Every write is shielded, so a cancelled call knows what was rec
 leaves `conduct`: what went wrong is in `live.fault`.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 import structlog
 
 from daemon.calls import records
-from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
+from daemon.calls.endings import (
+    LEASE_REVOKED,
+    POLICY_CHANGED,
+    ending_of_verdict,
+    refusal_ending,
+    tier_label,
+)
+from daemon.calls.hearing import Ruling
 from daemon.calls.live import LiveCall
-from daemon.calls.run import Finished, Run
-from daemon.calls.tell import tell_ending, tell_received, tell_started, tell_waiting
+from daemon.calls.run import Run
+from daemon.calls.steps import Steps
+from daemon.calls.tell import tell_ending, tell_received, tell_started
+from daemon.calls.waiting import Waiting, WhoMayApprove
 from daemon.clock import Clock
 from daemon.config import Config
-from daemon.errors import Conflict, Fault
+from daemon.errors import Fault
 from daemon.leases.book import LeaseLapsedError
 from daemon.lifecycle import ENDS, Event, State, next_state
-from daemon.outcome import Ending
-from daemon.store.approvals import ApprovalState
 from daemon.store.calls import Existing
-from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.vault_keeper import VaultKeeper
 from daemon.workspaces import Workspaces
-from ledger.chain import Entry
 from policy.risk import Tier
-from sandbox.errors import SandboxError, TierUnavailableError
+from sandbox.errors import SandboxError
 from sandbox.tier import Sandbox
 
 _log = structlog.get_logger("stockade.calls")
-
-T = TypeVar("T")
-
-WhoMayApprove = Callable[[LiveCall], list[str]]
-
-CANCELLED: Mapping[str, str] = {
-    "CALLER_GONE": "the caller went away",
-    "CANCELLED_BY_REQUEST": "it was cancelled by request",
-    "LEASE_REVOKED": "the lease that permitted it was revoked",
-    "DEVICE_REVOKED": "the caller's device was revoked",
-    "AGENT_REVOKED": "the agent was revoked",
-    "AGENT_REPLACED": "the agent was enrolled with another manifest: it is another agent now",
-    "AGENT_ENROLLED_AGAIN": "the agent was enrolled again, with a new certificate",
-    "SECRET_REVOKED": "a secret that it had was revoked",
-    "DAEMON_STOPPED": "the daemon was stopped",
-    "CLOCK_SET_BACK": "the clock was set back, and nobody can say how long it has waited",
-    "DAEMON_RESTARTED": "the daemon was restarted, and nobody was attached to the call",
-}
-
-
-# A settled approval whose answer is not told within this time was settled by no daemon.
-ANSWER_SECONDS = 30
-DAMAGED = "the database says that its approval was settled, and no answer did that"
-FIND_OUT = "find out who wrote to the database; `stockade ledger verify`"
-
-LEASE_REVOKED = Ending(
-    Event.FAIL,
-    "LEASE_REVOKED",
-    "the lease that permitted it was revoked while the call waited for its turn to run",
-    fix="call again",
-)
-POLICY_CHANGED = Ending(
-    Event.FAIL,
-    "POLICY_CHANGED",
-    "policy changed while the call waited for its turn to run",
-    fix="call again",
-)
 
 
 class Conductor:
@@ -97,15 +63,13 @@ class Conductor:
         lease_holds: Callable[[str], bool],
         lease_taken: Callable[[str], None],
     ) -> None:
-        self._config = config
-        self._writer = writer
         self._vault = vault
         self._workspaces = workspaces
         self._egress = egress
         self._sandboxes = sandboxes
         self._clock = clock
-        self._who_may_approve = who_may_approve
-        self._changed = changed
+        self._steps = Steps(writer, clock, changed)
+        self._waiting = Waiting(self._steps, who_may_approve)
         self._policy_digest = policy_digest
         self._without_lease = without_lease
         self._lease_holds = lease_holds
@@ -121,7 +85,7 @@ class Conductor:
                 with live.scope:
                     await self._live(live, None)
             if not live.ended and live.cancel_reason:
-                await self._cancelled(live)
+                await self._waiting.withdraw(live)
         except Fault as fault:
             # The store failed: what could not be recorded is not told as if it were.
             live.fault = fault
@@ -175,8 +139,8 @@ class Conductor:
         run = self._new_run(live)
         try:
             await run.prepare()
-        except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
-            _refusal(error, live)
+        except Exception as error:  # noqa: BLE001 - `refusal_ending` raises what is not a refusal
+            refusal_ending(error, live)
             return None  # the permit is recorded first; `_run` then meets the same refusal
         return run
 
@@ -185,15 +149,15 @@ class Conductor:
             await self._execute(live, run)
             return
         if live.state is State.PENDING_APPROVAL:
-            await self._wait_for_approval(live)
+            await self._waiting.wait(live)
         if live.state is State.PERMITTED:
             async with self._place(live):
                 if not self._lease_holds(live.verdict.lease):
-                    await self._finish(live, LEASE_REVOKED, {"message": LEASE_REVOKED.message})
+                    await self._steps.finish(live, LEASE_REVOKED)
                 elif live.verdict.policy_digest == self._policy_digest():
                     await self._run(live)
                 else:  # it waited for its place, and what permitted it is no longer in force
-                    await self._finish(live, POLICY_CHANGED, {"message": POLICY_CHANGED.message})
+                    await self._steps.finish(live, POLICY_CHANGED)
 
     @asynccontextmanager
     async def _place(self, live: LiveCall) -> AsyncIterator[None]:
@@ -208,7 +172,7 @@ class Conductor:
         """Records the call, its ruling and perhaps its start; whether it is a new one."""
         if run is not None:
             admission = replace(admission, started=_start_body(live, run))
-        admitted = await self._write(lambda tx: records.admit(tx, admission))
+        admitted = await self._steps.write(lambda tx: records.admit(tx, admission))
         if isinstance(admitted, Existing):
             live.existing = admitted.row
             return False
@@ -221,66 +185,11 @@ class Conductor:
             live.state = next_state(live.state, Event.START)
         live.admitted.set()
         if live.statement is not None:
-            self._changed(live.statement.approval_id)
+            self._steps.changed(live.statement.approval_id)
         tell_received(live, admission.now_ms)
         if live.state in ENDS:
             tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
         return True
-
-    async def _wait_for_approval(self, live: LiveCall) -> None:
-        """Returns when there is an answer or an end; or when nobody looks at the call any more."""
-        statement = live.statement
-        assert statement is not None  # noqa: S101 - it is pending
-        tell_waiting(live, self._who_may_approve(live), self._clock.now_ms())
-        while not live.settled.is_set():
-            if live.forgotten:
-                return
-            left = (statement.expires_ms - self._clock.now_ms()) / 1000
-            with anyio.move_on_after(max(left, 0)):
-                await live.stirred()
-            if not live.settled.is_set() and await self._expire(live):
-                return
-        if live.ended:
-            tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
-
-    async def _expire(self, live: LiveCall) -> bool:
-        """Whether the end of its time was recorded before any answer."""
-        now = self._clock.now_ms()
-        if live.statement is None or now < live.statement.expires_ms:
-            return False  # something else stirred, or the event loop's clock was early
-
-        def operation(tx: Tx) -> Entry | None:
-            if not records.close_approval(tx, live, ApprovalState.EXPIRED, now):
-                return None
-            return records.move(tx, live, Event.EXPIRE, "NOBODY_ANSWERED", now, {})
-
-        entry = await self._write(operation)
-        if entry is None:
-            # An answer was first; whoever recorded it is about to say so.
-            if not await self._hears_of_answer(live):
-                await self._end_damaged(live)
-                return True
-            return False
-        self._end(live, Ending(Event.EXPIRE, "NOBODY_ANSWERED", "nobody answered in time"), entry)
-        return True
-
-    @staticmethod
-    async def _hears_of_answer(live: LiveCall) -> bool:
-        """Whether the answer that the database says was given is told here, too."""
-        with anyio.move_on_after(ANSWER_SECONDS):
-            await live.settled.wait()
-        return live.settled.is_set()
-
-    async def _end_damaged(self, live: LiveCall) -> None:
-        """Ends a call whose approval was settled by nobody here."""
-        now = self._clock.now_ms()
-        ending = Ending(Event.DENY, "APPROVAL_DAMAGED", DAMAGED, fix=FIND_OUT)
-        entry = await self._write(
-            lambda tx: records.move(tx, live, Event.DENY, ending.reason, now, {})
-        )
-        if entry is None:
-            raise _moved(live)
-        self._end(live, ending, entry)
 
     def _new_run(self, live: LiveCall) -> Run:
         tier = live.verdict.tier
@@ -298,122 +207,24 @@ class Conductor:
         run = self._new_run(live)
         try:
             await run.prepare()
-        except Exception as error:  # noqa: BLE001 - `_refusal` raises what is not a refusal
+        except Exception as error:  # noqa: BLE001 - `refusal_ending` raises what is not a refusal
             await self._fail(live, error)
             return
-        await self._start(live, _start_body(live, run))
+        await self._steps.start(live, _start_body(live, run))
         await self._execute(live, run)
 
     async def _execute(self, live: LiveCall, run: Run) -> None:
-        tell_started(live, _tier(live), self._clock.now_ms())
+        tell_started(live, tier_label(live), self._clock.now_ms())
         try:
             finished = await run.execute()
         except SandboxError as error:
             await self._fail(live, error)
             return
-        await self._finish(live, finished.ending, finished.body, finished)
-
-    async def _start(self, live: LiveCall, body: Mapping[str, object]) -> None:
-        now = self._clock.now_ms()
-        entry = await self._write(
-            lambda tx: records.move(tx, live, Event.START, "STARTED", now, body)
-        )
-        if entry is None:
-            raise _moved(live)
-        live.state, live.last_entry = State.RUNNING, entry
+        await self._steps.finish(live, finished.ending, finished.body, finished)
 
     async def _fail(self, live: LiveCall, error: Exception) -> None:
-        ending = _refusal(error, live)
-        await self._finish(live, ending, {"message": ending.message})
-
-    async def _finish(
-        self,
-        live: LiveCall,
-        ending: Ending,
-        body: Mapping[str, object],
-        finished: Finished | None = None,
-    ) -> None:
-        now, outcome = self._clock.now_ms(), json.dumps(body).encode()
-        entry = await self._write(
-            lambda tx: records.move(
-                tx, live, ending.event, ending.reason, now, body, outcome=outcome
-            )
-        )
-        if entry is None:
-            raise _moved(live)
-        self._end(live, ending, entry, finished)
-
-    async def _cancelled(self, live: LiveCall) -> None:
-        reason = live.cancel_reason
-
-        def operation(tx: Tx) -> Entry | None:
-            now = self._clock.now_ms()
-            if live.state is State.PENDING_APPROVAL and not records.close_approval(
-                tx, live, ApprovalState.WITHDRAWN, now
-            ):
-                return None
-            return records.move(tx, live, Event.CANCEL, reason, now, {})
-
-        entry = await self._write(operation)
-        if entry is None and live.state is State.PENDING_APPROVAL:
-            # An answer was first. A yes is withdrawn after all; a no stays a no.
-            if not await self._hears_of_answer(live):
-                await self._end_damaged(live)
-                return
-            if live.ended:
-                tell_ending(live, ending_of_verdict(live), self._clock.now_ms())
-                return
-            entry = await self._write(operation)
-        if entry is None:
-            raise _moved(live)
-        self._end(live, Ending(Event.CANCEL, reason, CANCELLED.get(reason, "cancelled")), entry)
-
-    def _end(
-        self, live: LiveCall, ending: Ending, entry: Entry, finished: Finished | None = None
-    ) -> None:
-        live.state = next_state(live.state, ending.event)
-        live.last_entry = entry
-        tell_ending(live, ending, self._clock.now_ms(), finished)
-        if live.statement is not None:
-            self._changed(live.statement.approval_id)
-
-    async def _write(self, operation: Callable[[Tx], T]) -> T:
-        with anyio.CancelScope(shield=True):
-            written = await self._writer.write(operation)
-        return written  # noqa: RET504 - the checker takes a scope for one that may swallow
-
-
-def ending_of_verdict(live: LiveCall) -> Ending:
-    """The ending of a call that policy or a human refused."""
-    verdict = live.verdict
-    event = Event.REJECT if live.state is State.REJECTED else Event.DENY
-    return Ending(event, verdict.code, verdict.message, fix=verdict.fix)
-
-
-def _tier(live: LiveCall) -> str:
-    return live.verdict.tier.label if live.verdict.tier else ""
+        await self._steps.finish(live, refusal_ending(error, live))
 
 
 def _start_body(live: LiveCall, run: Run) -> dict[str, object]:
-    return {"tier": _tier(live), "secrets": run.secret_versions}
-
-
-def _moved(live: LiveCall) -> Conflict:
-    return Conflict(
-        f"call {live.call_id} was moved by somebody else",
-        code="CALL_MOVED",
-        fix="`stockade calls list` shows where it is",
-    )
-
-
-def _refusal(error: Exception, live: LiveCall) -> Ending:
-    """The ending for what refused to start; anything that is not a refusal is a defect."""
-    code = getattr(error, "code", None)
-    if code is None:
-        raise error
-    message = getattr(error, "message", str(error))
-    if isinstance(error, TierUnavailableError):
-        # It worked when it was probed. Whoever called is told the same as if it never had.
-        message = f"the call needs the {_tier(live)} tier: {code}: {message}"
-        code = TIER_UNAVAILABLE
-    return Ending(Event.FAIL, str(code), message, fix=getattr(error, "fix", ""))
+    return {"tier": tier_label(live), "secrets": run.secret_versions}
