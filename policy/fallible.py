@@ -2,20 +2,22 @@
 
 Strict validation leaves two ways: arithmetic that overflows, and a look at an entity that is not
 there. Principal, resource and what the context refers to are there, or the daemon asks nothing; but
-an entity that the policy itself names need not be, nor the agent of a call that has ended. Trusted
-with a warning. Pure; raises nothing for a valid policy.
+an entity that the policy itself names need not be, nor the agent, device or tool of a call that has
+ended. Trusted to miss no policy that can be in error (`can_fail`); what is said of one for people
+(`why_fallible`) leaves out what was asked about with `has` first. Pure; raises nothing for a valid
+policy.
 """
 
-import dataclasses
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-import cedarpy
 from cedarpy import pst
 
-# Without one of these no policy can fail: most are done with here.
+from policy.tree import nodes, tree_of
+
+# Without one of these hardly any policy can fail: most are done with here.
 _SUSPECT = re.compile(
-    r"[+*-]|\b(?:offset|durationSince|toDate)\b|\bresource\b\s*[.[]|\"\s*(?:\.|\[|has\b)"
+    r"[+*-]|\b(?:offset|durationSince|toDate)\b|\bresource\b\s*[.[]|\"[\s)]*(?:\.|\[|has\b)"
 )
 _OVERFLOWS = {
     "add": "a sum can overflow",
@@ -27,26 +29,17 @@ _OVERFLOWS = {
 
 
 def why_fallible(text: str) -> str | None:
-    """In what way the policy can fail; None if it cannot."""
+    """In what way the policy can fail, as far as it does not see to it; None if it cannot."""
     if not _SUSPECT.search(text):
         return None
-    (policy,) = cedarpy.policies_to_pst(text).static_policies.values()
-    nodes = list(_nodes(policy.clauses))
-    asked_first = {base for node in nodes if (base := _asks(node)) is not None}
-    return next((way for node in nodes if (way := _way(node, asked_first)) is not None), None)
+    found = list(nodes(tree_of(text)))
+    asked_first = {base for node in found if (base := _asks(node)) is not None}
+    return next((way for node in found if (way := _way(node, asked_first)) is not None), None)
 
 
-def _nodes(clauses: tuple[pst.Clause, ...]) -> Iterator[object]:
-    left: list[object] = list(clauses)
-    while left:
-        node = left.pop()
-        yield node
-        if dataclasses.is_dataclass(node):
-            left += [getattr(node, part.name) for part in dataclasses.fields(node)]
-        elif isinstance(node, tuple):
-            left += node
-        elif isinstance(node, dict):
-            left += node.values()
+def can_fail(text: str) -> bool:
+    """Whether there could be a question to which the policy is in error."""
+    return any(_way(node, ()) is not None for node in nodes(tree_of(text)))
 
 
 def _asks(node: object) -> object | None:
@@ -72,9 +65,21 @@ def _way(node: object, asked_first: Collection[object]) -> str | None:
 
 
 def _may_be_gone(base: object) -> str | None:
+    """What an attribute or tag is read of, if that could be an entity that is not there."""
     match base:
         case pst.EntityLit(value=uid):
             return str(uid)
-        case pst.GetAttr(base=pst.Var(name="resource"), attr="agent"):
-            return "the agent of a call"
-    return None
+        case pst.GetAttr(base=pst.Var(name="resource"), attr=attribute):
+            return f"the {attribute} of a call"  # of resources, only calls have entities in them
+        case pst.Var() | pst.Record():
+            return None
+        case pst.GetAttr() if _is_of_context(base):
+            return None
+    return "an entity that it names"
+
+
+def _is_of_context(expression: object) -> bool:
+    """Whether it is a part of the context, whose entities are there."""
+    while isinstance(expression, pst.GetAttr):
+        expression = expression.base
+    return expression == pst.Var("context")

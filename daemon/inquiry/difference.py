@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from policy.bundle import Bundle
+from policy.fallible import can_fail
+from policy.reading import read_policy
 from policy.statements import PolicyRef
-from policy.usage import can_err, effect_of, statements
 
 ADDED, REMOVED, CHANGED, MOVED = "added", "removed", "changed", "moved"
 
@@ -35,6 +36,10 @@ class _Policy:
     ref: PolicyRef
     text: str
 
+    @property
+    def effect(self) -> str:
+        return read_policy(self.text).effect
+
 
 def compare(before: Bundle, after: Bundle) -> tuple[Change, ...]:
     """Every change from the one to the other, in the order of their places."""
@@ -48,35 +53,37 @@ def _by_key(bundle: Bundle) -> dict[str, _Policy]:
     """By id; one without an id of its own by its text, wherever it stands."""
     found: dict[str, _Policy] = {}
     seen: Counter[str] = Counter()
-    for ref, statement in statements(bundle):
+    for ref, text in zip(bundle.policies, bundle.texts, strict=True):
         key = ref.id
         if "#" in ref.id:
-            seen[statement.text] += 1
-            key = f"#{seen[statement.text]} {statement.text}"
-        found[key] = _Policy(ref, statement.text)
+            seen[text] += 1
+            key = f"#{seen[text]} {text}"
+        found[key] = _Policy(ref, text)
     return found
 
 
 def _change(old: _Policy | None, new: _Policy | None) -> Change | None:
-    if old is None and new is None:
-        return None
-    if old is not None and new is not None and old.text == new.text:
-        if (old.ref.file, old.ref.line) == (new.ref.file, new.ref.line):
-            return None
-        return Change(MOVED, new.ref.id, effect_of(new.text), old.ref, new.ref, False)
-    more = any(_reasons(old, new))
     if new is None:
-        assert old is not None  # noqa: S101 - one of the two is there
-        return Change(REMOVED, old.ref.id, effect_of(old.text), old.ref, None, more)
-    what = ADDED if old is None else CHANGED
-    place = None if old is None else old.ref
-    return Change(what, new.ref.id, effect_of(new.text), place, new.ref, more)
+        return None if old is None else _changed(REMOVED, old, old, None)
+    if old is None:
+        return _changed(ADDED, new, None, new)
+    if old.text != new.text:
+        return _changed(CHANGED, new, old, new)
+    if (old.ref.file, old.ref.line) == (new.ref.file, new.ref.line):
+        return None
+    return Change(MOVED, new.ref.id, new.effect, old.ref, new.ref, False)
+
+
+def _changed(what: str, about: _Policy, old: _Policy | None, new: _Policy | None) -> Change:
+    more = any(_reasons(old, new))
+    before, after = (None if one is None else one.ref for one in (old, new))
+    return Change(what, about.ref.id, about.effect, before, after, more)
 
 
 def _reasons(old: _Policy | None, new: _Policy | None) -> Iterator[bool]:
-    yield new is not None and effect_of(new.text) == "permit"
-    yield old is not None and effect_of(old.text) == "forbid"
-    yield old is not None and can_err(old.text)
+    yield new is not None and new.effect == "permit"
+    yield old is not None and old.effect == "forbid"
+    yield old is not None and can_fail(old.text)
 
 
 def _place(change: Change) -> tuple[str, int, str]:

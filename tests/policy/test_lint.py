@@ -202,7 +202,10 @@ def test_without_knowledge_of_a_type_nothing_is_said_of_it() -> None:
         'context.time.offset(duration("1d")) > context.time',
         'context.time.durationSince(context.time) > duration("1d")',
         'Device::"dev-owners".name == "owners"',
+        '(Device::"dev-owners").name == "owners"',
+        '(if 1 < 2 then Device::"dev-owners" else Device::"dev-owners").name == "x"',
         'resource has agent && resource.agent.name == "bot"',
+        'resource.device.name == "agent"',
     ],
 )
 def test_a_policy_that_can_be_in_error_is_named(condition: str) -> None:

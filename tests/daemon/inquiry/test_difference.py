@@ -10,8 +10,8 @@ from daemon.inquiry.difference import Change, compare
 from policy.bundle import Bundle
 from policy.contexts import call_context
 from policy.entity_store import EntityStore
+from policy.fallible import can_fail
 from policy.pdp import PDP, Question
-from policy.usage import can_err
 from tests.policy.world import SCHEMA, entities, facts, uid
 
 OPEN = 'permit (principal, action == Action::"call", resource);'
@@ -66,15 +66,21 @@ def test_what_could_permit_more(before: str, after: str, what: str, more: bool) 
         'context.time.offset(duration("1d")) > context.time',
         'context.time.durationSince(context.time) == duration("0s")',
         "[1, 2].contains(1 - context.clock.hour)",
+        'Workspace::"gone".writable',
+        '(Workspace::"gone").writable',
+        'Workspace::"gone" has writable || Workspace::"gone".writable',
+        '(if principal.name == "a" then Workspace::"a" else Workspace::"b").writable',
+        '{of: Tool::"gone"}.of.network',
+        'Tool::"gone".hasTag("a") && Tool::"gone".getTag("a") == "b"',
     ],
 )
 def test_a_policy_that_can_be_in_error(condition: str) -> None:
     """While it is in error it denies: that it goes can permit, also if it was a permit."""
     text = OPEN.replace("resource)", f"resource) when {{ {condition} }}")
-    assert can_err(text)
+    assert can_fail(text)
     [change] = changes(named("a", text), "// gone")
     assert change.may_permit_more
-    assert not can_err(OPEN.replace("resource)", 'resource) when { "1 + 1 - 2 * 3" == "" }'))
+    assert not can_fail(OPEN.replace("resource)", 'resource) when { "1 + 1 - 2 * 3" == "" }'))
 
 
 def test_a_policy_that_moved() -> None:
@@ -102,6 +108,7 @@ CONDITIONS = (
     "when { resource.network }",
     "unless { resource.network }",
     "when { 9223372036854775807 + context.clock.hour > 0 }",
+    'when { Workspace::"gone".writable }',
     "when { false }",
 )
 POLICY = st.builds(
