@@ -1,0 +1,43 @@
+"""The part of the client that concerns the ledger. None of its answers needs to be believed.
+
+Raises `StockadeError` and nothing else.
+"""
+
+from stockade.connection import Connection, Stream
+from stockade.v1 import call_pb2, ledger_pb2, ledger_pb2_grpc
+
+
+class LedgerRequests:
+    """Requests about receipts over a connection: verify what comes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(connection.channel)
+
+    def read_ledger(
+        self, *, call_id: str = "", page_size: int = 0, page_token: str = ""
+    ) -> ledger_pb2.ReadLedgerResponse:
+        """Receipts, newest first, or one call's, oldest first."""
+        request = ledger_pb2.ReadLedgerRequest(
+            call_id=call_id, page_size=page_size, page_token=page_token
+        )
+        return self._connection.ask(self._ledger.ReadLedger, request)
+
+    def follow_ledger(self, after_sequence: int = 0) -> Stream[call_pb2.Receipt]:
+        """New receipts as they become durable."""
+        request = ledger_pb2.FollowLedgerRequest(after_sequence=after_sequence)
+        return self._connection.follow(self._ledger.FollowLedger, request)
+
+    def export_ledger(self) -> Stream[ledger_pb2.ExportLedgerResponse]:
+        """The whole chain as the export's lines."""
+        return self._connection.follow(self._ledger.ExportLedger, ledger_pb2.ExportLedgerRequest())
+
+    def checkpoint_ledger(self) -> bytes:
+        """A checkpoint of the chain as it is now: a C2SP signed note."""
+        request = ledger_pb2.CheckpointLedgerRequest()
+        return self._connection.ask(self._ledger.CheckpointLedger, request).checkpoint
+
+    def ledger_keys(self) -> bytes:
+        """The ledger's public keys. Compare them with a copy obtained otherwise."""
+        request = ledger_pb2.GetLedgerKeysRequest()
+        return self._connection.ask(self._ledger.GetLedgerKeys, request).keys
