@@ -18,7 +18,6 @@ from daemon.calls.settlement import (
     Answer,
     Settlement,
     Settling,
-    candidate_of,
     damaged,
     not_pending,
     replaced,
@@ -147,7 +146,7 @@ class Answers:
         world, asked = self._settling.worlds.current, list[Asked]()
         decision = may_approve(
             world,
-            candidate_of(live),
+            live.judged,
             live.verdict,
             self._settling.clock.now(),
             answer.principal,

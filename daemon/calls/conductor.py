@@ -192,11 +192,9 @@ class Conductor:
         return True
 
     def _new_run(self, live: LiveCall) -> Run:
-        tier = live.verdict.tier
-        assert tier is not None  # noqa: S101 - it was permitted in one
         return Run(
             live,
-            self._sandboxes[tier],
+            self._sandboxes[live.verdict.in_tier],
             self._vault,
             self._workspaces,
             self._egress,

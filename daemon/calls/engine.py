@@ -203,8 +203,7 @@ class Calls:
 
     def without_lease(self, live: LiveCall) -> None:
         """Judges a call again that has not been admitted: its lease has no use left."""
-        assert live.candidate is not None  # noqa: S101 - it was permitted
-        live.verdict = judge(self._worlds.current, live.candidate, self._clock.now())
+        live.verdict = judge(self._worlds.current, live.judged, self._clock.now())
         self._ask_if_needed(live, self._clock.now_ms())
 
     def cancel_leased(self, lease_id: str) -> None:

@@ -97,6 +97,20 @@ class Verdict:
     # The lease by which it is permitted, if it is by one.
     lease: str = ""
 
+    @property
+    def in_tier(self) -> Tier:
+        """The tier it is for; LookupError for a ruling that came before there was one."""
+        if self.tier is None:
+            raise LookupError("this ruling is for no tier")
+        return self.tier
+
+    @property
+    def of_call(self) -> ExactCall:
+        """Exactly what it is about; LookupError as for `in_tier`."""
+        if self.exact is None:
+            raise LookupError("this ruling is about no exact call")
+        return self.exact
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -231,9 +245,8 @@ def may_approve(
     witness: Witness | None = None,
 ) -> Decision:
     """Whether this person's yes to this call counts."""
-    assert verdict.tier is not None  # noqa: S101 - it was judged
     case = _case(world, candidate, now)
-    return may_answer(world.pdp, case, verdict.tier, world.principal_uid(approver), witness)
+    return may_answer(world.pdp, case, verdict.in_tier, world.principal_uid(approver), witness)
 
 
 def may_grant(
@@ -246,10 +259,9 @@ def may_grant(
     witness: Witness,
 ) -> Decision:
     """Whether this person may say yes to calls to come."""
-    assert verdict.tier is not None  # noqa: S101 - it was judged
     case = _case(world, candidate, now)
     asker = Asker(world.pdp, case.subjects, EntityUid("Tool", case.tool), witness)
-    return asker.may_grant(case.facts(verdict.tier), world.principal_uid(approver), lease)
+    return asker.may_grant(case.facts(verdict.in_tier), world.principal_uid(approver), lease)
 
 
 def undeclared_by(

@@ -74,6 +74,20 @@ class LiveCall:
     _stirred: anyio.Event = field(default_factory=anyio.Event, repr=False)
 
     @property
+    def judged(self) -> Candidate:
+        """What policy was asked about; LookupError for a call that was refused before that."""
+        if self.candidate is None:
+            raise LookupError("this call was refused before policy was asked")
+        return self.candidate
+
+    @property
+    def shown(self) -> Statement:
+        """What people are asked about it; LookupError for a call that nobody is asked about."""
+        if self.statement is None:
+            raise LookupError("nobody is asked about this call")
+        return self.statement
+
+    @property
     def ended(self) -> bool:
         """Whether it has an end."""
         return self.state in ENDS

@@ -59,13 +59,11 @@ def prepare(world: World, request: Request) -> Prepared:
 
 def statement_for(live: LiveCall, now_ms: int, lifetime_ms: int) -> Statement:
     """What the approvers of this call will be shown and sign."""
-    exact = live.verdict.exact
-    assert exact is not None  # noqa: S101 - only a judged call is asked about
     return Statement(
         approval_id=str(uuid7()),
         call_id=live.call_id,
         requester_name=live.principal.shown,
-        call=exact,
+        call=live.verdict.of_call,
         risk_milli=live.verdict.risk_milli,
         asked_because=tuple(
             PolicyLine(ref.id, ref.file, ref.line) for ref in live.verdict.policies

@@ -98,8 +98,7 @@ def _agent(live: LiveCall) -> dict[str, str]:
 
 
 def _ask(tx: Tx, live: LiveCall) -> None:
-    statement = live.statement
-    assert statement is not None  # noqa: S101 - the caller looked
+    statement = live.shown
     encoded = statement.encode()
     row = ApprovalRow(
         approval_id=ApprovalId(statement.approval_id),

@@ -101,8 +101,7 @@ class Run:
 
     async def prepare(self) -> None:
         """Everything that can be refused before the tool starts."""
-        candidate = self._live.candidate
-        assert candidate is not None  # noqa: S101 - a permitted call has one
+        candidate = self._live.judged
         # What was judged is what runs: its copy may have been written to since it was loaded.
         tool = candidate.tool
         files = await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
@@ -196,8 +195,7 @@ class Run:
         self._delivered[stream].add(data)
 
     def _build_spec(self) -> RunSpec:
-        candidate = self._live.candidate
-        assert candidate is not None  # noqa: S101 - a permitted call has one
+        candidate = self._live.judged
         manifest = candidate.tool.manifest
         invocation = build(manifest, candidate.parsed)
         mounts = [
@@ -229,7 +227,7 @@ class Run:
 
     @property
     def _workspace(self) -> str:
-        return self._live.candidate.workspace if self._live.candidate else ""
+        return self._live.judged.workspace
 
     def _secret_values(self, manifest: Manifest, place: str) -> dict[str, memoryview]:
         return {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from daemon.calls import records
 from daemon.calls.hearing import Ruling
-from daemon.calls.judge import Candidate, Verdict, judge
+from daemon.calls.judge import Verdict, judge
 from daemon.calls.live import LiveCall
 from daemon.calls.signatures import Signatures
 from daemon.clock import Clock
@@ -28,7 +28,7 @@ from daemon.store.ids import CallId, DeviceId, PolicyDigest
 from daemon.store.leases import LeaseRow
 from daemon.worlds import Worlds
 from ledger.chain import Entry
-from stockade.statement import Statement, answer_bytes
+from stockade.statement import answer_bytes
 
 APPROVE, REJECT = "approve", "reject"
 WATCH = "`stockade approvals list` shows what waits"
@@ -144,9 +144,7 @@ class Settling:
             verdict = void(live.verdict)
         else:
             approvers = list(self._yeses(tx, row))
-            verdict = judge(
-                self.worlds.current, candidate_of(live), self.clock.now(), approvers=approvers
-            )
+            verdict = judge(self.worlds.current, live.judged, self.clock.now(), approvers=approvers)
         if verdict.ruling is Ruling.ASK:
             return Settlement(entry)
         if verdict.ruling is Ruling.PERMIT and verdict.exact != live.verdict.exact:
@@ -173,31 +171,19 @@ class Settling:
 
 def replaced(worlds: Worlds, live: LiveCall) -> bool:
     """Whether the call's tool is gone or another: policy cannot be asked about it then."""
-    shown = statement_of(live).call
+    shown = live.shown.call
     tool = worlds.current.registry.get(shown.tool)
     return tool is None or tool.digest != shown.tool_digest
 
 
 def damaged(row: ApprovalRow, live: LiveCall) -> bool:
     """Whether the stored approval is not the one that was asked for: people see what is stored."""
-    statement = statement_of(live)
+    statement = live.shown
     asked = (statement.call_id, statement.call.policy_digest, statement.expires_ms)
     return (
         row.statement != statement.encode()
         or (str(row.call_id), str(row.policy_digest), row.expires_ms) != asked
     )
-
-
-def candidate_of(live: LiveCall) -> Candidate:
-    """The call as it is judged."""
-    assert live.candidate is not None  # noqa: S101 - only a judged call waits
-    return live.candidate
-
-
-def statement_of(live: LiveCall) -> Statement:
-    """What its approvers were shown."""
-    assert live.statement is not None  # noqa: S101 - it waits
-    return live.statement
 
 
 def void(verdict: Verdict) -> Verdict:

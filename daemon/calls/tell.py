@@ -38,8 +38,7 @@ def tell_received(live: LiveCall, now_ms: int) -> None:
 
 def tell_waiting(live: LiveCall, approvers: Sequence[str], now_ms: int) -> None:
     """A human is needed: who may say yes, and until when."""
-    statement = live.statement
-    assert statement is not None  # noqa: S101 - it waits
+    statement = live.shown
     event = live.event(now_ms)
     event.awaiting_approval.approval_id = statement.approval_id
     event.awaiting_approval.expires.CopyFrom(timestamp(statement.expires_ms))

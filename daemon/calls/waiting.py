@@ -40,8 +40,7 @@ class Waiting:
 
     async def wait(self, live: LiveCall) -> None:
         """Returns when there is an answer or an end; or when nobody looks at the call any more."""
-        statement = live.statement
-        assert statement is not None  # noqa: S101 - it is pending
+        statement = live.shown
         tell_waiting(live, self.who_may_approve(live), self.steps.clock.now_ms())
         while not live.settled.is_set():
             if live.forgotten:

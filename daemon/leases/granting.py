@@ -13,7 +13,7 @@ from functools import partial
 from daemon.calls.hearing import Asked, Ruling
 from daemon.calls.judge import judge, may_grant
 from daemon.calls.live import LiveCall
-from daemon.calls.settlement import Answer, candidate_of, statement_of
+from daemon.calls.settlement import Answer
 from daemon.calls.signatures import verifies
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
@@ -88,7 +88,7 @@ class Granting:
         return Granted(row, asked)
 
     def _check_call(self, terms: LeaseTerms, live: LiveCall, now: int) -> None:
-        statement = statement_of(live)
+        statement = live.shown
         call = statement.call
         wanted = (call.principal, call.tool, call.tool_digest, call.tier, call.secrets)
         given = (terms.principal, terms.tool, terms.tool_digest, terms.tier, terms.secrets)
@@ -106,7 +106,7 @@ class Granting:
         world = self.worlds.current
         decision = may_grant(
             world,
-            candidate_of(live),
+            live.judged,
             live.verdict,
             self.clock.now(),
             answer.principal,
@@ -128,7 +128,7 @@ class Granting:
         self, answer: Answer, live: LiveCall, terms: LeaseTerms, facts: LeaseFacts
     ) -> None:
         """It would have permitted this very call, by this person's word alone."""
-        world, candidate = self.worlds.current, candidate_of(live)
+        world, candidate = self.worlds.current, live.judged
         try:
             permits = permits_of(world, world.subjects(candidate.principal), terms)
         except LeaseRefusedError as refused:
