@@ -8,7 +8,7 @@ statuses leave.
 
 from __future__ import annotations  # grpc's generic types exist for the checker only
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Protocol, cast
 
@@ -119,8 +119,8 @@ class Gate(grpc.aio.ServerInterceptor):
         async def drive(request: Any, context: Context) -> None:
             principal = current_principal()
             with self._live.stream(principal):
-                messages = cast("AsyncIterator[Any]", inner(request, context))
-                async with aclosing(messages) as stream:  # type: ignore[type-var]
+                messages = cast("AsyncGenerator[Any, None]", inner(request, context))
+                async with aclosing(messages) as stream:
                     async for message in stream:
                         # Groups and policies change meanwhile: who may no longer, hears no more.
                         self._authorize(principal, method, rule)

@@ -150,7 +150,7 @@ class Committer:
         self._chain: Chain | None = None
         self._possible: tuple[Head | None, ...] | None = None
         # Of the batch whose commit was last tried: durable if the database ends where it does.
-        self._unsure: list[Done | Failed] | None = None
+        self._unsure: tuple[Head | None, list[Done | Failed]] | None = None
 
     @property
     def head(self) -> Head | None:
@@ -181,9 +181,9 @@ class Committer:
             )
             fault.__cause__ = error
         self._discard()
-        outcomes, self._unsure = self._unsure, None
-        if outcomes is not None and not fault.blames_operation and self._is_durable():
-            return outcomes
+        unsure, self._unsure = self._unsure, None
+        if unsure is not None and not fault.blames_operation and self._ends_at(unsure[0]):
+            return unsure[1]
         if fault.blames_operation and len(operations) > 1:
             # A constraint that is checked at the commit: one of them broke it, and only it fails.
             return [self.commit([operation])[0] for operation in operations]
@@ -198,7 +198,7 @@ class Committer:
                 outcomes = [batch.attempt(operation) for operation in operations]
                 batch.record()
                 # Without a receipt there is nothing to know it by afterwards.
-                self._unsure = outcomes if chain.head != before else None
+                self._unsure = (chain.head, outcomes) if chain.head != before else None
         except BaseException:
             self._possible = (before, chain.head)
             chain.rewind(before)
@@ -206,12 +206,11 @@ class Committer:
         self._unsure = None
         return outcomes
 
-    def _is_durable(self) -> bool:
-        """Whether the database, opened again, holds the batch; if so, it is on the disk now."""
-        assert self._possible is not None  # noqa: S101 - a commit has failed
+    def _ends_at(self, head: Head | None) -> bool:
+        """Whether the database, opened again, ends there; then all up to it is on the disk."""
         try:
             connection, chain = self._ready()
-            return chain.head == self._possible[1] and database.sync(connection)
+            return chain.head == head and database.sync(connection)
         except Exception:  # noqa: BLE001 - what cannot be found out is not so
             self._discard()
             return False

@@ -9,7 +9,7 @@ StoreFault where they blame the store.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import Connection, Dialect, UpdateBase
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from daemon.store import engine
@@ -20,7 +20,7 @@ class Prepared:
 
     __slots__ = ("_compiled", "_statement")
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: UpdateBase) -> None:
         self._statement = statement
         # At most one entry for each dialect; two threads compiling the same lose nothing.
         self._compiled: dict[str, tuple[str, tuple[str, ...] | None]] = {}
@@ -40,7 +40,7 @@ class Prepared:
     def _for(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
         found = self._compiled.get(dialect.name)
         if found is None:
-            compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+            compiled = self._statement.compile(dialect=dialect)
             assert isinstance(compiled, SQLCompiler)  # noqa: S101 - it is no DDL
             order = None if compiled.positiontup is None else tuple(compiled.positiontup)
             found = self._compiled[dialect.name] = (compiled.string, order)
