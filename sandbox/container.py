@@ -130,7 +130,6 @@ class ContainerSandbox:
         try:
             return await self._watch(spec, output, engine, box, ahead=ahead)
         finally:
-            box.kill()
             await self._pool.put_away(box)
 
     async def _take(self, profile: Profile) -> tuple[Box, bool]:
@@ -169,6 +168,8 @@ class ContainerSandbox:
         finally:
             request[:] = bytes(len(request))  # it held the secrets
             watch.output.forget()
+            if watch.report is None:  # which says that nothing of the tool is left
+                box.kill()
 
     async def _ended(self, container: str) -> Ended | None:
         """How a container that fell silent ended; None if the engine cannot say."""

@@ -104,7 +104,6 @@ class ContainerWatch:
     async def _enforce(self) -> None:
         """The clock, and the limits that have to be looked at."""
         while self.verdict is None:
-            self.measure()
             left = self._spec.limits.wall_seconds - self.elapsed
             over = self.breached() or self._over_cpu()
             if over is not None:
@@ -114,6 +113,7 @@ class ContainerWatch:
                 self.settle(End.TIMED_OUT, LimitName.WALL)
             else:
                 await anyio.sleep(min(left, self._settings.poll_seconds))
+                self.measure()
         await self._kill()
         await anyio.sleep(self._settings.drain_seconds)
         self.cut_short = True

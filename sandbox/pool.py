@@ -27,8 +27,9 @@ class PoolSettings:
 
     `per_profile` and `total` bound the boxes that wait, `starts` those being started at once;
     `age_seconds` is how old a box may get, `idle_seconds` how long a profile is remembered that
-    nobody asks for. A box that was taken is replaced after `rest_seconds`: starting one costs more
-    than most runs, and not while whoever took it is using it. `per_profile` 0 keeps nothing ready.
+    nobody asks for. A box that was taken is replaced after `rest_seconds`, and one that was used
+    taken down: each costs more than most runs, and neither is to cost the one that is going on.
+    `per_profile` 0 keeps nothing ready.
     """
 
     per_profile: int = 4
@@ -151,11 +152,15 @@ class Pool(Generic[P, B]):
         self._group.start_soon(self._discard_whole, box)
 
     async def put_away(self, box: B) -> None:
-        """Ends a box that was used: beside what goes on if the pool is kept, else now."""
+        """Ends a box that was used, in which nothing runs any more.
+
+        If the pool is kept, beside what goes on, and after a rest: whoever used it has an end to
+        record and to tell. Else now.
+        """
         if self._group is None:
             await self._discard_whole(box)
         else:
-            self.end(box)
+            self._group.start_soon(self._retire, box)
 
     async def keep(self) -> None:
         """Starts, replaces and ends boxes until cancelled; then ends all that are left."""
@@ -268,6 +273,12 @@ class Pool(Generic[P, B]):
                 waiter.error = error
                 waiter.event.set()
                 return
+
+    async def _retire(self, box: B) -> None:
+        try:
+            await anyio.sleep(self._settings.rest_seconds)
+        finally:
+            await self._discard_whole(box)
 
     async def _discard_whole(self, box: B) -> None:
         with anyio.CancelScope(shield=True):  # also while the owner ends

@@ -156,14 +156,17 @@ class ProcessSandbox:
         launched, group, scratch = started.launched, started.group, started.scratch
         supervisor = Supervisor(spec, self._settings, launched, group, output, scratch)
         try:
-            await supervisor.watch(started.fds)
+            try:
+                await supervisor.watch(started.fds)
+            finally:
+                launched.kill()  # cancelled, it still runs; else nothing of it is left
             if supervisor.output.failure is not None:
                 raise supervisor.output.failure
             code = launch.exit_code(launched)
             if group.enforces:
                 supervisor.measure()
             controls = enforcement.started(
-                self._controls(spec, group), ahead=started.ahead, counted=scratch.pinned
+                self._controls(spec, group), ahead=started.ahead, counted=supervisor.counted
             )
             return conclude(spec, supervisor, code, group.breached(), controls)
         except OSError as fault:

@@ -2,8 +2,8 @@
 
 bubblewrap bounds a tmpfs in bytes only, so files are counted here, from time to time, and a tool
 that fails with its scratch full is told from one that merely fails. Read-only. A host on which the
-sandbox's root cannot be looked into (root without CAP_SYS_PTRACE) gives no figures: `pinned` is
-false, and the enforcement report says so. Raises nothing.
+sandbox's root cannot be looked into (root without CAP_SYS_PTRACE) gives no figures: it is `barred`,
+and the enforcement report says so. Raises nothing.
 """
 
 import os
@@ -33,6 +33,7 @@ class Scratch:
         self._open: list[int] = []
         self.full = False
         self.too_many = False
+        self.barred = False
 
     @property
     def pinned(self) -> bool:
@@ -51,10 +52,11 @@ class Scratch:
                 # Before they are built, or had we been led elsewhere, this is another file system.
                 if os.fstatvfs(fd).f_blocks != self._pages or _is_ours(fd, place):
                     raise FileNotFoundError
-        except OSError:
+        except OSError as fault:
+            self.barred = isinstance(fault, PermissionError)
             self._fds.close(*found)
             return False
-        self._open = found
+        self._open, self.barred = found, False
         return True
 
     def look(self) -> None:

@@ -67,6 +67,12 @@ class Supervisor:
         return self._scratch.full
 
     @property
+    def counted(self) -> bool:
+        """Whether its files were counted; or it was over before they had to be."""
+        soon = self.wall_seconds < self._settings.poll_seconds
+        return self._scratch.pinned or (soon and not self._scratch.barred)
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the gate was opened."""
         return self._clock() - self._began

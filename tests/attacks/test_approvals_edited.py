@@ -1,6 +1,7 @@
 """Attacks on approvals by whoever can write to the database: nothing runs by that."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -35,11 +36,10 @@ def test_a_statement_edited_while_it_waits_is_not_what_runs(
         waiting = ask(owner, "run_shell", command="rm -r /workspace")
         statement = parse_statement(waiting.approval.statement)
         harmless = {"command": "true"}
-        object.__setattr__(statement.call, "arguments", harmless)
         changed = edit(
             shared_daemon,
             "UPDATE approvals SET statement = ? WHERE approval_id = ?",
-            statement.encode(),
+            replace(statement, call=replace(statement.call, arguments=harmless)).encode(),
             statement.approval_id,
         )
         assert changed == 1

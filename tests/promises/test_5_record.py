@@ -105,7 +105,7 @@ def test_what_the_receipts_say(client: Client) -> None:
     assert done["exit_code"] == 0
     assert done["stdout"]["bytes"] == 4
     assert done["controls"]
-    assert all(control["achieved"] for control in done["controls"].values())
+    assert [name for name, control in done["controls"].items() if not control["achieved"]] == []
 
 
 def test_output_in_a_receipt_is_a_digest(client: Client) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,23 @@ time.sleep(1)
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.DISK)
     outcome, _ = await runner(python(script, limits=limits(tmp_bytes=8 * MIB)))
     assert outcome.exit_code == 0
+
+
+def test_files_that_cannot_be_counted_are_said() -> None:
+    """Whoever may not look into the sandbox's root knows it, and reports no count."""
+    code = """
+import os
+from sandbox.descriptors import Descriptors
+from tests.sandbox.conftest import LIMITS
+from sandbox.scratch import Scratch
+if os.geteuid() == 0:
+    os.setuid(65534)
+with Descriptors() as fds:
+    scratch = Scratch(LIMITS, fds)
+    print(scratch.pin(1), scratch.barred)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]
 
 
 async def test_open_files(runner: Runner) -> None:

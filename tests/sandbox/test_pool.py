@@ -270,3 +270,20 @@ async def test_a_box_is_replaced_after_a_rest() -> None:
         assert (await pool.take("b")).profile == "b"
         now[0] = 10.0
         await until(lambda: {box.profile for box in maker.made[1:]} == {"a", "b"})
+
+
+async def test_a_used_box_is_taken_down_after_a_rest() -> None:
+    """Not while whoever used it tells its end; but at once when the owner ends."""
+    maker = Maker()
+    pool = maker.pool(PoolSettings(rest_seconds=0.02, look_seconds=0.005))
+    async with kept(pool):
+        box = await pool.take("a")
+        await pool.put_away(box)
+        assert box not in maker.ended
+        await until(lambda: box in maker.ended)
+        other = await pool.take("a")
+        pool = maker.pool(PoolSettings(rest_seconds=60))
+    async with kept(pool):
+        await pool.put_away(other)
+        assert other not in maker.ended
+    assert other in maker.ended
