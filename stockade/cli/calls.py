@@ -7,7 +7,7 @@ import typer
 from stockade.cli import life, machine
 from stockade.cli.ids import resolve, shortened
 from stockade.cli.options import Json, Verbose, examples, group
-from stockade.cli.terminal import UsageError, note, say, table, when
+from stockade.cli.terminal import UsageError, interruptible, note, say, table, when
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -75,8 +75,13 @@ def watch(id_: Id, json_: Json = False, verbose: Verbose = False) -> int:
     """
     from stockade.client import Client
 
-    with Client.open() as client, client.watch_call(_whole(client, id_)) as events:
-        status = life.follow(events, as_json=json_, verbose=verbose, until_under_way=False)
+    with Client.open() as client:
+        call_id = _whole(client, id_)
+        with (
+            interruptible(f"the call goes on: stockade calls watch {call_id}"),
+            client.watch_call(call_id) as events,
+        ):
+            status = life.follow(events, as_json=json_, verbose=verbose, until_under_way=False)
     return 0 if status is None else status
 
 

@@ -7,7 +7,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples, group
-from stockade.cli.terminal import UsageError, ask, note, say, table, when
+from stockade.cli.terminal import UsageError, ask, interruptible, note, say, table, when
 from stockade.errors import BadRequest, NotFound, PairingFailed
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def invite(
     from stockade.client import Client
 
     with (
+        interruptible("the invitation is closed: `stockade devices list` shows who is paired"),
         Client.open() as client,
         client.invite_device(name, group, lifetime_seconds=lifetime) as events,
     ):

@@ -27,12 +27,13 @@ from stockade.cli import (
     tools,
     up,
 )
-from stockade.cli.terminal import UsageError, note, report
+from stockade.cli.terminal import Interrupted, UsageError, note, report
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 20
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="stockade",
@@ -64,6 +65,10 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         return _invoke(list(arguments) or ["--help"])
+    except Interrupted as left:
+        _end_line()
+        note(left.message)
+        return EXIT_INTERRUPTED
     except UsageError as error:
         report(error)
         return EXIT_USAGE
@@ -97,7 +102,15 @@ def _invoke(arguments: list[str]) -> int:
         path = context.command_path if context is not None else "stockade"
         message = error.format_message().replace("\n", " ")
         raise UsageError(message, fix=f"see `{path} --help`") from None
+    if code == EXIT_INTERRUPTED:
+        _end_line()
     return code if isinstance(code, int) else 0
+
+
+def _end_line() -> None:
+    """After Ctrl-C a terminal's cursor stands behind `^C`, or behind a question."""
+    if sys.stderr.isatty():
+        note()
 
 
 def _is_text(argument: str) -> bool:

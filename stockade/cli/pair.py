@@ -7,7 +7,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import note, say
+from stockade.cli.terminal import interruptible, note, say
 
 EXAMPLES = examples(
     "stockade pair stockade-pair-1:mzxw6ytboi...",
@@ -39,7 +39,8 @@ def pair(
         note("waiting for their yes")
 
     home = Home.locate()
-    credentials = run(text, home.client, name=name, waiting=waiting)
+    with interruptible("this device is not paired: ask for another invitation"):
+        credentials = run(text, home.client, name=name, waiting=waiting)
     if json_:
         machine.emit(
             {

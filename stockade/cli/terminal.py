@@ -7,8 +7,8 @@ to standard error. Colour only on a terminal and never with NO_COLOR. Rich is lo
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,6 +26,21 @@ class UsageError(StockadeError):
     """The command line asks for something that cannot be asked for; exit status 2."""
 
     default_reason = "USAGE"
+
+
+class Interrupted(StockadeError):  # noqa: N818 - it is none
+    """Ctrl-C, at a place where it is worth saying what that leaves behind; exit status 130."""
+
+    default_reason = "INTERRUPTED"
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[None]:
+    """Where a person may well press Ctrl-C: they are told what is left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(left) from None
 
 
 def say(text: str = "") -> None:

@@ -129,6 +129,7 @@ class World:
 
     authority: Authority = field(default_factory=Authority)
     scripts: dict[str, Script] = field(default_factory=dict)
+    watched: Callable[[], Iterable[call_pb2.CallEvent]] | None = None
     requests: list[Any] = field(default_factory=list)
     approvals: dict[str, approval_pb2.Approval] = field(default_factory=dict)
     changes: list[approval_pb2.Approval] = field(default_factory=list)
@@ -184,10 +185,12 @@ class Tools(tool_pb2_grpc.ToolServiceServicer):
             yield event
 
     def WatchCall(self, request: Any, context: Context) -> Iterator[call_pb2.CallEvent]:
-        if self._world.cancelled.is_set():
+        if self._world.watched is not None:
+            yield from self._world.watched()
+        elif self._world.cancelled.is_set():
             yield finished(call_pb2.CALL_STATE_CANCELLED, "CANCELLED", "the caller withdrew it")
-            return
-        refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_CALL", "no such call")
+        else:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "UNKNOWN_CALL", "no such call")
 
     def CancelCall(self, request: Any, context: Context) -> tool_pb2.CancelCallResponse:
         self._world.requests.append(request)

@@ -4,8 +4,6 @@
 
 import json
 import os
-import pty
-import select
 import subprocess
 import sys
 import time
@@ -23,6 +21,7 @@ from stockade.errors import ApprovalUnclear, BadRequest
 from stockade.statement import answer_bytes
 from stockade.v1 import approval_pb2
 from tests.stockade.conftest import Stockade
+from tests.stockade.on_terminal import Terminal
 from tests.stockade.serving import Daemon, World, approval, statement
 
 ID = statement(1).approval_id
@@ -160,44 +159,6 @@ def test_json_has_parsed_statement(daemon: Daemon, world: World, stockade: Stock
     shown = json.loads(stockade("approvals", "show", ID, "--json").out)
     assert shown["statement"]["exact"]["tool"] == "files.write"
     assert shown["state"] == "pending"
-
-
-class Terminal:
-    """The command line on a terminal of its own."""
-
-    def __init__(self, home: str, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        code = (
-            "from stockade.cli import approvals_watch as w; w.GRACE_SECONDS = 0.3\n"
-            "from stockade.cli.main import main; main()"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            env={**os.environ, "STOCKADE_HOME": home, "TERM": "xterm"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
-
-    def expect(self, text: str, seconds: float = 15) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            left = deadline - time.monotonic()
-            assert left > 0, f"no {text!r} in {self.seen!r}"
-            if select.select([self._master], [], [], left)[0]:
-                self.seen += os.read(self._master, 65536).decode(errors="replace")
-        self.seen = self.seen.partition(text)[2]
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
 
 
 @pytest.fixture
