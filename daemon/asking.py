@@ -47,11 +47,12 @@ class Asking:
 def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     """All of it."""
     base, config, board = parts.base, parts.base.config, Board()
+    keys = base.estate.signing_keys.public()
     revival = Revival(
         worlds=parts.worlds,
         devices=parts.devices,
         reader=base.reader,
-        keys=base.estate.signing_keys.public(),
+        keys=keys,
         keep_bytes=config.calls.retain_output_kib * 1024,
     )
     signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
@@ -89,7 +90,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         reader=base.reader,
         writer=base.writer,
         clock=base.clock,
-        chain=base.estate.chain_id,
+        keys=keys,
         cancel=calls.cancel_leased,
     )
     granting = Granting(parts.worlds, base.clock)

@@ -21,8 +21,8 @@ def attested(entry: Entry, keys: PublicKeys) -> Mapping[str, Any] | None:
     if not keys.verifies_ed25519(message_of(entry.digest), entry.signature):
         return None
     fields = orjson.loads(entry.canonical)
-    stated = (fields["chain"], fields["seq"], fields["kind"])
-    if stated != (keys.chain, entry.sequence, entry.kind):
+    stated = (fields["chain"], fields["seq"], fields["kind"], fields["time"])
+    if stated != (keys.chain, entry.sequence, entry.kind, entry.time):
         return None
     body: Mapping[str, Any] = fields["body"]
     return body

@@ -15,6 +15,7 @@ from daemon.calls.signatures import Signatures
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.devices import Devices
+from daemon.leases.record import USED
 from daemon.store import leases
 from daemon.store.commit import Tx
 from daemon.store.ids import CallId, LeaseId
@@ -155,7 +156,7 @@ class LeaseBook:
             "number": taken[0],
             "of": taken[1],
         }
-        return tx.receipt("lease.used", body, call_id=CallId(call_id), principal=name_of(lease_id))
+        return tx.receipt(USED, body, call_id=CallId(call_id), principal=name_of(lease_id))
 
     def taken(self, lease_id: str) -> None:
         """A use that was taken is durable."""

@@ -19,6 +19,7 @@ from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.errors import BadRequest, Conflict, Refused
 from daemon.leases.book import facts_of, name_of, permits_of
+from daemon.leases.record import CREATED
 from daemon.store import leases
 from daemon.store.commit import Tx
 from daemon.store.ids import ApprovalId, DeviceId, LeaseId
@@ -179,7 +180,7 @@ def _store(tx: Tx, granted: Granted) -> LeaseRow:
         "certificate": row.certificate.decode("ascii"),
         **granted.asked,
     }
-    tx.receipt("lease.created", body, principal=name_of(terms.lease_id))
+    tx.receipt(CREATED, body, principal=name_of(terms.lease_id))
     return row
 
 

@@ -2,8 +2,8 @@
 
 Trusted so that an end holds in memory at once and in the database for good: what could not be
 recorded is tried again, and is presented to no call meanwhile. A start believes no row: what its
-signer's key did not sign, or whose uses the ledger counts otherwise, is void. Raises the daemon's
-faults.
+signer's key did not sign, what the ledger does not say was given, or says has ended, or whose uses
+it counts otherwise, is void. Raises the daemon's faults.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import Conflict, Fault, NotFound
 from daemon.leases.book import LeaseBook, Whose, name_of
+from daemon.leases.record import TOLD, USED, bears_out, kind_of
 from daemon.store import leases, receipts
 from daemon.store.commit import Tx
 from daemon.store.ids import LeaseId
@@ -23,6 +24,7 @@ from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from ledger.chain import Entry
+from ledger.keys import PublicKeys
 from stockade.lease import LeaseError, parse_lease
 
 _log = structlog.get_logger("stockade.leases")
@@ -41,7 +43,7 @@ class LeaseKeeper:
     reader: Reader
     writer: Writer
     clock: Clock
-    chain: str
+    keys: PublicKeys
     # Ends the calls that run by a lease.
     cancel: Callable[[str], None]
 
@@ -106,12 +108,13 @@ class LeaseKeeper:
 
     async def _flaw(self, row: LeaseRow) -> str:
         """Why a stored lease does not stand; nothing if it does."""
+        chain, name = self.keys.chain, name_of(str(row.lease_id))
+        recorded = await self.reader.read(lambda c: receipts.named(c, chain, name, TOLD))
         try:
-            genuine = self.book.is_genuine(row)
+            genuine = self.book.is_genuine(row) and bears_out(row, recorded, self.keys)
         except LeaseError:
             genuine = False
-        chain, name = self.chain, name_of(str(row.lease_id))
-        told = await self.reader.read(lambda c: receipts.count(c, chain, name, "lease.used"))
+        told = await self.reader.read(lambda c: receipts.count(c, chain, name, USED))
         stored = await self.reader.read(lambda c: leases.uses(c, row.lease_id))
         if not genuine or not told == stored == row.uses:
             return DAMAGED
@@ -132,8 +135,7 @@ class LeaseKeeper:
                 "terms_digest": _digest(row),
                 "uses": row.uses,
             }
-            kind = f"lease.{state.replace('_', '-')}"
-            return tx.receipt(kind, body, principal=name_of(str(lease_id)))
+            return tx.receipt(kind_of(state), body, principal=name_of(str(lease_id)))
 
         return await self.writer.write(operation)
 

@@ -52,6 +52,13 @@ _COUNT: Final = (
     .where(_CHAIN, receipts.c.principal == bindparam("b_principal"))
     .where(receipts.c.kind == bindparam("b_kind"))
 )
+_NAMED: Final = (
+    select(receipts)
+    .where(_CHAIN, receipts.c.principal == bindparam("b_principal"))
+    .where(receipts.c.kind.in_(bindparam("b_kinds", expanding=True)))
+    .order_by(receipts.c.sequence)
+    .limit(bindparam("b_limit"))
+)
 _BY_ID: Final = select(receipts).where(_CHAIN, receipts.c.receipt_id == bindparam("b_id"))
 
 
@@ -106,6 +113,14 @@ def count(connection: Connection, chain: str, principal: str, kind: str) -> int:
     """How many receipts of a kind there are that are found by this principal."""
     values = {"b_chain": chain, "b_principal": principal, "b_kind": kind}
     return int(connection.execute(_COUNT, values).scalar_one())
+
+
+def named(
+    connection: Connection, chain: str, principal: str, kinds: Sequence[str]
+) -> tuple[ReceiptRow, ...]:
+    """The receipts of these kinds that are found by this principal, oldest first."""
+    found = {"b_chain": chain, "b_principal": principal, "b_kinds": list(kinds)}
+    return _rows(connection, _NAMED, {**found, "b_limit": MAX_PAGE})
 
 
 def by_id(connection: Connection, chain: str, receipt_id: str) -> ReceiptRow | None:
