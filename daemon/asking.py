@@ -20,6 +20,7 @@ from daemon.calls.revival import Revival
 from daemon.calls.settlement import Settling
 from daemon.calls.signatures import Signatures
 from daemon.calls.unsure import Unsure
+from daemon.calls.upheld import Upheld
 from daemon.leases.book import LeaseBook
 from daemon.leases.granting import Granting, storing
 from daemon.leases.keeping import LeaseKeeper
@@ -68,9 +69,8 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         clock=base.clock,
         who_may_approve=lambda live: _who_may_approve(parts, live),
         changed=board.changed,
-        policy_digest=lambda: parts.worlds.current.digest,
-        without_lease=lambda live: calls.without_lease(live),
-        lease_holds=book.holds,
+        upheld=Upheld(parts.worlds, parts.devices, book, base.clock),
+        judge_again=lambda live, by_leases: calls.judge_again(live, by_leases),
         lease_taken=book.taken,
     )
     calls = Calls(

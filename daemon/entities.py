@@ -124,8 +124,9 @@ class Entities:
             }
             return Changed(number, changed.digest, tx.receipt(kind, receipt, principal=principal))
 
-        done = await self._writer.write(operation)
-        self._worlds.replace(changed)
+        with self._worlds.recording():
+            done = await self._writer.write(operation)
+            self._worlds.replace(changed)
         return done
 
 

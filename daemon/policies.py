@@ -212,9 +212,10 @@ class Policies:
             }
             return Applied(number, changed.digest, tx.receipt(kind, receipt, principal=principal))
 
-        applied = await self._writer.write(operation)
-        # Whatever failed until here left the set before in force: this is the only step.
-        await self._worlds.succeed(changed)
+        with self._worlds.recording():
+            applied = await self._writer.write(operation)
+            # Whatever failed until here left the set before in force: this is the only step.
+            await self._worlds.succeed(changed)
         return applied
 
 

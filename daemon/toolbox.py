@@ -73,15 +73,16 @@ class Toolbox:
                 "tool_digest": str(tool.digest),
                 "policy_digest": changed.digest,
             }
-            # Recorded first: a tool on disk without a receipt would be there at the next start.
-            entry = await self._record("tool.added", body, changed)
-            try:
-                await _in_thread(lambda: install(self._operator_dir, folder, _random_name))
-            except BadRequest as fault:
-                body |= {"reason": fault.code, "policy_digest": world.digest}
-                await self._record("tool.add_failed", body, world)
-                raise
-            await self._worlds.succeed(changed)
+            with self._worlds.recording():
+                # Recorded first: a tool on disk without a receipt would be there at the next start.
+                entry = await self._record("tool.added", body, changed)
+                try:
+                    await _in_thread(lambda: install(self._operator_dir, folder, _random_name))
+                except BadRequest as fault:
+                    body |= {"reason": fault.code, "policy_digest": world.digest}
+                    await self._record("tool.add_failed", body, world)
+                    raise
+                await self._worlds.succeed(changed)
         return tool, entry
 
     async def remove(self, name: str, principal: str) -> Entry:
@@ -101,8 +102,9 @@ class Toolbox:
                 "tool_digest": str(tool.digest),
                 "policy_digest": changed.digest,
             }
-            entry = await self._record("tool.removed", body, changed)
-            await self._worlds.succeed(changed)
+            with self._worlds.recording():
+                entry = await self._record("tool.removed", body, changed)
+                await self._worlds.succeed(changed)
             await _in_thread(lambda: uninstall(self._operator_dir, name, _random_name))
         return entry
 

@@ -1,11 +1,12 @@
 """Changing what is in force: one change at a time, built off the event loop, swapped in at once.
 
 A change that does not validate leaves the world as it was. What is stored is stored by the caller,
-inside `changing`, so that no other change can come between building a world and recording it.
+inside `changing`, so that no other change can come between building a world and recording it; and
+inside `recording`, so that no call begins by a world that the ledger says has been replaced.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import anyio
@@ -33,6 +34,7 @@ class Worlds:
         self._local_device = local_device
         self._current: World | None = None
         self._lock = anyio.Lock()
+        self._recorded: anyio.Event | None = None
 
     @property
     def current(self) -> World:
@@ -144,13 +146,40 @@ class Worlds:
     def replace(self, world: World) -> None:
         """Puts a world in force."""
         self._current = world
+        self._settle()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Until another world is in force, or this is left: the one there is begins no call."""
+        self._recorded = anyio.Event()
+        try:
+            yield
+        finally:
+            self._settle()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether another world is being recorded. May be asked from the writer's thread."""
+        return self._recorded is not None
+
+    async def settled(self) -> World:
+        """The world in force, once no other is being recorded."""
+        while self._recorded is not None:
+            await self._recorded.wait()
+        return self.current
+
+    def _settle(self) -> None:
+        if self._recorded is not None:
+            self._recorded.set()
+            self._recorded = None
 
     async def succeed(self, world: World) -> None:
         """The same for one with other policies; what those before had compiled is let go of.
 
         All at once, by whichever call was the last to be judged by them, it would hold up the rest.
         """
-        before, self._current = self._current, world
+        before = self._current
+        self.replace(world)
         if before is not None and before.bundle is not world.bundle:
             await anyio.to_thread.run_sync(before.pdp.retire, rest)
 

@@ -5,7 +5,7 @@ however it ends. Every write is shielded, so a cancelled call knows what was rec
 leaves `conduct`: what went wrong is in `live.fault`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +14,13 @@ import anyio
 import structlog
 
 from daemon.calls import records
-from daemon.calls.endings import (
-    LEASE_REVOKED,
-    POLICY_CHANGED,
-    ending_of_verdict,
-    refusal_ending,
-    tier_label,
-)
+from daemon.calls.endings import ending_of_verdict, refusal_ending, tier_label
 from daemon.calls.hearing import Ruling
 from daemon.calls.live import LiveCall
 from daemon.calls.run import Run
 from daemon.calls.steps import Steps
 from daemon.calls.tell import tell_ending, tell_received, tell_started
+from daemon.calls.upheld import LapsedError, OvertakenError, Upheld
 from daemon.calls.waiting import Waiting, WhoMayApprove
 from daemon.clock import Clock
 from daemon.config import Config
@@ -33,14 +28,20 @@ from daemon.errors import Fault
 from daemon.leases.book import LeaseLapsedError
 from daemon.lifecycle import ENDS, Event, State, next_state
 from daemon.store.calls import Existing
+from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.vault_keeper import VaultKeeper
 from daemon.workspaces import Workspaces
+from daemon.world import World
+from ledger.chain import Entry
 from policy.risk import Tier
 from sandbox.errors import SandboxError
 from sandbox.tier import Sandbox
 
 _log = structlog.get_logger("stockade.calls")
+
+# A new call once more, with the leases that stand or with none.
+JudgeAgain = Callable[[LiveCall, bool], Awaitable[records.Admission]]
 
 
 class Conductor:
@@ -58,9 +59,8 @@ class Conductor:
         clock: Clock,
         who_may_approve: WhoMayApprove,
         changed: Callable[[str], None],
-        policy_digest: Callable[[], str],
-        without_lease: Callable[[LiveCall], None],
-        lease_holds: Callable[[str], bool],
+        upheld: Upheld,
+        judge_again: JudgeAgain,
         lease_taken: Callable[[str], None],
     ) -> None:
         self._vault = vault
@@ -70,9 +70,8 @@ class Conductor:
         self._clock = clock
         self._steps = Steps(writer, clock, changed)
         self._waiting = Waiting(self._steps, who_may_approve)
-        self._policy_digest = policy_digest
-        self._without_lease = without_lease
-        self._lease_holds = lease_holds
+        self._upheld = upheld
+        self._judge_again = judge_again
         self._lease_taken = lease_taken
         self._slots = anyio.CapacityLimiter(config.calls.max_running)
 
@@ -99,18 +98,20 @@ class Conductor:
             live.done.set()
 
     async def _begin(self, live: LiveCall, admission: records.Admission) -> None:
-        async with self._at_once(live) as run:
+        by_leases = True
+        while True:
             try:
-                new: bool | None = await self._admit(live, admission, run)
+                async with self._at_once(live) as run:
+                    if await self._admit(live, admission, run):
+                        with live.scope:
+                            await self._live(live, run)
+                return
             except LeaseLapsedError:
-                new = None
-            if new:
-                with live.scope:
-                    await self._live(live, run)
-        if new is None:
-            # The use it was permitted by was somebody else's by then: as if there were no lease.
-            self._without_lease(live)
-            await self._begin(live, replace(admission, take=None))
+                # The use it was permitted by was somebody else's: as if there were no lease.
+                by_leases = False
+            except OvertakenError:
+                pass
+            admission = await self._judge_again(live, by_leases)
 
     @asynccontextmanager
     async def _at_once(self, live: LiveCall) -> AsyncIterator[Run | None]:
@@ -152,12 +153,7 @@ class Conductor:
             await self._waiting.wait(live)
         if live.state is State.PERMITTED:
             async with self._place(live):
-                if not self._lease_holds(live.verdict.lease):
-                    await self._steps.finish(live, LEASE_REVOKED)
-                elif live.verdict.policy_digest == self._policy_digest():
-                    await self._run(live)
-                else:  # it waited for its place, and what permitted it is no longer in force
-                    await self._steps.finish(live, POLICY_CHANGED)
+                await self._run(live)
 
     @asynccontextmanager
     async def _place(self, live: LiveCall) -> AsyncIterator[None]:
@@ -172,7 +168,13 @@ class Conductor:
         """Records the call, its ruling and perhaps its start; whether it is a new one."""
         if run is not None:
             admission = replace(admission, started=_start_body(live, run))
-        admitted = await self._steps.write(lambda tx: records.admit(tx, admission))
+
+        def operation(tx: Tx) -> Entry | Existing:
+            if live.verdict.ruling is not Ruling.DENY:
+                self._upheld.require_current(live.verdict)
+            return records.admit(tx, admission)
+
+        admitted = await self._steps.write(operation)
         if isinstance(admitted, Existing):
             live.existing = admitted.row
             return False
@@ -202,14 +204,30 @@ class Conductor:
         )
 
     async def _run(self, live: LiveCall) -> None:
+        """What has waited for its place or for people, if it may still begin."""
         run = self._new_run(live)
         try:
-            await run.prepare()
-        except Exception as error:  # noqa: BLE001 - `refusal_ending` raises what is not a refusal
-            await self._fail(live, error)
-            return
-        await self._steps.start(live, _start_body(live, run))
-        await self._execute(live, run)
+            world = await self._upheld.require(live)
+            try:
+                await run.prepare()
+            except Exception as error:  # noqa: BLE001 - `refusal_ending` raises what is no refusal
+                await self._fail(live, error)
+                return
+            while not await self._start(live, _start_body(live, run), world):
+                world = await self._upheld.require(live)
+            await self._execute(live, run)
+        except LapsedError as lapsed:
+            await self._steps.finish(live, lapsed.ending)
+        finally:
+            run.discard()
+
+    async def _start(self, live: LiveCall, body: Mapping[str, object], world: World) -> bool:
+        """Records the start; False if something changed since `require`."""
+        try:
+            await self._steps.start(live, body, lambda: self._upheld.require_unchanged(live, world))
+        except OvertakenError:
+            return False
+        return True
 
     async def _execute(self, live: LiveCall, run: Run) -> None:
         tell_started(live, tier_label(live), self._clock.now_ms())

@@ -42,7 +42,7 @@ LEASE_REVOKED = Ending(
 POLICY_CHANGED = Ending(
     Event.FAIL,
     "POLICY_CHANGED",
-    "policy changed while the call waited for its turn to run",
+    "policy, or what it is told of, changed while the call waited for its turn to run",
     fix="call again",
 )
 

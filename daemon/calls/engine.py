@@ -34,6 +34,8 @@ from daemon.world import World
 from daemon.worlds import Worlds
 from stockade.v1 import call_pb2
 
+_Judged = tuple[Prepared, Verdict, int]
+
 
 class Calls:
     """See the module."""
@@ -191,8 +193,8 @@ class Calls:
             raise
         return live, live.existing is None
 
-    def _ruling(self, world: World, candidate: Candidate) -> Verdict:
-        leases = self._leases.standing(world, candidate)
+    def _ruling(self, world: World, candidate: Candidate, by_leases: bool) -> Verdict:
+        leases = self._leases.standing(world, candidate) if by_leases else ()
         return judge(world, candidate, self._clock.now(), leases=leases)
 
     def _admission(self, live: LiveCall, prepared: Prepared, now: int) -> records.Admission:
@@ -201,10 +203,17 @@ class Calls:
             take = partial(self._leases.take, lease_id=lease, call_id=live.call_id)
         return records.Admission(live, prepared.tool_digest, now, take=take)
 
-    def without_lease(self, live: LiveCall) -> None:
-        """Judges a call again that has not been admitted: its lease has no use left."""
-        live.verdict = judge(self._worlds.current, live.judged, self._clock.now())
-        self._ask_if_needed(live, self._clock.now_ms())
+    async def judge_again(self, live: LiveCall, by_leases: bool) -> records.Admission:
+        """Judges a call again that has not been admitted, by what is in force now."""
+        request = Request(live.call_id, live.tool, live.arguments, live.detach, live.principal)
+        while True:
+            judged = await self._judged_by(await self._worlds.settled(), request, by_leases)
+            if judged is not None:
+                break
+        prepared, live.verdict, now = judged
+        live.candidate, live.statement = prepared.candidate, None
+        self._ask_if_needed(live, now)
+        return self._admission(live, prepared, now)
 
     def cancel_leased(self, lease_id: str) -> None:
         """Ends the calls under way that this lease permitted."""
@@ -229,23 +238,26 @@ class Calls:
                 fix="make a new UUIDv7 for every new call",
             )
 
-    async def _judged(self, request: Request) -> tuple[Prepared, Verdict, int] | LiveCall:
+    async def _judged(self, request: Request) -> _Judged | LiveCall:
         """A call judged by what is in force; or the one that came with its id meanwhile."""
         while True:
-            world, now = self._worlds.current, self._clock.now_ms()
-            prepared = prepare(world, request)
-            verdict = prepared.refusal or self._ruling(world, prepared.require())
-            if verdict.code == TIER_UNAVAILABLE:
-                await self._until_examined()  # just after a start it may only not be known yet
-            elif verdict.ruling is Ruling.DENY or not prepared.require().secrets:
-                return prepared, verdict, now
-            else:
-                verdict = await self._with_secrets(prepared, verdict)
+            judged = await self._judged_by(self._worlds.current, request)
             if (joined := self.find(request.call_id)) is not None:
                 return joined
-            if self._worlds.current is world:
-                return prepared, verdict, now
-            # Policy, tools or tiers changed meanwhile: it is judged by what holds now.
+            if judged is not None:
+                return judged
+
+    async def _judged_by(
+        self, world: World, request: Request, by_leases: bool = True
+    ) -> _Judged | None:
+        """A call judged; None where policy, tools or tiers changed meanwhile."""
+        now, prepared = self._clock.now_ms(), prepare(world, request)
+        verdict = prepared.refusal or self._ruling(world, prepared.require(), by_leases)
+        if verdict.code == TIER_UNAVAILABLE:
+            await self._until_examined()  # just after a start it may only not be known yet
+        elif verdict.ruling is not Ruling.DENY and prepared.require().secrets:
+            verdict = await self._with_secrets(prepared, verdict)
+        return (prepared, verdict, now) if self._worlds.current is world else None
 
     async def _conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         try:

@@ -40,12 +40,17 @@ class Steps:
             written = await self.writer.write(operation)
         return written  # noqa: RET504 - the checker takes a scope for one that may swallow
 
-    async def start(self, live: LiveCall, body: Mapping[str, object]) -> None:
-        """Its tool may start."""
+    async def start(
+        self, live: LiveCall, body: Mapping[str, object], require: Callable[[], None]
+    ) -> None:
+        """Its tool may start, unless `require` raises in the transaction that records it."""
         now = self.clock.now_ms()
-        entry = await self.write(
-            lambda tx: records.move(tx, live, Event.START, "STARTED", now, body)
-        )
+
+        def operation(tx: Tx) -> Entry | None:
+            require()
+            return records.move(tx, live, Event.START, "STARTED", now, body)
+
+        entry = await self.write(operation)
         if entry is None:
             raise moved(live)
         live.state, live.last_entry = State.RUNNING, entry

@@ -123,6 +123,12 @@ class LeaseBook:
         presented = (self._present(world, candidate, one) for one in found)
         return tuple(one for one in presented if one is not None)
 
+    def taken_by(self, world: World, candidate: Candidate, lease_id: str) -> tuple[Standing, ...]:
+        """The lease that a call has a use of already, if it still stands."""
+        known = self._known.get(lease_id)
+        presented = None if known is None else self._present(world, candidate, known)
+        return () if presented is None else (presented,)
+
     def _present(self, world: World, candidate: Candidate, known: KnownLease) -> Standing | None:
         signer = self._devices.as_principal(str(known.row.signer), "")
         if signer is None:
