@@ -121,5 +121,13 @@ def _well_typed(statement: Statement) -> bool:
     return (
         all(isinstance(text, str) for text in texts)
         and all(type(number) is int for number in numbers)
+        and _is_risk(statement.risk)
         and isinstance(call.arguments, Mapping)
+    )
+
+
+def _is_risk(value: object) -> bool:
+    """Names with texts or truth values; a statement of version 1 has none."""
+    return value is None or (
+        isinstance(value, Mapping) and all(isinstance(one, str | bool) for one in value.values())
     )

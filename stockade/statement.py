@@ -85,12 +85,15 @@ class Statement:
     created_ms: int
     expires_ms: int
     nonce: str
+    # What the score is made of. Statements of version 1 have none.
+    risk: Mapping[str, str | bool] | None = None
 
     def encode(self) -> bytes:
         """The canonical bytes: stored, sent, shown and signed over."""
+        version = {"v": 1} if self.risk is None else {"v": 2, "risk": self.risk}
         return canonical(
             {
-                "v": 1,
+                **version,
                 "approval": self.approval_id,
                 "call": self.call_id,
                 "call_digest": self.call.digest(),
@@ -119,6 +122,7 @@ class Statement:
             created_ms=fields["created_ms"],
             expires_ms=fields["expires_ms"],
             nonce=fields["nonce"],
+            risk=fields["risk"] if fields["v"] == 2 else None,
         )
 
 
@@ -128,8 +132,8 @@ def parse_statement(data: bytes) -> Statement:
         raise StatementError(f"a statement is at most {MAX_STATEMENT_BYTES} bytes")
     try:
         fields = json.loads(data)
-        if fields["v"] != 1:
-            raise StatementError("statement version is not 1; update this client")
+        if fields["v"] not in (1, 2):
+            raise StatementError("statement version is not 1 or 2; update this client")
         statement = Statement.from_fields(fields)
         # Equality of the re-encoded bytes covers unknown fields, duplicate keys, a digest that does
         # not belong to the call, and every non-canonical spelling at once.

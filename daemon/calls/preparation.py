@@ -71,6 +71,7 @@ def statement_for(live: LiveCall, now_ms: int, lifetime_ms: int) -> Statement:
         created_ms=now_ms,
         expires_ms=now_ms + lifetime_ms,
         nonce=secrets.token_hex(16),
+        risk=live.verdict.risk.to_json() if live.verdict.risk else None,
     )
 
 

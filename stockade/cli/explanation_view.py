@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockade.cli.machine import plain
 from stockade.cli.policy_files import place
+from stockade.cli.risk_words import inputs_in_words
 from stockade.cli.terminal import columns, when
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def _ruling(one: "policy_pb2.Explanation") -> Iterator[str]:
     entities = f", entities {one.entities_digest[:16]}" if one.entities_digest else ""
     yield from _fact("policy", f"digest {one.policy_digest[:16]}{entities}")
     if one.risk_inputs:
-        yield from _fact("risk", f"{one.risk_milli / 1000:.3f} of 1: {_inputs(one.risk_inputs)}")
+        yield from _fact(
+            "risk",
+            f"{one.risk_milli / 1000:.3f} of 1: {inputs_in_words(json.loads(one.risk_inputs))}",
+        )
         yield from _fact("tier", f"{one.tier or 'none'}: {one.tier_reason}")
     for number, question in enumerate(one.questions, 1):
         yield from _question(number, question)
@@ -120,16 +124,6 @@ def _answers(answer: "policy_pb2.ExplainPolicyResponse") -> Iterator[str]:
         by = ", ".join(place(ref) for asked in one.questions for ref in asked.policies)
         counts = f", which counts by {by}" if by else ""
         yield from _fact("answer", f"{one.approver} {said} {when(one.time)}{why}{counts}")
-
-
-def _inputs(encoded: bytes) -> str:
-    said = []
-    for name, value in json.loads(encoded).items():
-        if value is True:
-            said.append(name)
-        elif value is not False:
-            said.append(f"{name} {value}")
-    return ", ".join(said)
 
 
 def _entity(entity: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stockade.cli.risk_words import inputs_in_words
 from stockade.cli.terminal import local_time, size, time_left
 from stockade.cli.visible import visible, visible_lines
 from stockade.statement import Statement
@@ -43,7 +44,8 @@ def _facts(statement: Statement) -> Iterator[tuple[str, str]]:
     yield "digest", call.tool_digest
     why = ", ".join(f"{one.id} ({one.file}:{one.line})" for one in statement.asked_because)
     yield "asks for", why or "no policy permits it without a person's yes"
-    yield "risk", f"{statement.risk_milli / 1000:.3f} of 1"
+    made_of = f": {inputs_in_words(statement.risk)}" if statement.risk else ""
+    yield "risk", f"{statement.risk_milli / 1000:.3f} of 1{made_of}"
     yield "tier", call.tier
     yield "secrets", ", ".join(call.secrets) or "none"
     yield "workspace", call.workspace or "none"

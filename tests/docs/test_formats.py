@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 
+import pytest
+
 from ledger.checkpoint import parse_checkpoint
 from ledger.export import encode_line, parse_line
 from ledger.keys import parse_public
@@ -14,7 +16,7 @@ from policy.bundle import Bundle
 from policy.entity_data import parse_entity_data, state_digest
 from policy.schema import load_base
 from stockade.pairing_code import PairingCode, parse_pairing_code
-from stockade.statement import answer_bytes, parse_statement
+from stockade.statement import StatementError, answer_bytes, parse_statement
 from stockade.words import words
 from tests.docs.pages import ROOT, fenced, read
 
@@ -31,6 +33,22 @@ def test_the_statement() -> None:
     statement = parse_statement(_statement())
     assert statement.encode() == _statement()
     assert statement.call.digest() == json.loads(_statement())["call_digest"]
+
+
+def test_the_statement_with_its_risk() -> None:
+    """Version 2 is version 1 with what the score is made of; neither poses as the other."""
+    end = fenced(PAGE, "json")[1].replace("\n", "").encode()
+    start = _statement().partition(b'"requester_name"')[0]
+    statement = parse_statement(start + end)
+    assert statement.encode() == start + end
+    assert statement.risk == json.loads(start + end)["risk"]
+    for posing in (
+        (start + end).replace(b'"v":2', b'"v":1'),
+        _statement().replace(b'"v":1', b'"v":2'),
+        (start + end).replace(b'"v":2', b'"v":3'),
+    ):
+        with pytest.raises(StatementError):
+            parse_statement(posing)
 
 
 def test_the_answer() -> None:

@@ -105,6 +105,7 @@ def statement(number: int = 1, arguments: dict[str, Any] | None = None) -> State
         created_ms=now,
         expires_ms=now + 600_000,
         nonce="ef" * 16,
+        risk={"code_trust": "0.9000", "filesystem_write": True, "network": False},
     )
 
 
