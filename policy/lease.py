@@ -105,7 +105,7 @@ def _conditions(scope: LeaseScope, translation: Translation) -> Iterator[str]:
         return
     if translation.kind is Kind.OPAQUE:
         raise LeaseRefusedError("the tool's arguments reach policy as one text, without parts")
-    yield f"context.arguments has {_name(scope.tool)}"
+    yield f"context.arguments has {_literal(scope.tool)}"
     record = f"context.arguments[{_literal(scope.tool)}]"
     yield from _record(record, translation.type, dict(scope.bounds or {}))
 
@@ -119,11 +119,11 @@ def _record(record: str, type_: RecordOf, bounds: dict[str, Mapping[str, Any]]) 
                     f"the tool needs {name}, and the lease does not bound it",
                     "bound every argument that the tool needs",
                 )
-            yield f"!({record} has {_name(name)})"
+            yield f"!({record} has {_literal(name)})"
             continue
         value = f"{record}[{_literal(name)}]"
         condition = _bounded(name, value, inner, bound)
-        yield condition if required else f"(!({record} has {_name(name)}) || {condition})"
+        yield condition if required else f"(!({record} has {_literal(name)}) || {condition})"
     if bounds:
         raise LeaseRefusedError(
             f"the tool has no argument {next(iter(bounds))}", "`stockade tools show` has them"
@@ -172,10 +172,6 @@ def _moment(milliseconds: int) -> str:
 
 def _entity(uid: EntityUid) -> str:
     return f"{uid.type}::{_literal(uid.id)}"
-
-
-def _name(name: str) -> str:
-    return _literal(name)
 
 
 def _literal(text: str) -> str:

@@ -10,7 +10,7 @@ changes no answer (policy/index.py). Leaves `SnapshotError`, when built.
 import enum
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import cedarpy
@@ -129,10 +129,6 @@ class PDP:
             raise
         except BaseException as error:  # noqa: BLE001 - fail closed, as in `decide`
             return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
-
-    def decide_all(self, questions: Sequence[Question]) -> tuple[Decision, ...]:
-        """One decision per question, in order."""
-        return tuple(self.decide(question) for question in questions)
 
     def retire(self, pause: Pause) -> None:
         """Lets go of what it has found and compiled; still right for whoever asks it yet."""

@@ -16,7 +16,6 @@ Key = tuple[str, ...]
 """One thing a scope can ask of an entity. Plain tuples: they are hashed for every question."""
 
 ANY: Key = ("",)
-SLOTS = ("?principal", "?resource")
 Links = Mapping[str, EntityUid]
 """What the slots of a template stand for in a policy that was linked from it."""
 

@@ -220,13 +220,6 @@ def test_entities_of_another_schema_are_refused() -> None:
     assert caught.value.code == "SCHEMA_MISMATCH"
 
 
-def test_decide_all_answers_each_in_order() -> None:
-    """Many questions give the same answers as one at a time."""
-    asked = [question(), question(action="nope"), question(resource=uid("Tool::run_shell"))]
-    point = default_pdp()
-    assert point.decide_all(asked) == tuple(point.decide(q) for q in asked)
-
-
 def test_policies_are_not_parsed_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the engine gets is a handle, never text."""
     point = pdp(OPEN)
