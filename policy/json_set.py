@@ -12,6 +12,7 @@ from typing import Any
 
 import cedarpy
 
+from policy.engine import name_at
 from policy.errors import WorkbenchError
 from policy.scope import Links, Scope, read_scope
 from policy.slices import Numbers
@@ -75,7 +76,7 @@ class JsonSource:
         """These policies, called by their places among these."""
         static, templates, links = {}, {}, []
         for place, policy in enumerate(self._policies[number] for number in numbers):
-            name = f"policy{place}"
+            name = name_at(place)
             if policy.links is None:
                 static[name] = policy.body
                 continue

@@ -19,7 +19,7 @@ import orjson
 from policy.bounded import Bounded
 from policy.bundle import Bundle, BundleDigest
 from policy.context import Context
-from policy.engine import EngineError, ask
+from policy.engine import EngineError, ask, name_at, renamed
 from policy.entities import Entity
 from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
@@ -30,14 +30,14 @@ from policy.slices import PolicySlice
 from policy.statements import PolicyRef
 from policy.values import CedarValue, EntityUid
 
-_IN_ERROR = re.compile(r"error while evaluating policy `(policy\d+)`")
 # An overflow's text quotes the numbers, which may be arguments: they reach receipts and logs.
 _VALUE = re.compile(r"`-?\d+`")
 _MAX_NESTING = 32  # of a context; the arguments' own depth is capped far below
 
-_Asked = tuple[EntityUid, str, EntityUid]
 # Slices that were found for questions, weighed by the policies in them: some 10 MB at most.
 MAX_FOUND = 131_072
+
+_Asked = tuple[EntityUid, str, EntityUid]
 
 
 class ReasonCode(enum.StrEnum):
@@ -162,8 +162,8 @@ class PDP:
         if why is not None:
             return self._deny(ReasonCode.BAD_REQUEST, why)
         policies = self._slice(question, self.entities)
-        # The engine calls what is added by the next number.
-        added, handle = f"policy{len(policies.numbers)}", permit.handle
+        # What is added comes after all the others.
+        added, handle = name_at(len(policies.numbers)), permit.handle
         if policies.numbers:
             handle = policies.handle.with_added_str(permit.text)
         text, entities = orjson.dumps(context.only(None)).decode(), self.entities.handle
@@ -235,11 +235,10 @@ class PDP:
     def _with_id(self, text: str, policies: PolicySlice) -> str:
         """The engine's text with our id of the policy for its own, and no argument's value."""
 
-        def named(match: re.Match[str]) -> str:
-            ref = self.bundle.policies[policies.number(match[1])]
-            return f"error while evaluating policy `{ref.id}`"
+        def ours(name: str) -> str:
+            return self.bundle.policies[policies.number(name)].id
 
-        return _IN_ERROR.sub(named, _VALUE.sub("`...`", text), count=1)
+        return renamed(_VALUE.sub("`...`", text), ours)
 
     def _deny(self, code: ReasonCode, error: str) -> Decision:
         return Decision(False, code, self.bundle.digest, errors=(error,))

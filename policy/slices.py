@@ -5,7 +5,6 @@ the same as on the whole. Compiled slices are kept within bounds, and the same p
 once however many questions share them. Raises nothing for policies that were admitted.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +12,7 @@ from typing import Protocol
 import cedarpy
 
 from policy.bounded import Bounded
+from policy.engine import place_of
 from policy.index import Index
 from policy.pace import Pause
 from policy.scope import Key, Scope
@@ -29,8 +29,6 @@ MAX_KIB = 48 * 1024
 MAX_SHARED_KIB = 64 * 1024
 MAX_UIDS = 16_384
 
-_POSITIONAL = re.compile(r"policy(\d+)")
-
 
 @dataclass(frozen=True, slots=True)
 class PolicySlice:
@@ -45,10 +43,10 @@ class PolicySlice:
 
     def number(self, engine_id: str) -> int:
         """The policy behind the engine's name for it; IndexError for any other name."""
-        match = _POSITIONAL.fullmatch(engine_id)
-        if match is None:
+        place = place_of(engine_id)
+        if place is None:
             raise IndexError(engine_id)
-        return self.numbers[int(match[1])]
+        return self.numbers[place]
 
 
 class Source(Protocol):

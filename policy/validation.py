@@ -13,6 +13,7 @@ from typing import Self
 
 import cedarpy
 
+from policy.engine import place_of
 from policy.errors import Problem
 from policy.schema import Schema
 from policy.statements import Statement
@@ -21,7 +22,6 @@ CHUNK = 256
 """How many to add at once."""
 
 SYNTAX_FIX = "see docs.cedarpolicy.com"
-_POSITIONAL = re.compile(r"policy(\d+)")
 
 
 def problem_at(statement: Statement, code: str, message: str, fix: str) -> Problem:
@@ -92,15 +92,14 @@ def _validate(text: str, statements: Sequence[Statement], schema: Schema) -> lis
     result = cedarpy.validate_policies(text, schema.handle, release_gil=True)
     problems = []
     for error in result.errors:
-        match = _POSITIONAL.fullmatch(error.policy_id)
+        place = place_of(error.policy_id)
         message = re.sub(r"^for policy `policy\d+`, ", "", error.error)
         fix = (
             "compare with the schema, `stockade policy show --schema`: "
             "an attribute with a `?` there needs a `has` before it"
         )
-        if match and int(match[1]) < len(statements):
-            place = statements[int(match[1])]
-            problems.append(problem_at(place, "POLICY_INVALID", message, fix))
+        if place is not None and place < len(statements):
+            problems.append(problem_at(statements[place], "POLICY_INVALID", message, fix))
         else:
             problems.append(Problem("", 0, "POLICY_INVALID", message, fix))
     if not result.validation_passed and not problems:

@@ -7,7 +7,6 @@ children for text that the engine does not take.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -15,6 +14,7 @@ from typing import Self
 import cedarpy
 import orjson
 
+from policy.engine import in_error, name_at, renamed
 from policy.errors import WorkbenchError
 from policy.hierarchy import ancestors
 from policy.json_set import JsonSource, read_json_set
@@ -25,7 +25,6 @@ from policy.slices import PolicySlice, Slices, TextSource
 from policy.statements import split
 from policy.values import EntityUid
 
-_IN_ERROR = re.compile(r"error while evaluating policy `(policy\d+)`")
 _DECISIONS = {cedarpy.Decision.Allow: "allow", cedarpy.Decision.Deny: "deny"}
 
 
@@ -72,7 +71,7 @@ class Policies:
         except ValueError as error:
             raise _refused("BAD_POLICIES", "the policies do not parse", error) from None
         texts = [statement.text for statement in statements]
-        names = tuple(f"policy{number}" for number in range(len(texts)))
+        names = tuple(map(name_at, range(len(texts))))
         return cls(names, Slices(map(_scope, texts), TextSource(texts)))
 
     @classmethod
@@ -130,19 +129,19 @@ class Workbench:
         decision = _DECISIONS.get(result.decision)
         if decision is None:
             return Answer("none", messages=tuple(errors))
-        in_error = [match[1] for match in map(_IN_ERROR.search, errors) if match]
+        failed = [name for name in map(in_error, errors) if name]
         reasons = self._named(result.diagnostics.reasons, policies)
         messages = (self._with_name(text, policies) for text in errors)
-        return Answer(decision, reasons, self._named(in_error, policies), tuple(sorted(messages)))
+        return Answer(decision, reasons, self._named(failed, policies), tuple(sorted(messages)))
 
     def _named(self, engine_ids: Iterable[str], policies: PolicySlice) -> tuple[str, ...]:
-        return tuple(sorted(self._policies.names[policies.number(name)] for name in engine_ids))
+        return tuple(sorted(self._name(name, policies) for name in engine_ids))
 
     def _with_name(self, text: str, policies: PolicySlice) -> str:
-        def named(match: re.Match[str]) -> str:
-            return match[0].replace(match[1], self._policies.names[policies.number(match[1])])
+        return renamed(text, lambda name: self._name(name, policies))
 
-        return _IN_ERROR.sub(named, text, count=1)
+    def _name(self, engine_id: str, policies: PolicySlice) -> str:
+        return self._policies.names[policies.number(engine_id)]
 
 
 def _refused(code: str, what: str, error: Exception) -> WorkbenchError:
