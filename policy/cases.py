@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policy.errors import WorkbenchError
-from policy.values import EntityUid
+from policy.values import parse_uid
 from policy.workbench import Answer, Request
 
 
@@ -68,9 +68,9 @@ def parse_case(text: str) -> Case:
 
 def _expectation(number: int, one: Mapping[str, Any]) -> Expectation:
     request = Request(
-        principal=_uid(one["principal"]),
-        action=_uid(one["action"]),
-        resource=_uid(one["resource"]),
+        principal=parse_uid(one["principal"]),
+        action=parse_uid(one["action"]),
+        resource=parse_uid(one["resource"]),
         context=one.get("context", {}),
         validate=bool(one.get("validateRequest", True)),
     )
@@ -80,12 +80,6 @@ def _expectation(number: int, one: Mapping[str, Any]) -> Expectation:
             str(one["decision"]).lower(), _names(one.get("reason")), _names(one.get("errors"))
         )
     return Expectation(str(one.get("description", f"request {number}")), request, answer)
-
-
-def _uid(value: Mapping[str, Any]) -> EntityUid:
-    if not isinstance(value["type"], str) or not isinstance(value["id"], str):
-        raise TypeError("an entity's type and id are text")
-    return EntityUid(value["type"], value["id"])
 
 
 def _names(values: list[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from policy.entities import Entity, GroupEntity, ToolsetEntity
-from policy.entity_rules import PARENT_TYPE, check_members, check_tags, refuse
+from policy.entity_rules import PARENT_TYPE, check_members, check_tags
+from policy.errors import EntityError
 from policy.values import CedarValue, EntityUid
 
 _VERSION = 1
@@ -171,7 +172,7 @@ def parse_entity_data(data: bytes) -> EntityData:
         if found.encode() != data:
             raise ValueError("another form")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise refuse(
+        raise EntityError(
             "ENTITY_INVALID", f"not entity data: {type(error).__name__}", "restore a backup"
         ) from None
     return found
@@ -188,14 +189,14 @@ def state_digest(bundle_digest: str, data: EntityData) -> str:
 def _leave(parents: dict[EntityUid, set[EntityUid]], child: EntityUid, parent: EntityUid) -> None:
     above = parents.get(child, set())
     if parent not in above:
-        raise refuse("NOT_A_MEMBER", f"{child} is not in {parent}", "see what it is in")
+        raise EntityError("NOT_A_MEMBER", f"{child} is not in {parent}", "see what it is in")
     above.discard(parent)
 
 
 def _untag(tags: dict[EntityUid, dict[str, str]], uid: EntityUid, key: str) -> None:
     own = tags.get(uid, {})
     if key not in own:
-        raise refuse("NOT_TAGGED", f"{uid} has no tag {key!r:.80}", "see its tags")
+        raise EntityError("NOT_TAGGED", f"{uid} has no tag {key!r:.80}", "see its tags")
     del own[key]
 
 

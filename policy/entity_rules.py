@@ -6,7 +6,7 @@ Pure; leaves `EntityError` only.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from policy.entities import PROVENANCES
 from policy.errors import EntityError
@@ -39,9 +39,9 @@ def check_members(parents: Mapping[EntityUid, frozenset[EntityUid]]) -> None:
             _check_membership(child, parent)
         if len(above) > MAX_PARENTS:
             fix = f"at most {MAX_PARENTS} of one, {MAX_MEMBERSHIPS} in all"
-            raise refuse("TOO_MANY_ENTITIES", f"{child} is in {len(above)}", fix)
+            raise EntityError("TOO_MANY_ENTITIES", f"{child} is in {len(above)}", fix)
     if sum(map(len, parents.values())) > MAX_MEMBERSHIPS:
-        raise refuse("TOO_MANY_ENTITIES", "too many memberships", f"at most {MAX_MEMBERSHIPS}")
+        raise EntityError("TOO_MANY_ENTITIES", "too many memberships", f"at most {MAX_MEMBERSHIPS}")
     levels: dict[EntityUid, int] = {}
     for child in sorted(parents, key=str):
         _levels(child, parents, (), levels)
@@ -51,32 +51,29 @@ def check_tags(tags: Mapping[EntityUid, Mapping[str, str]]) -> None:
     """All of them, or `EntityError`."""
     for uid, own in tags.items():
         if uid.type not in TAGGED_TYPES:
-            raise refuse("BAD_TAG", f"a {uid.type} has no tags", _one_of(TAGGED_TYPES))
+            raise EntityError(
+                "BAD_TAG", f"a {uid.type} has no tags", f"tags are for {', '.join(TAGGED_TYPES)}"
+            )
         checked(uid)
         if len(own) > MAX_TAGS_OF_ONE:
             fix = f"at most {MAX_TAGS_OF_ONE} of one, {MAX_TAGS} in all"
-            raise refuse("TOO_MANY_ENTITIES", f"{uid} has {len(own)} tags", fix)
+            raise EntityError("TOO_MANY_ENTITIES", f"{uid} has {len(own)} tags", fix)
         for key, value in own.items():
             _check_tag(key, value)
     if sum(map(len, tags.values())) > MAX_TAGS:
-        raise refuse("TOO_MANY_ENTITIES", "too many tags", f"at most {MAX_TAGS}")
-
-
-def refuse(code: str, message: str, fix: str) -> EntityError:
-    """What is raised."""
-    return EntityError(code, message, fix)
+        raise EntityError("TOO_MANY_ENTITIES", "too many tags", f"at most {MAX_TAGS}")
 
 
 def _check_membership(child: EntityUid, parent: EntityUid) -> None:
     if PARENT_TYPE.get(child.type) != parent.type:
         fix = "groups and agents are in groups, tools and toolsets in toolsets"
-        raise refuse("BAD_MEMBERSHIP", f"a {child.type} cannot be in a {parent.type}", fix)
+        raise EntityError("BAD_MEMBERSHIP", f"a {child.type} cannot be in a {parent.type}", fix)
     checked(child)
     checked(parent)
     if parent.type == "Toolset" and parent.id in PROVENANCES:
         # Where a tool comes from is a fact, and policies trust it as one.
         fix = "choose another name, and permit that toolset"
-        raise refuse("RESERVED_TOOLSET", f"nothing can be put into {parent}", fix)
+        raise EntityError("RESERVED_TOOLSET", f"nothing can be put into {parent}", fix)
 
 
 def _levels(
@@ -88,26 +85,24 @@ def _levels(
     """How many levels begin with this one. Each is visited once, and none below itself."""
     if uid in below:
         way = " in ".join(map(str, (*below[below.index(uid) :], uid)))
-        raise refuse("ENTITY_CYCLE", way, "nothing can be in itself: take one away first")
-    if len(below) >= MAX_DEPTH:
-        fix = f"at most {MAX_DEPTH} levels, one within the other"
-        raise refuse("ENTITIES_TOO_DEEP", f"{below[0]} is in more than {MAX_DEPTH} levels", fix)
-    if uid not in known:
+        raise EntityError("ENTITY_CYCLE", way, "nothing can be in itself: take one away first")
+    if uid not in known and len(below) < MAX_DEPTH:
         above = sorted(parents.get(uid, ()), key=str)
         known[uid] = 1 + max((_levels(p, parents, (*below, uid), known) for p in above), default=0)
-    if len(below) + known[uid] > MAX_DEPTH:
+    # At the greatest depth one level more is too many, however many begin there.
+    if len(below) + known.get(uid, 1) > MAX_DEPTH:
         fix = f"at most {MAX_DEPTH} levels, one within the other"
-        raise refuse("ENTITIES_TOO_DEEP", f"{below[0]} is in more than {MAX_DEPTH} levels", fix)
+        raise EntityError(
+            "ENTITIES_TOO_DEEP", f"{below[0]} is in more than {MAX_DEPTH} levels", fix
+        )
     return known[uid]
 
 
 def _check_tag(key: str, value: str) -> None:
     if not _TAG_KEY.fullmatch(key):
-        raise refuse("BAD_TAG", f"{key!r:.80} is no tag's key", f"a key matches {_TAG_KEY.pattern}")
+        raise EntityError(
+            "BAD_TAG", f"{key!r:.80} is no tag's key", f"a key matches {_TAG_KEY.pattern}"
+        )
     if not value.isascii() or not value.isprintable() or len(value) > MAX_TAG_VALUE:
         fix = f"at most {MAX_TAG_VALUE} printable ASCII characters"
-        raise refuse("BAD_TAG", f"the value of {key} is no tag's value", fix)
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return f"tags are for {', '.join(names)}"
+        raise EntityError("BAD_TAG", f"the value of {key} is no tag's value", fix)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import cedarpy
 import orjson
 
-from policy.values import EntityUid
+from policy.values import EntityUid, parse_uid
 
 
 def ancestors(entities: cedarpy.Entities) -> Mapping[EntityUid, tuple[EntityUid, ...]]:
     """Every entity, and all that it is in: the engine writes the closure it works with."""
     return {
-        EntityUid(**one["uid"]): tuple(EntityUid(**parent) for parent in one["parents"])
+        parse_uid(one["uid"]): tuple(map(parse_uid, one["parents"]))
         for one in orjson.loads(str(entities))
     }

@@ -16,7 +16,7 @@ from policy.engine import name_at
 from policy.errors import WorkbenchError
 from policy.scope import Links, Scope, read_scope
 from policy.slices import Numbers
-from policy.values import EntityUid
+from policy.values import parse_uid
 
 Json = Mapping[str, Any]
 
@@ -56,14 +56,11 @@ def _static(decoded: Json) -> Iterator[JsonPolicy]:
 
 def _linked(decoded: Json) -> Iterator[JsonPolicy]:
     for link in decoded.get("templateLinks", ()):
-        values = {slot: _uid(value) for slot, value in link["values"].items()}
+        values = {
+            slot: parse_uid(value.get("__entity", value)) for slot, value in link["values"].items()
+        }
         body = decoded["templates"][link["templateId"]]
         yield JsonPolicy(link["newId"], body, values, link["templateId"])
-
-
-def _uid(value: Json) -> EntityUid:
-    parts = value.get("__entity", value)
-    return EntityUid(str(parts["type"]), str(parts["id"]))
 
 
 class JsonSource:

@@ -16,7 +16,7 @@ import cedarpy
 from policy.arguments import Kind, RecordOf, Scalar, SetOf, Translation
 from policy.schema import Schema
 from policy.statements import PolicyRef
-from policy.values import EntityUid
+from policy.values import EntityUid, datetime_text
 
 
 class LeaseRefusedError(Exception):
@@ -163,11 +163,10 @@ def _below(value: str, path: str) -> str:
 
 def _moment(milliseconds: int) -> str:
     try:
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        text = datetime_text(datetime.fromtimestamp(milliseconds / 1000, UTC))
     except (ValueError, OverflowError, OSError):
         raise LeaseRefusedError("it ends at no time of any calendar", "end it sooner") from None
-    text = moment.isoformat(timespec="milliseconds").removesuffix("+00:00")
-    return f'datetime("{text}Z")'
+    return f'datetime("{text}")'
 
 
 def _entity(uid: EntityUid) -> str:

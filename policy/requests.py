@@ -5,8 +5,7 @@ that does not exist, a principal or resource of the wrong type, an attribute tha
 unknown or of another type. What the engine checks depends on types and names alone, so its yes to
 one request holds for every other of that form (`policy.context`). Only a yes is kept. With a
 thousand tools the engine's check takes half a millisecond; remembering takes half a microsecond.
-Leaves what
-`policy.engine` does.
+Leaves what `policy.engine` does.
 """
 
 from collections.abc import Hashable

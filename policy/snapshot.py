@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from policy.entities import Entity
 from policy.errors import EntityError
 from policy.pace import LIGHT, Pause, no_pause, paced
-from policy.values import CedarValue, EntityUid
+from policy.values import CedarValue, EntityUid, parse_uid
 
 MAX_BYTES = 256 * 1024 * 1024  # unpacked
 _TAG = b"stockade entities v1\n"
@@ -86,11 +86,4 @@ def _entity(document: Mapping[str, object]) -> KeptEntity:
         raise TypeError("parents or attributes")
     if not isinstance(tags, dict):
         raise TypeError("tags")
-    above = tuple(_uid(parent) for parent in parents)
-    return KeptEntity(_uid(document["uid"]), above, attributes, tags)
-
-
-def _uid(value: object) -> EntityUid:
-    if not isinstance(value, dict):
-        raise TypeError("uid")
-    return EntityUid(str(value["type"]), str(value["id"]))
+    return KeptEntity(parse_uid(document["uid"]), tuple(map(parse_uid, parents)), attributes, tags)

@@ -32,6 +32,14 @@ class EntityUid(NamedTuple):
         return {"type": self.type, "id": self.id}
 
 
+def parse_uid(value: object) -> EntityUid:
+    """The inverse of `EntityUid.to_json`; ValueError for anything else."""
+    match value:
+        case {"type": str(type_name), "id": str(id_)}:
+            return EntityUid(type_name, id_)
+    raise ValueError("an entity is written as its type and its id, both text")
+
+
 def entity_value(uid: EntityUid) -> dict[str, CedarValue]:
     """A reference to an entity, as an attribute's value."""
     return {"__entity": uid.to_json()}
@@ -56,7 +64,13 @@ def datetime_value(moment: datetime) -> dict[str, CedarValue]:
     if moment.tzinfo is None:
         raise EntityError("BAD_TIME", "a time without a zone", "give an aware datetime")
     try:
-        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        text = datetime_text(moment)
     except OverflowError:
         raise EntityError("BAD_TIME", "a time out of range", "check the clock") from None
-    return {"__extn": {"fn": "datetime", "arg": text.removesuffix("+00:00") + "Z"}}
+    return {"__extn": {"fn": "datetime", "arg": text}}
+
+
+def datetime_text(moment: datetime) -> str:
+    """An aware time as Cedar's `datetime` takes it; OverflowError for one out of range."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
