@@ -1,11 +1,11 @@
 """How a policy that validates can still be in error when it is asked.
 
 Strict validation leaves two ways: arithmetic that overflows, and a look at an entity that is not
-there. Principal, resource and what the context refers to are there, or the daemon asks nothing; but
-an entity that the policy itself names need not be, nor the agent, device or tool of a call that has
-ended. Trusted to miss no policy that can be in error (`can_fail`); what is said of one for people
-(`why_fallible`) leaves out what was asked about with `has` first. Pure; raises nothing for a valid
-policy.
+there. Principal, resource and what the context refers to are there, or the daemon asks nothing; so
+are the tool and the device of a call. But an entity that the policy itself names need not be, nor
+the agent of a call that has ended. Trusted to miss no policy that can be in error (`can_fail`);
+what is said of one for people (`why_fallible`) leaves out what was asked about with `has` first.
+Pure; raises nothing for a valid policy.
 """
 
 import re
@@ -69,17 +69,15 @@ def _may_be_gone(base: object) -> str | None:
     match base:
         case pst.EntityLit(value=uid):
             return str(uid)
-        case pst.GetAttr(base=pst.Var(name="resource"), attr=attribute):
-            return f"the {attribute} of a call"  # of resources, only calls have entities in them
-        case pst.Var() | pst.Record():
+        case pst.GetAttr(base=pst.Var(name="resource"), attr="agent"):
+            return "the agent of a call"
+        case pst.Record():
             return None
-        case pst.GetAttr() if _is_of_context(base):
-            return None
-    return "an entity that it names"
+    return None if _is_given(base) else "an entity that it names"
 
 
-def _is_of_context(expression: object) -> bool:
-    """Whether it is a part of the context, whose entities are there."""
+def _is_given(expression: object) -> bool:
+    """Whether it is what the question is about, or a part of that, which is there like it."""
     while isinstance(expression, pst.GetAttr):
         expression = expression.base
-    return expression == pst.Var("context")
+    return isinstance(expression, pst.Var)
