@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon import policy_states
+from daemon.acts import may_do
 from daemon.clock import Clock
 from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.principal import Principal
@@ -19,11 +20,8 @@ from daemon.store.writer import Writer
 from daemon.world import World
 from daemon.worlds import Worlds
 from ledger.chain import Entry
-from policy.contexts import administrative_context
-from policy.entities import DAEMON
 from policy.entity_data import Change, EntityData, Join, Leave, Tag, Untag
 from policy.errors import PolicyError
-from policy.pdp import Question
 from policy.usage import forbids_by_context
 from policy.values import EntityUid
 
@@ -99,10 +97,14 @@ class Entities:
             )
 
     def _require_way_back(self, changed: World, principal: Principal) -> None:
-        now = changed.local(self._clock.now())
-        context = administrative_context(now, principal.origin, maintenance=True)
-        uid = changed.principal_uid(principal)
-        if not changed.pdp.decide(Question(uid, "set_maintenance", DAEMON, context)).allowed:
+        back = may_do(
+            changed,
+            changed.subjects(principal),
+            "set_maintenance",
+            time=self._clock.now(),
+            origin=principal.origin,
+        )
+        if not back.allowed:
             raise Conflict(
                 "policy would not let you end it again",
                 code="MAINTENANCE_LOCKS_OUT",

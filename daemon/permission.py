@@ -1,14 +1,14 @@
 """The gate's way to the rest of the daemon: who is it, and may they, and note it if not."""
 
+from daemon.acts import may_do
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import Fault, Refused
 from daemon.principal import Principal
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds
-from policy.contexts import administrative_context
 from policy.entities import DAEMON, CallEntity, Entity
-from policy.pdp import Decision, Question
+from policy.pdp import Decision
 from policy.values import EntityUid
 
 MAX_FIELD = 200
@@ -39,14 +39,15 @@ class Permission:
     ) -> Decision:
         """Policy's answer to an administrative question; an agent's device is asked about too."""
         world = self._worlds.current
-        context = administrative_context(
-            world.local(self._clock.now()), principal.origin, maintenance=world.data.maintenance
+        return may_do(
+            world,
+            world.subjects(principal),
+            action,
+            time=self._clock.now(),
+            origin=principal.origin,
+            resource=resource,
+            entities=entities,
         )
-        for subject in world.subjects(principal):
-            decision = world.pdp.decide(Question(subject, action, resource, context, entities))
-            if not decision.allowed:
-                break
-        return decision
 
     def require(self, principal: Principal, action: str, resource: EntityUid = DAEMON) -> None:
         """Policy's yes to an administrative act; raises `Refused`."""

@@ -14,6 +14,7 @@ from typing import Any
 import anyio.to_thread
 from sqlalchemy import Connection
 
+from daemon.acts import may_do
 from daemon.calls.hearing import Case, Ruling, may_answer
 from daemon.calls.judge import case_of, undeclared_by
 from daemon.clock import Clock
@@ -52,11 +53,8 @@ from daemon.tools.arguments import parse_arguments, validate
 from daemon.tools.errors import ToolError
 from daemon.world import World
 from daemon.worlds import Worlds
-from policy.contexts import administrative_context
-from policy.entities import DAEMON
 from policy.errors import PolicyError
 from policy.pace import paced
-from policy.pdp import Question
 from policy.snapshot import KeptEntity, parse_snapshot
 from policy.values import EntityUid
 
@@ -165,17 +163,17 @@ class Inquiry:
     ) -> tuple[Person, Explained]:
         """How an administrative act would be decided that nobody has done."""
         person = find(self._devices, world, by)
-        maintenance = world.data.maintenance if around.maintenance is None else around.maintenance
-        context = administrative_context(
-            world.local(around.time), around.origin, maintenance=maintenance
-        )
         transcript = Transcript()
-        for subject in person.subjects:
-            question = Question(subject, action, DAEMON, context, person.entities)
-            decision = world.pdp.decide(question)
-            transcript(question, decision)
-            if not decision.allowed:
-                break
+        decision = may_do(
+            world,
+            person.subjects,
+            action,
+            time=around.time,
+            origin=around.origin,
+            maintenance=around.maintenance,
+            entities=person.entities,
+            witness=transcript,
+        )
         more = {entity.uid: KeptEntity.of(entity) for entity in person.entities}
         explained = Explained(
             ruling=Ruling.PERMIT if decision.allowed else Ruling.DENY,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from daemon.acts import may_do
 from daemon.calls.hearing import Outcome, Ruling, hear, may_answer
 from daemon.devices import Devices
 from daemon.errors import Fault
@@ -26,9 +27,7 @@ from daemon.inquiry.suppose import (
     together,
 )
 from daemon.world import World
-from policy.contexts import administrative_context
-from policy.entities import DAEMON, WorkspaceEntity
-from policy.pdp import Question
+from policy.entities import WorkspaceEntity
 from policy.statements import PolicyRef
 
 
@@ -113,13 +112,15 @@ def _attended(world: World, supposed: Supposed, people: Sequence[Person]) -> _An
 
 
 def _act(world: World, by: Person, action: str, around: Circumstances) -> _Answer:
-    maintenance = world.data.maintenance if around.maintenance is None else around.maintenance
-    time = world.local(around.time)
-    context = administrative_context(time, around.origin, maintenance=maintenance)
-    for subject in by.subjects:
-        decision = world.pdp.decide(Question(subject, action, DAEMON, context, by.entities))
-        if not decision.allowed:
-            break
+    decision = may_do(
+        world,
+        by.subjects,
+        action,
+        time=around.time,
+        origin=around.origin,
+        maintenance=around.maintenance,
+        entities=by.entities,
+    )
     word = "permitted" if decision.allowed else "denied"
     return _Answer(word, decision.code.value, "; ".join(decision.errors), "", decision.reasons)
 
