@@ -6,7 +6,6 @@ room. A few of the last decision points are held, since those who look at one ca
 neighbours. Raises `StartError` for what is stored and damaged, and the store's faults.
 """
 
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
+from daemon.background_work import beside_calls, rest
 from daemon.errors import NotFound
 from daemon.policies import Policies, Version
 from daemon.store import snapshots
@@ -94,14 +94,10 @@ def _then(version: Version, entities: tuple[KeptEntity, ...]) -> Then | Gone:
     if version.schema is None or version.tools is None:
         return Gone("the schema of that time was not kept")
     try:
-        bundle = Bundle.build(version.files, version.schema, yield_to_others)
-        store = EntityStore.build(entities, bundle.schema)
+        with beside_calls():
+            bundle = Bundle.build(version.files, version.schema, rest)
+            store = EntityStore.build(entities, bundle.schema, rest)
     except PolicyError as error:
         return Gone(f"this version of the daemon cannot read the policies of that time: {error}")
     by_uid = {entity.uid: entity for entity in entities}
     return Then(version.digest, PDP(bundle, store), version.tools, by_uid)
-
-
-def yield_to_others() -> None:
-    """Lets the event loop run between two pieces of long work."""
-    time.sleep(0)

@@ -15,13 +15,14 @@ import anyio.to_thread
 from sqlalchemy import Connection
 
 from daemon.acts import may_do
+from daemon.background_work import rest
 from daemon.calls.hearing import Case, Ruling, may_answer
 from daemon.calls.judge import case_of, undeclared_by
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
 from daemon.inquiry import past
-from daemon.inquiry.archive import Archive, yield_to_others
+from daemon.inquiry.archive import Archive
 from daemon.inquiry.expectations import PolicyTest
 from daemon.inquiry.explanation import (
     Explained,
@@ -193,7 +194,7 @@ class Inquiry:
         now = self._clock.now()
 
         def run() -> tuple[Result, ...]:
-            each = paced(tests, yield_to_others, every=1)
+            each = paced(tests, rest, every=1)
             return tuple(run_test(self._devices, world, test, now) for test in each)
 
         return await anyio.to_thread.run_sync(run)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import anyio.to_thread
 from sqlalchemy import Connection
 
+from daemon.background_work import beside_calls, rest
 from daemon.calls.hearing import TIER_UNAVAILABLE, Approvers, Asked, Case, Ruling, hear, may_answer
 from daemon.inquiry import past
 from daemon.inquiry.archive import Archive, Gone
@@ -202,7 +203,8 @@ class Replay:
     def _build(self, entities: Sequence[KeptEntity]) -> tuple[PDP, PDP | None] | str:
         bundle = self._candidate.bundle
         try:
-            store = EntityStore.build(entities, bundle.schema)
+            with beside_calls():
+                store = EntityStore.build(entities, bundle.schema, rest)
         except PolicyError:
             return "the entities of that time do not fit today's schema"
         if self._baseline is None:
