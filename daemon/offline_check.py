@@ -5,7 +5,7 @@ would and keeps nothing. Who is paired, in which groups, and what is stored is n
 devices, groups and secrets it says nothing. Raises the faults of a start.
 """
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +17,7 @@ from daemon.tools.snapshot import SnapshotStore
 from daemon.world import schema_text, tool_entity
 from policy.bundle import Bundle, load_directory
 from policy.entity_store import EntityStore
-from policy.errors import BundleError, Problem
+from policy.errors import BundleError
 from policy.lint import Known, lint
 from stockade.home import Home
 
@@ -34,7 +34,7 @@ def check(folder: Path, home: Home, schema: Path | None = None) -> dict[str, Any
     except BundleError as error:
         problems = error.problems
     return {
-        "problems": [_document(one) for one in problems],
+        "problems": [asdict(one) for one in problems],
         "digest": "",
         "refused_tools": sorted(one.folder.name for one in registry.refused),
     }
@@ -43,14 +43,3 @@ def check(folder: Path, home: Home, schema: Path | None = None) -> dict[str, Any
 def _known(registry: Registry, bundle: Bundle) -> Known:
     store = EntityStore.build([tool_entity(tool) for tool in registry.tools], bundle.schema)
     return Known(store.entities.keys(), frozenset({"Tool"}), store.ancestors)
-
-
-def _document(problem: Problem) -> Mapping[str, object]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "code": problem.code,
-        "message": problem.message,
-        "fix": problem.fix,
-        "severity": problem.severity.value,
-    }

@@ -7,7 +7,7 @@ problems), `NotFound`, and `Unavailable`.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,12 +44,9 @@ class PolicyInvalid(BadRequest):
 
     code = "POLICY_INVALID"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        first = problems[0]
-        place = f"{first.file}:{first.line}: " if first.file else ""
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(f"{place}{first.message}{more}", fix=first.fix)
-        self.problems = tuple(problems)
+    def __init__(self, error: BundleError) -> None:
+        super().__init__(str(error), fix=error.fix)
+        self.problems = error.problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +233,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        raise PolicyInvalid(error.problems) from None
+        raise PolicyInvalid(error) from None
     except PolicyError as error:
         raise BadRequest(str(error), code=error.code, fix=error.fix) from None
 

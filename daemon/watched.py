@@ -81,24 +81,26 @@ class Watched:
     async def look(self) -> None:
         """One look at the folder; applies it if it has changed and been quiet since."""
         seen = await anyio.to_thread.run_sync(policy_folder.signature, self._folder)
-        # What was refused may fit once tools or entities are others.
-        place = f"{seen} {self._worlds.current.digest if self.refusal else ''}"
         if seen != self._seen:
             self._seen, self._seen_at = seen, self._monotonic()
-        if place == self._settled or self._monotonic() - self._seen_at < self._quiet_seconds:
+        if (
+            self._place(seen) == self._settled
+            or self._monotonic() - self._seen_at < self._quiet_seconds
+        ):
             return
         try:
             found = await anyio.to_thread.run_sync(policy_folder.read, self._folder)
         except BundleError as error:
-            self._refuse(PolicyInvalid(error.problems))
-            self._settle(seen)
+            self._refuse(PolicyInvalid(error))
+            self._settled = self._place(seen)
             return
         # None: somebody writes; the next look sees whether it is over.
         if found is not None and await self._take(found):
-            self._settle(seen)
+            self._settled = self._place(seen)
 
-    def _settle(self, seen: str) -> None:
-        self._settled = f"{seen} {self._worlds.current.digest if self.refusal else ''}"
+    def _place(self, seen: str) -> str:
+        """What is dealt with when it is: what was refused may fit once tools or entities change."""
+        return f"{seen} {self._worlds.current.digest if self.refusal else ''}"
 
     async def _take(self, found: Folder) -> bool:
         """Whether the folder is dealt with, in force or refused."""

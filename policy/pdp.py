@@ -183,7 +183,7 @@ class PDP:
             return self._deny(ReasonCode.UNKNOWN_PRINCIPAL, f"no {question.principal}")
         if question.resource not in known:
             return self._deny(ReasonCode.UNKNOWN_RESOURCE, f"no {question.resource}")
-        for uid in _mentioned(question.context):
+        for uid in mentioned(question.context):
             if uid not in known:
                 return self._deny(ReasonCode.UNKNOWN_ENTITY, f"no {uid}")
         return None
@@ -220,7 +220,7 @@ class PDP:
         handle = self.entities.handle
         if entities is not self.entities:
             action = EntityUid("Action", question.action)
-            roots = (principal, action, resource, *_mentioned(question.context))
+            roots = (principal, action, resource, *mentioned(question.context))
             handle = entities.handle_for((*roots, *self.bundle.slices.uids(policies)))
         result = ask(principal, question.action, resource, context, policies.handle, handle, schema)
         errors: tuple[str, ...] = ()
@@ -258,8 +258,8 @@ def _weight(found: PolicySlice) -> int:
     return len(found.numbers) + 1
 
 
-def _mentioned(context: Mapping[str, CedarValue]) -> Iterable[EntityUid]:
-    """The entities a context refers to."""
+def mentioned(context: Mapping[str, CedarValue]) -> Iterable[EntityUid]:
+    """The entities a context refers to; none of its arguments, whatever those look like."""
     if isinstance(context, Context):
         return context.reading.uids
     # Arguments are strings, numbers and records by their type: no entity can be in them.

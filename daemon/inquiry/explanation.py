@@ -26,7 +26,7 @@ from daemon.inquiry.past import Told
 from daemon.store.calls import CallRow
 from daemon.world import Unavailable
 from policy.arguments import translate
-from policy.pdp import PDP, Decision, Question
+from policy.pdp import PDP, Decision, Question, mentioned
 from policy.risk import RiskInputs, Tier, score, to_text
 from policy.snapshot import KeptEntity
 from policy.statements import PolicyRef
@@ -117,7 +117,7 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone) -> Explained:
         policy_digest=told.policy_digest,
         questions=recorded,
         entities_digest=str(told.heard.get("entities", "")),
-        tier=_tier(told.body.get("tier")),
+        tier=told.tier,
         kind=told.kind,
         sequence=told.sequence,
     )
@@ -214,10 +214,6 @@ def _ref(text: str) -> PolicyRef:
     return PolicyRef(found[1], found[2], int(found[3])) if found else PolicyRef(text, "", 0)
 
 
-def _tier(label: object) -> Tier | None:
-    return next((tier for tier in Tier if tier.label == label), None)
-
-
 def _unavailable(told: Told) -> Mapping[Tier, Unavailable]:
     """So that a hearing that ended for want of a tier ends there again."""
     if told.body.get("reason") != TIER_UNAVAILABLE:
@@ -243,16 +239,4 @@ def _concerned(
 def _named(question: Question) -> Iterator[EntityUid]:
     yield question.principal
     yield question.resource
-    # No entity can be in arguments, whatever they look like.
-    yield from _references([v for name, v in question.context.items() if name != "arguments"])
-
-
-def _references(value: CedarValue) -> Iterator[EntityUid]:
-    match value:
-        case {"__entity": {"type": str(kind), "id": str(name)}}:
-            yield EntityUid(kind, name)
-        case dict():
-            yield from _references(list(value.values()))
-        case list():
-            for item in value:
-                yield from _references(item)
+    yield from sorted(mentioned(question.context))

@@ -58,6 +58,12 @@ class Told:
         return list(self.body.get("questions") or ())
 
     @property
+    def tier(self) -> Tier | None:
+        """The one it was about, if it came so far."""
+        label = self.body.get("tier")
+        return next((tier for tier in Tier if tier.label == label), None)
+
+    @property
     def approvers(self) -> tuple[str, ...] | None:
         """The devices whose yes it had; None where nobody's word was asked about."""
         found = self.heard.get("approvers")
@@ -117,7 +123,11 @@ def approvers_of(told: Told, entities: EntityStore) -> Approvers | None:
     """Whose yes it had then, with the groups they were in then."""
     if told.approvers is None:
         return None
-    devices = frozenset(EntityUid("Device", device) for device in told.approvers)
+    return counting(frozenset(EntityUid("Device", one) for one in told.approvers), entities)
+
+
+def counting(devices: frozenset[EntityUid], entities: EntityStore) -> Approvers:
+    """These devices as approvers, with the groups that they are in."""
     groups = (uid for device in devices for uid in entities.ancestors(device))
     return Approvers(devices, frozenset(uid for uid in groups if uid.type == "Group"))
 

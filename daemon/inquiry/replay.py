@@ -219,12 +219,10 @@ def _decided(pdp: PDP, case: Case, approvers: Approvers | None) -> Decided:
     ruling = {Ruling.PERMIT: "unattended", Ruling.ASK: "asked", Ruling.DENY: "denied"}
     if outcome.ruling is Ruling.ASK and approvers is not None and outcome.tier is not None:
         tier = outcome.tier
-        counting = frozenset(
+        left = frozenset(
             uid for uid in approvers.devices if may_answer(pdp, case, tier, uid).allowed
         )
-        groups = (group for uid in counting for group in pdp.entities.ancestors(uid))
-        left = Approvers(counting, frozenset(uid for uid in groups if uid.type == "Group"))
-        attended = hear(pdp, case, {}, left)
+        attended = hear(pdp, case, {}, past.counting(left, pdp.entities))
         if attended.ruling is Ruling.PERMIT:
             return Decided("approved", attended.code, attended.tier, attended.policies)
     return Decided(ruling[outcome.ruling], outcome.code, outcome.tier, outcome.policies)
@@ -240,7 +238,5 @@ def _recorded(first: Told, last: Told) -> Decided:
         Ruling.DENY: "denied",
     }
     asked: list[Asked] = [recorded_question(one) for one in told.questions]
-    label = told.body.get("tier")
-    tier = next((tier for tier in Tier if tier.label == label), None)
     policies = asked[-1].policies if asked else ()
-    return Decided(words[told.ruling], str(told.body.get("reason", "")), tier, policies)
+    return Decided(words[told.ruling], str(told.body.get("reason", "")), told.tier, policies)

@@ -17,6 +17,7 @@ from daemon.inquiry.inquiry import PastCall, Source
 from daemon.inquiry.replay import Decided, Replayed, Summary
 from daemon.inquiry.suppose import Somebody
 from daemon.inquiry.trial import Result
+from daemon.rpc.policy_messages import parse_files
 from ledger.receipt import parse_time
 from policy.risk import score
 from policy.snapshot import KeptEntity
@@ -37,14 +38,7 @@ def parse_source(sent: policy_pb2.PolicySource) -> Source:
         case "version":
             return Source(version=sent.version)
         case "files":
-            files = {file.name: file.text for file in sent.files.files}
-            if len(files) != len(sent.files.files):
-                raise BadRequest(
-                    "a file is given twice",
-                    code="DUPLICATE_FILE",
-                    fix="send each file once, under its own name",
-                )
-            return Source(files=files)
+            return Source(files=parse_files(sent.files.files))
     return Source()
 
 
