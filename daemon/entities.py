@@ -7,19 +7,17 @@ asked under another one and is void. Raises `BadRequest`, `NotFound`, `Conflict`
 when it cannot be recorded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from daemon import policy_states
 from daemon.acts import may_do
 from daemon.clock import Clock
+from daemon.enactment import Enacted, Enactment
 from daemon.errors import BadRequest, Conflict, NotFound
 from daemon.principal import Principal
-from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.world import World
 from daemon.worlds import Worlds
-from ledger.chain import Entry
 from policy.entity_data import Change, EntityData, Join, Leave, Tag, Untag
 from policy.errors import PolicyError
 from policy.usage import forbids_by_context
@@ -30,22 +28,13 @@ MAX_CHANGES = 1000
 NAMES = frozenset({"Group", "Toolset"})
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What a change made."""
-
-    number: int
-    digest: str
-    entry: Entry
-
-
 class Entities:
     """See the module."""
 
     def __init__(self, worlds: Worlds, writer: Writer, clock: Clock) -> None:
         self._worlds = worlds
-        self._writer = writer
         self._clock = clock
+        self._enactment = Enactment(worlds, writer, clock)
 
     @property
     def data(self) -> EntityData:
@@ -56,7 +45,7 @@ class Entities:
         """Whether there is such an entity now."""
         return uid.type in NAMES or uid in self._worlds.current.pdp.entities
 
-    async def change(self, changes: Sequence[Change], principal: Principal) -> Changed:
+    async def change(self, changes: Sequence[Change], principal: Principal) -> Enacted:
         """Does all of the changes, or none."""
         if not 0 < len(changes) <= MAX_CHANGES:
             raise BadRequest(
@@ -72,18 +61,28 @@ class Entities:
             except PolicyError as error:
                 raise BadRequest(str(error), code=error.code, fix=error.fix) from None
             body = {"changes": [_to_json(change) for change in changes]}
-            cause, kind = policy_states.ENTITIES, "policy.entities"
-            return await self._put_in_force(changed, str(principal), cause, kind, body)
+            return await self._enactment.enact(
+                changed,
+                by=str(principal),
+                cause=policy_states.ENTITIES,
+                kind="policy.entities",
+                body=body,
+            )
 
-    async def set_maintenance(self, on: bool, principal: Principal) -> Changed:
+    async def set_maintenance(self, on: bool, principal: Principal) -> Enacted:
         """Begins or ends a time of maintenance."""
         async with self._worlds.changing() as world:
             changed = await self._worlds.rebuild(data=world.data.with_maintenance(on))
             if on:
                 _require_heeded(world)
                 self._require_way_back(changed, principal)
-            cause, kind = policy_states.MAINTENANCE, "policy.maintenance"
-            return await self._put_in_force(changed, str(principal), cause, kind, {"on": on})
+            return await self._enactment.enact(
+                changed,
+                by=str(principal),
+                cause=policy_states.MAINTENANCE,
+                kind="policy.maintenance",
+                body={"on": on},
+            )
 
     def _require_there(self, change: Change) -> None:
         """What is taken away need not be there: it may have gone before."""
@@ -110,26 +109,6 @@ class Entities:
                 code="MAINTENANCE_LOCKS_OUT",
                 fix="permit `set_maintenance` in a time of maintenance, as the default policy does",
             )
-
-    async def _put_in_force(
-        self, changed: World, principal: str, cause: str, kind: str, body: Mapping[str, object]
-    ) -> Changed:
-        now, packed = self._clock.now_ms(), await policy_states.pack(changed)
-
-        def operation(tx: Tx) -> Changed:
-            number = policy_states.put_in_force(tx, packed, by=principal, cause=cause, now_ms=now)
-            receipt = {
-                "principal": principal,
-                "policy_digest": changed.digest,
-                "version": number,
-                **body,
-            }
-            return Changed(number, changed.digest, tx.receipt(kind, receipt, principal=principal))
-
-        with self._worlds.recording():
-            done = await self._writer.write(operation)
-            self._worlds.replace(changed)
-        return done
 
 
 def _require_heeded(world: World) -> None:

@@ -17,16 +17,15 @@ from sqlalchemy import Connection
 from daemon import policy_states
 from daemon.background_work import beside_calls, rest
 from daemon.clock import Clock
+from daemon.enactment import Enacted, Enactment
 from daemon.errors import BadRequest, NotFound, StartError
 from daemon.store import policies
-from daemon.store.commit import Tx
 from daemon.store.ids import PolicyDigest
 from daemon.store.policies import Activation, PolicyRow
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from daemon.world import World, schema_text
 from daemon.worlds import Worlds
-from ledger.chain import Entry
 from policy.bundle import Bundle
 from policy.entity_data import EntityData, parse_entity_data, state_digest
 from policy.errors import BundleError, PolicyError, Problem
@@ -63,15 +62,6 @@ class Version:
     data: EntityData | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A policy state that has just come into force."""
-
-    number: int
-    digest: str
-    entry: Entry
-
-
 class Policies:
     """See the module."""
 
@@ -80,6 +70,7 @@ class Policies:
         self._reader = reader
         self._writer = writer
         self._clock = clock
+        self._enactment = Enactment(worlds, writer, clock)
 
     async def stored(self) -> Version | None:
         """What was activated last, or None before the first time."""
@@ -129,14 +120,14 @@ class Policies:
 
     async def apply(
         self, files: Mapping[str, str], principal: str, cause: str = policy_states.APPLIED
-    ) -> Applied:
+    ) -> Enacted:
         """Puts a set in force for everybody at once."""
         read = await self._read(files)
         async with self._worlds.changing():
             changed = await self._rebuilt(read, None)
-            return await self._put_in_force(changed, principal, "policy.applied", cause, {})
+            return await self._apply(changed, principal, cause)
 
-    async def rollback(self, reference: str, principal: str, *, with_data: bool) -> Applied:
+    async def rollback(self, reference: str, principal: str, *, with_data: bool) -> Enacted:
         """Puts a set in force again, if it still fits the schema and the tools there are now."""
         target = await self.version(reference or await self._before())
         data = target.data if with_data else None
@@ -152,9 +143,16 @@ class Policies:
                 # A switch is not rolled back: it says what is now.
                 data = data.with_maintenance(world.data.maintenance)
             changed = await self._rebuilt(read, data)
-            body = {"to": target.number, "to_digest": target.digest, "entities": with_data}
             cause = policy_states.ROLLED_BACK
-            return await self._put_in_force(changed, principal, "policy.rolled_back", cause, body)
+            body = {
+                "cause": cause,
+                "to": target.number,
+                "to_digest": target.digest,
+                "entities": with_data,
+            }
+            return await self._enactment.enact(
+                changed, by=principal, cause=cause, kind="policy.rolled_back", body=body
+            )
 
     async def supposed(self, files: Mapping[str, str]) -> World:
         """The world in force with these policies in place of its own; nothing is changed."""
@@ -165,11 +163,16 @@ class Policies:
     async def record(self, world: World, cause: str) -> None:
         """Makes the first world's policies the ones that the next start begins with."""
         if cause == policy_states.INITIALISED:
-            await self._put_in_force(world, "stockaded", "policy.applied", cause, {})
+            await self._apply(world, "stockaded", cause)
             return
         now, packed = self._clock.now_ms(), await policy_states.pack(world)
         await self._writer.write(
             lambda tx: policy_states.follow(tx, packed, by="stockaded", cause=cause, now_ms=now)
+        )
+
+    async def _apply(self, changed: World, principal: str, cause: str) -> Enacted:
+        return await self._enactment.enact(
+            changed, by=principal, cause=cause, kind="policy.applied", body={"cause": cause}
         )
 
     async def _before(self) -> str:
@@ -187,33 +190,6 @@ class Policies:
     async def _rebuilt(self, read: Bundle, data: EntityData | None) -> World:
         with _refusing():
             return await self._worlds.rebuild(files=read.files, data=data, read=read)
-
-    async def _put_in_force(
-        self,
-        changed: World,
-        principal: str,
-        kind: str,
-        cause: str,
-        body: Mapping[str, object],
-    ) -> Applied:
-        now, packed = self._clock.now_ms(), await policy_states.pack(changed)
-
-        def operation(tx: Tx) -> Applied:
-            number = policy_states.put_in_force(tx, packed, by=principal, cause=cause, now_ms=now)
-            receipt = {
-                "principal": principal,
-                "policy_digest": changed.digest,
-                "version": number,
-                "cause": cause,
-                **body,
-            }
-            return Applied(number, changed.digest, tx.receipt(kind, receipt, principal=principal))
-
-        with self._worlds.recording():
-            applied = await self._writer.write(operation)
-            # Whatever failed until here left the set before in force: this is the only step.
-            await self._worlds.succeed(changed)
-        return applied
 
 
 def _check(files: Mapping[str, str], world: World) -> tuple[tuple[Problem, ...], str]:
