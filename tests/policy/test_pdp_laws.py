@@ -8,7 +8,7 @@ point narrows all four.
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policy.bundle import Bundle
@@ -94,6 +94,16 @@ def seen() -> set[str]:
 
 
 @settings(max_examples=120)
+@example([])
+@example(["permit (principal, action, resource);"])
+@example(["permit (principal, action, resource);", "forbid (principal, action, resource);"])
+@example(
+    [
+        "permit (principal, action, resource);",
+        'forbid (principal, action == Action::"call", resource)'
+        " when { context.clock.hour + 9223372036854775807 > 0 };",
+    ]
+)
 @given(POLICIES)
 def test_the_decision_is_that_of_the_whole_set(seen: set[str], policies: list[str]) -> None:
     """Allowed, code, policies and errors, for every principal and a question of each kind."""
