@@ -36,7 +36,7 @@ class Enactment:
     async def enact(
         self, changed: World, *, by: str, cause: str, kind: str, body: Mapping[str, object]
     ) -> Enacted:
-        """Records this world's state, with a receipt of this kind and body, and puts it in force."""
+        """Records the state of this world, with a receipt, and puts it in force."""
         now, packed = self.clock.now_ms(), await policy_states.pack(changed)
 
         def operation(tx: Tx) -> Enacted:
