@@ -101,7 +101,7 @@ def seen() -> set[str]:
     [
         "permit (principal, action, resource);",
         'forbid (principal, action == Action::"call", resource)'
-        " when { context.clock.hour + 9223372036854775807 > 0 };",
+        + " when { context.clock.hour + 9223372036854775807 > 0 };",
     ]
 )
 @given(POLICIES)
