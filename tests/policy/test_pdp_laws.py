@@ -67,6 +67,10 @@ POLICIES = st.lists(
     ).map(lambda p: f"{p[0]} ({p[1]}, {p[2]}, {p[3]}) {p[4]};"),
     max_size=14,
 )
+OVERFLOW = (
+    'forbid (principal, action == Action::"call", resource)'
+    " when { context.clock.hour + 9223372036854775807 > 0 };"
+)
 ASKED = (
     "call",
     "call_unattended",
@@ -97,13 +101,7 @@ def seen() -> set[str]:
 @example([])
 @example(["permit (principal, action, resource);"])
 @example(["permit (principal, action, resource);", "forbid (principal, action, resource);"])
-@example(
-    [
-        "permit (principal, action, resource);",
-        'forbid (principal, action == Action::"call", resource)'
-        + " when { context.clock.hour + 9223372036854775807 > 0 };",
-    ]
-)
+@example(["permit (principal, action, resource);", OVERFLOW])
 @given(POLICIES)
 def test_the_decision_is_that_of_the_whole_set(seen: set[str], policies: list[str]) -> None:
     """Allowed, code, policies and errors, for every principal and a question of each kind."""
