@@ -112,6 +112,12 @@ class Box:
             raise BoxError(f"the launcher did not start: {_shown(said)}")
         self.nonce = nonce
 
+    async def died(self) -> None:
+        """Wait for the death of its first process; for ever, where that cannot be waited for."""
+        if self._pidfd < 0:
+            await anyio.sleep_forever()
+        await anyio.wait_readable(self._pidfd)
+
     @property
     def alive(self) -> bool:
         """Whether it still waits: a container that has ended has closed its streams."""

@@ -10,6 +10,7 @@ on purpose is read as signalled; `detail` says so.
 import signal
 from collections.abc import Mapping
 
+from sandbox.ending import Ending, outcome
 from sandbox.outcome import Control, End, LimitName, Outcome, Usage
 from sandbox.spec import RunSpec
 from sandbox.streams import Tally
@@ -35,52 +36,33 @@ def conclude(
     controls: Mapping[str, Control],
 ) -> Outcome:
     """The outcome of a run whose gate was opened."""
-    end, limit, detail = _end(spec, supervisor, code, breach)
-    if supervisor.cut_short:
-        detail = "; ".join(filter(None, (detail, "output cut short, its reader was too slow")))
-    out, err = supervisor.output.tallies["stdout"], supervisor.output.tallies["stderr"]
-    cpu = supervisor.cpu_seconds
-    return Outcome(
-        end=end,
-        exit_code=code if end is End.EXITED else None,
-        signal=_SIGNAL_OF.get(code or 0) if end is End.SIGNALLED else None,
-        limit=limit,
-        usage=Usage(
-            wall_ms=round(supervisor.wall_seconds * 1000),
-            cpu_ms=None if cpu is None else round(cpu * 1000),
-            max_rss_bytes=supervisor.peak_memory,
-        ),
-        controls=controls,
-        stdout_digest=out.digest,
-        stderr_digest=err.digest,
-        stdout_bytes=out.count,
-        stderr_bytes=err.count,
-        detail=detail,
-    )
+    return outcome(_ending(spec, supervisor, code, breach), supervisor, controls)
 
 
-def _end(
+def _ending(
     spec: RunSpec, supervisor: Supervisor, code: int | None, breach: LimitName | None
-) -> tuple[End, LimitName | None, str]:
+) -> Ending:
     if supervisor.verdict is not None:
-        return (*supervisor.verdict, "")
+        return Ending(*supervisor.verdict)
     if breach is not None:
-        return End.KILLED_BY_LIMIT, breach, ""
+        return Ending(End.KILLED_BY_LIMIT, breach)
     if code is None:
         said = supervisor.output.stderr_head.strip()
-        return End.ENGINE_FAILURE, None, said or "bubblewrap ended without a report"
+        return Ending(End.ENGINE_FAILURE, detail=said or "bubblewrap ended without a report")
     number = _SIGNAL_OF.get(code)
     if supervisor.scratch_full and (code == 128 + signal.SIGBUS or (code and number is None)):
         # A full tmpfs is ENOSPC to who writes and SIGBUS to who has mapped it.
-        return End.KILLED_BY_LIMIT, LimitName.DISK, f"ended with {code}, its scratch full"
+        how = f"ended with {code}, its scratch full"
+        return Ending(End.KILLED_BY_LIMIT, LimitName.DISK, how)
     if number is None:
-        return End.EXITED, None, ""
+        return Ending(End.EXITED, exit_code=code)
     limit = _LIMIT_OF.get(number)
     if number == signal.SIGKILL and (supervisor.cpu_seconds or 0) >= spec.limits.cpu_seconds:
         limit = LimitName.CPU  # RLIMIT_CPU's hard limit, in a tool that ignores SIGXCPU
     if limit is not None:
-        return End.KILLED_BY_LIMIT, limit, f"by signal {number}"
-    return End.SIGNALLED, None, f"reported as {code}: signal {number}, or exit code {code}"
+        return Ending(End.KILLED_BY_LIMIT, limit, f"by signal {number}")
+    how = f"reported as {code}: signal {number}, or exit code {code}"
+    return Ending(End.SIGNALLED, detail=how, signal=number)
 
 
 def failed(detail: str, breach: LimitName | None, controls: Mapping[str, Control]) -> Outcome:

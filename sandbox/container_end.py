@@ -5,6 +5,7 @@ hit, then what the launcher says of the tool. Raises `SpecRefusedError` where th
 such program or directory, for then nothing of the tool ever ran.
 """
 
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ from sandbox.box import Report
 from sandbox.conclude import limit_of_signal
 from sandbox.container_watch import ContainerWatch
 from sandbox.docker_engine import Ended
+from sandbox.ending import Ending, outcome
 from sandbox.errors import SpecRefusedError
-from sandbox.outcome import Control, End, LimitName, Outcome, Usage
+from sandbox.outcome import Control, End, LimitName, Outcome
 from sandbox.spec import RunSpec
 
 _REFUSED = {
@@ -25,6 +27,7 @@ _REFUSED = {
         "name a program of the image, or of a mount",
     ),
 }
+_ABSENT = (errno.ENOENT, errno.EACCES, errno.ENOTDIR)
 
 
 def conclude(
@@ -35,41 +38,21 @@ def conclude(
     controls: Mapping[str, Control],
 ) -> Outcome:
     """The outcome. `ended` is the engine's word, asked for only when there was no report."""
-    end, limit, detail = _end(spec, watch, breach, ended)
-    if watch.cut_short:
-        detail = "; ".join(filter(None, (detail, "output cut short, its reader was too slow")))
-    out, err = watch.output.tallies["stdout"], watch.output.tallies["stderr"]
-    report, cpu = watch.report, watch.cpu_seconds
-    return Outcome(
-        end=end,
-        exit_code=report.number if report and end is End.EXITED else None,
-        signal=report.number if report and end is End.SIGNALLED else None,
-        limit=limit,
-        usage=Usage(
-            wall_ms=round(watch.wall_seconds * 1000),
-            cpu_ms=None if cpu is None else round(cpu * 1000),
-            max_rss_bytes=watch.peak_memory,
-        ),
-        controls=controls,
-        stdout_digest=out.digest,
-        stderr_digest=err.digest,
-        stdout_bytes=out.count,
-        stderr_bytes=err.count,
-        detail=detail,
-    )
+    return outcome(_ending(spec, watch, breach, ended), watch, controls)
 
 
-def _end(
+def _ending(
     spec: RunSpec, watch: ContainerWatch, breach: LimitName | None, ended: Ended | None
-) -> tuple[End, LimitName | None, str]:
+) -> Ending:
     if watch.verdict is not None:
-        return (*watch.verdict, "")
+        return Ending(*watch.verdict)
     if breach is not None:
-        return End.KILLED_BY_LIMIT, breach, ""
+        return Ending(End.KILLED_BY_LIMIT, breach)
     if watch.report is None:
         if ended is not None and ended.out_of_memory:
-            return End.KILLED_BY_LIMIT, LimitName.MEMORY, "the container's first process with it"
-        return End.ENGINE_FAILURE, None, watch.fault or _gone(ended)
+            how = "the container's first process with it"
+            return Ending(End.KILLED_BY_LIMIT, LimitName.MEMORY, how)
+        return Ending(End.ENGINE_FAILURE, detail=watch.fault or _gone(ended))
     return _reported(spec, watch.report, watch.cpu_seconds or 0.0)
 
 
@@ -79,26 +62,21 @@ def _gone(ended: Ended | None) -> str:
     return ended.error or f"the container ended without a report, with status {ended.exit_code}"
 
 
-def _reported(
-    spec: RunSpec, report: Report, cpu_seconds: float
-) -> tuple[End, LimitName | None, str]:
+def _reported(spec: RunSpec, report: Report, cpu_seconds: float) -> Ending:
     failed = report.number != 0 if report.kind == "exit" else report.number == signal.SIGBUS
     if report.scratch_full and failed and report.kind in ("exit", "signal"):
         # A full tmpfs is ENOSPC to who writes and SIGBUS to who has mapped it.
         how = f"ended by {report.kind} {report.number}, its scratch full"
-        return End.KILLED_BY_LIMIT, LimitName.DISK, how
+        return Ending(End.KILLED_BY_LIMIT, LimitName.DISK, how)
     if report.kind == "exit":
-        return End.EXITED, None, ""
+        return Ending(End.EXITED, exit_code=report.number)
     if report.kind != "signal":
         if report.kind in _REFUSED and report.number in _ABSENT:
             raise SpecRefusedError(*_REFUSED[report.kind])
-        return End.ENGINE_FAILURE, None, f"{report.kind}: {os.strerror(report.number)}"
+        return Ending(End.ENGINE_FAILURE, detail=f"{report.kind}: {os.strerror(report.number)}")
     limit = limit_of_signal(report.number)
     if report.number == signal.SIGKILL and cpu_seconds >= spec.limits.cpu_seconds:
         limit = LimitName.CPU  # RLIMIT_CPU's hard limit, in a tool that ignores SIGXCPU
     if limit is not None:
-        return End.KILLED_BY_LIMIT, limit, f"by signal {report.number}"
-    return End.SIGNALLED, None, ""
-
-
-_ABSENT = (2, 13, 20)  # ENOENT, EACCES, ENOTDIR
+        return Ending(End.KILLED_BY_LIMIT, limit, f"by signal {report.number}")
+    return Ending(End.SIGNALLED, signal=report.number)

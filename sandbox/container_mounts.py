@@ -20,11 +20,11 @@ from sandbox.container_settings import ContainerSettings
 from sandbox.descriptors import Descriptors
 from sandbox.docker_engine import INSTANCE_LABEL, TIER_LABEL
 from sandbox.errors import SpecRefusedError
-from sandbox.hostview import reachable, root_directories
+from sandbox.hostview import root_directories
 from sandbox.paths import ETC_FROM_HOST, within
+from sandbox.places import Identity, identity, pin
 from sandbox.spec import Mount
 
-Place = tuple[int, int]
 """Device and inode of what was mounted."""
 
 MAX_COPY = 4 * 2**20
@@ -38,7 +38,7 @@ class Mounted:
     entries: list[dict[str, Any]] = field(default_factory=list)
     tmpfs: dict[str, str] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    places: list[Identity] = field(default_factory=list)
     copies: str = ""
 
     def forget(self) -> None:
@@ -52,10 +52,10 @@ def labels(settings: ContainerSettings) -> dict[str, str]:
     return {INSTANCE_LABEL: settings.instance, TIER_LABEL: settings.tier}
 
 
-def places(mounts: Sequence[Mount], settings: ContainerSettings) -> list[Place]:
+def places(mounts: Sequence[Mount], settings: ContainerSettings) -> list[Identity]:
     """What the names of these mounts mean now."""
     with Descriptors() as fds:
-        return [_identity(_pin(mount, settings, fds)) for mount in mounts]
+        return [identity(pin(mount.source, settings.inside_uid, fds)) for mount in mounts]
 
 
 def mounted(
@@ -71,13 +71,13 @@ def mounted(
     `programs_at` is where the host's programs are shown: where they are, or below this.
     """
     found = Mounted()
-    pins = {mount: _pin(mount, settings, fds) for mount in mounts}
-    found.places = [_identity(pins[mount]) for mount in mounts]
+    pinned = {mount: pin(mount.source, settings.inside_uid, fds) for mount in mounts}
+    found.places = [identity(pinned[mount]) for mount in mounts]
     try:
         found.entries += _programs(found, name, settings, programs_at)
         for mount in sorted(mounts, key=lambda mount: mount.target):
             nested = _nested(mount, mounts)
-            _add(found, mount, pins[mount], nested=nested, name=name, settings=settings)
+            _add(found, mount, pinned[mount], nested=nested, name=name, settings=settings)
     except BaseException:
         found.forget()
         raise
@@ -207,28 +207,3 @@ def _nested(mount: Mount, mounts: Sequence[Mount]) -> bool:
     return any(
         other.target != mount.target and within(mount.target, other.target) for other in mounts
     )
-
-
-def _pin(mount: Mount, settings: ContainerSettings, fds: Descriptors) -> int:
-    try:
-        fd = fds.place(mount.source)
-        if os.geteuid() == 0 and not reachable(mount.source, settings.inside_uid):
-            raise PermissionError(mount.source)
-    except PermissionError:
-        raise SpecRefusedError(
-            "MOUNT_UNREACHABLE",
-            "a mount source lies where the user of the run may not go",
-            "move it, or let others search the directories above it",
-        ) from None
-    except OSError:
-        raise SpecRefusedError(
-            "MOUNT_SOURCE",
-            "a mount source does not exist, or is reached through a link",
-            "give the real path of something that exists",
-        ) from None
-    return fd
-
-
-def _identity(fd: int) -> Place:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino

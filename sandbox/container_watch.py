@@ -6,6 +6,7 @@ time is over, what is left is read without being passed on, to learn whether the
 then. Leaves: nothing but cancellation; a sink's exception is kept in `output.failure`.
 """
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -47,6 +48,7 @@ class ContainerWatch:
         self.verdict: tuple[End, LimitName | None] | None = None
         self.report: Report | None = None
         self.fault = ""
+        self._breach: LimitName | None = None
         self.cut_short = False
         self.wall_seconds = 0.0
         self.cpu_seconds: float | None = None
@@ -62,6 +64,7 @@ class ContainerWatch:
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._box.send, frame, memoryview(self._spec.stdin))
             beside.start_soon(self._enforce)
+            beside.start_soon(self._look_last)
             with self._reading:
                 await self._follow()
             self.wall_seconds = self.elapsed
@@ -119,6 +122,12 @@ class ContainerWatch:
         self.cut_short = True
         self._reading.cancel()
 
+    async def _look_last(self) -> None:
+        """At its death: the engine takes the groups away before it closes the streams."""
+        await self._box.died()
+        self.measure()
+        self.breached()
+
     async def _catch_up(self) -> None:
         """A reader that does not read must not make a tool that has ended look as if it ran."""
         if self._delivery is not None:
@@ -138,11 +147,10 @@ class ContainerWatch:
             self.peak_memory = max(self.peak_memory or 0, memory)
 
     def breached(self) -> LimitName | None:
-        """The limit the kernel has reported as hit, if any."""
-        try:
-            return self._box.group.breached()
-        except OSError:
-            return None
+        """The limit the kernel has reported as hit, if any; once seen, it stays."""
+        with contextlib.suppress(OSError):
+            self._breach = self._breach or self._box.group.breached()
+        return self._breach
 
     def _over_cpu(self) -> LimitName | None:
         used, allowed = self.cpu_seconds, self._spec.limits.cpu_seconds

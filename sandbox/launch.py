@@ -15,19 +15,14 @@ import anyio
 from sandbox import bubblewrap, processes, rlimits, seccomp, spawn, streams
 from sandbox.cgroup import RunGroup
 from sandbox.descriptors import Descriptors
-from sandbox.errors import SpecRefusedError
-from sandbox.hostview import reachable
 from sandbox.limits import Limits
+from sandbox.places import Identity, identity, pin
 from sandbox.settings import ProcessSettings
 from sandbox.spec import Contents, Mount, RunSpec
 
 
 class LaunchError(Exception):
     """The engine could not build the sandbox. Becomes ENGINE_FAILURE; never leaves the tier."""
-
-
-Identity = tuple[int, int]
-"""Device and inode."""
 
 
 @dataclass(slots=True)
@@ -120,16 +115,11 @@ def begin(
     return launched
 
 
-def identity(fd: int) -> Identity:
-    """Which file or directory it is, whatever its name."""
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
-
-
 def _wire(
     spec: RunSpec, settings: ProcessSettings, fds: Descriptors, status: int, gate: int
 ) -> bubblewrap.Wiring:
-    mounts = {mount.target: pin(mount.source, settings, fds) for mount in bound_mounts(spec)}
+    uid = settings.root_becomes
+    mounts = {mount.target: pin(mount.source, uid, fds) for mount in bound_mounts(spec)}
     files = bubblewrap.etc_files(spec, settings)
     wiring = bubblewrap.Wiring(
         arguments=fds.memory(b""),
@@ -175,27 +165,6 @@ def _placed(spec: RunSpec, fds: Descriptors) -> Iterator[tuple[str, tuple[int, b
         if mount.contents is not None and mount not in bound:
             for path, (content, program) in mount.contents.files.items():
                 yield f"{mount.target}/{path}", (fds.memory(content), program)
-
-
-def pin(source: str, settings: ProcessSettings, fds: Descriptors) -> int:
-    """A handle on a mount's source, if a run may have it; refuses with `SpecRefusedError`."""
-    try:
-        fd = fds.place(source)
-        if os.geteuid() == 0 and not reachable(source, settings.root_becomes):
-            raise PermissionError(source)
-    except PermissionError:
-        raise SpecRefusedError(
-            "MOUNT_UNREACHABLE",
-            "a mount source lies where the user of the run may not go",
-            "move it, or let others search the directories above it",
-        ) from None
-    except OSError:
-        raise SpecRefusedError(
-            "MOUNT_SOURCE",
-            "a mount source does not exist, or is reached through a link",
-            "give the real path of something that exists",
-        ) from None
-    return fd
 
 
 async def bound(

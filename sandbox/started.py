@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from sandbox import launch, spawn, waiting
+from sandbox import launch, places, spawn, waiting
 from sandbox.cgroup import Cgroups, RunGroup
 from sandbox.descriptors import Descriptors
 from sandbox.errors import SpecRefusedError
@@ -102,7 +102,7 @@ class Starter:
         """Whether what it has bound is still what these paths name; refuses as a start would."""
         with Descriptors() as fds:
             found = [
-                launch.identity(launch.pin(one.source, self._settings, fds))
+                places.identity(places.pin(one.source, self._settings.root_becomes, fds))
                 for one in launch.bound_mounts(spec)
             ]
         return tuple(found) == started.launched.places

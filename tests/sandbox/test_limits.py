@@ -8,14 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import End, LimitName, Mount, ProcessSettings
-from tests.sandbox.conftest import MIB, Runner, limits, make_spec, python, shell
+from sandbox import End, LimitName, Mount, Outcome, ProcessSettings, RunSpec
+from tests.sandbox.conftest import MIB, Collected, Runner, limits, make_spec, python, shell
 
 pytestmark = pytest.mark.anyio
 
 _SPIN = "while True: pass"
 _SPIN_TREE = "import os\nfor _ in range(2): os.fork()\nwhile True: pass"
 _FORK_BOMB = "bomb() { bomb | bomb & }; bomb; sleep 5"
+
+
+async def told(runner: Runner, spec: RunSpec) -> tuple[Outcome, Collected]:
+    """A run whose end was told. An engine may take a group away before we could read it.
+
+    Then the run is an engine failure: never a success, but not named by its limit either.
+    """
+    for _ in range(5):
+        outcome, sink = await runner(spec)
+        if not (runner.gvisor and outcome.end is End.ENGINE_FAILURE):
+            break
+    return outcome, sink
 
 
 def memory_bomb(mib: int) -> str:
@@ -63,7 +75,9 @@ async def test_cpu_of_the_dead(runner: Runner) -> None:
 
 async def test_memory(runner: Runner) -> None:
     """More memory than allowed is not had; with twice the limit the same program works."""
-    outcome, sink = await runner(python(memory_bomb(96), limits=limits(memory_bytes=64 * MIB)))
+    outcome, sink = await told(
+        runner, python(memory_bomb(96), limits=limits(memory_bytes=64 * MIB))
+    )
     if "cgroup" in outcome.controls["memory"].achieved:
         assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY)
     else:
@@ -76,7 +90,7 @@ async def test_memory(runner: Runner) -> None:
 async def test_memory_of_the_tree(runner: Runner) -> None:
     """Children share one memory budget; RLIMIT_AS alone would give each its own."""
     script = f"import os, time\nfor _ in range(3): os.fork()\n{memory_bomb(24)}; time.sleep(20)"
-    outcome, _ = await runner(python(script, limits=limits(memory_bytes=96 * MIB)))
+    outcome, _ = await told(runner, python(script, limits=limits(memory_bytes=96 * MIB)))
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY)
 
 
