@@ -113,7 +113,10 @@ async def test_fork_bomb(runner: Runner) -> None:
 
 
 async def test_pids_exact(runner: Runner) -> None:
-    """As many processes as asked for, and not one more."""
+    """As many processes as asked for, and never one more.
+
+    Fewer, once in a while: what built the sandbox is counted until somebody has reaped it.
+    """
     script = """
 import os, time
 made = 1
@@ -124,8 +127,11 @@ try:
 except OSError: pass
 print(made, flush=True)
 """
-    _, sink = await runner(python(script, limits=limits(pids=12)))
-    assert sink.text == "12"
+    made: list[int] = []
+    while 12 not in made and len(made) < 5:
+        _, sink = await runner(python(script, limits=limits(pids=12)))
+        made.append(int(sink.text))
+    assert max(made) == 12
 
 
 async def test_pids_of_two_runs(runner: Runner) -> None:
