@@ -212,7 +212,9 @@ def _add_services(
     lease_pb2_grpc.add_LeaseServiceServicer_to_server(
         LeaseService(asked.leases, parts.devices, parts.worlds, base.reader), server
     )
-    policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyService(parts), server)
+    policy_pb2_grpc.add_PolicyServiceServicer_to_server(
+        PolicyService(parts, asked.leases.book), server
+    )
     secret_pb2_grpc.add_SecretServiceServicer_to_server(
         SecretService(parts.vault, asked.calls, base.clock), server
     )

@@ -141,6 +141,8 @@ class Outcome:
     tier: Tier | None = None
     # The lease by which it is permitted, if it is by one.
     lease: str = ""
+    # Those that were put to policy.
+    leases: tuple[Standing, ...] = ()
 
 
 def hear(
@@ -160,18 +162,18 @@ def hear(
     try:
         tier = _examine(hearing, unavailable)
         ruling, code, decision = _conclude(hearing, approvers)
-        if ruling is Ruling.ASK and approvers is None:
-            for lease in leases:
-                if (leased := _stands(hearing, lease)) is not None:
-                    said = f"lease {lease.lease_id} permits it"
-                    asked, id_ = tuple(hearing.asked), lease.lease_id
-                    return Outcome(
-                        Ruling.PERMIT, "LEASED", said, "", leased.reasons, asked, tier, id_
-                    )
+        put = tuple(leases) if ruling is Ruling.ASK and approvers is None else ()
+        for number, lease in enumerate(put, 1):
+            if (leased := _stands(hearing, lease)) is not None:
+                said = f"lease {lease.lease_id} permits it"
+                asked, id_ = tuple(hearing.asked), lease.lease_id
+                by = Ruling.PERMIT, "LEASED", said, "", leased.reasons
+                return Outcome(*by, asked, tier, id_, put[:number])
     except _DeniedError as denied:
         return replace(denied.outcome, asked=tuple(hearing.asked))
     message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
-    return Outcome(ruling, code, message, "", decision.reasons, tuple(hearing.asked), tier)
+    asked = tuple(hearing.asked)
+    return Outcome(ruling, code, message, "", decision.reasons, asked, tier, leases=put)
 
 
 def may_answer(

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from daemon.agent_manifest import Declared
+from daemon.calls.heard import Heard
 from daemon.calls.hearing import (
     Approvers,
     Asked,
@@ -29,7 +30,7 @@ from daemon.secret_scope import not_its_own
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
-from daemon.world import KeptSnapshot, World
+from daemon.world import World
 from policy.arguments import to_context
 from policy.contexts import LeaseFacts
 from policy.entities import Entity
@@ -47,34 +48,6 @@ CODE_TRUST: Mapping[Origin, Decimal] = {
     Origin.BUILTIN: Decimal("1.0"),
     Origin.OPERATOR: Decimal("0.5"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What policy was told, as far as neither the call nor the rest of the verdict says it."""
-
-    time_ms: int
-    # The operator's time zone.
-    zone: str
-    maintenance: bool
-    floor: Tier
-    secrets: tuple[str, ...]
-    # Devices; None where nobody's word was asked about.
-    approvers: tuple[str, ...] | None
-    snapshot: KeptSnapshot
-
-    def to_json(self) -> dict[str, Any]:
-        """For a receipt."""
-        approvers = {} if self.approvers is None else {"approvers": list(self.approvers)}
-        return {
-            "time_ms": self.time_ms,
-            "zone": self.zone,
-            "maintenance": self.maintenance,
-            "floor": self.floor.label,
-            "secrets": list(self.secrets),
-            "entities": self.snapshot.digest,
-            **approvers,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +204,7 @@ def judge(
         asked=outcome.asked,
         tier=outcome.tier,
         exact=_exact(world, candidate, outcome.tier) if outcome.tier else None,
-        heard=_heard(world, case, approvers),
+        heard=_heard(world, case, approvers, outcome.leases),
         lease=outcome.lease,
     )
 
@@ -320,7 +293,12 @@ def _approvers(world: World, approvers: Sequence[Principal] | None) -> Approvers
     )
 
 
-def _heard(world: World, case: Case, approvers: Sequence[Principal] | None) -> Heard:
+def _heard(
+    world: World,
+    case: Case,
+    approvers: Sequence[Principal] | None,
+    leases: tuple[Standing, ...],
+) -> Heard:
     return Heard(
         time_ms=round(case.time.timestamp() * 1000),
         zone=str(world.zone),
@@ -328,6 +306,7 @@ def _heard(world: World, case: Case, approvers: Sequence[Principal] | None) -> H
         floor=case.floor,
         secrets=case.secrets,
         approvers=None if approvers is None else tuple(sorted({a.device_id for a in approvers})),
+        leases=leases,
         snapshot=world.snapshot,
     )
 

@@ -7,6 +7,7 @@ Pure. Raises nothing.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from policy.contexts import CallFacts, LeaseFacts, call_context, lease_context
 from policy.lease import Permit
@@ -20,11 +21,21 @@ class Standing:
     """A lease that may stand in for asking."""
 
     lease_id: str
+    terms_digest: str
     # One for each of the case's subjects.
     permits: tuple[Permit, ...]
     facts: LeaseFacts
     signer: EntityUid
     signer_groups: frozenset[EntityUid]
+
+    def to_json(self) -> dict[str, Any]:
+        """For a receipt: with the signed terms, enough to put it to policy again."""
+        return {
+            "lease": self.lease_id,
+            "terms_digest": self.terms_digest,
+            "seconds": self.facts.seconds,
+            "signer": self.signer.id,
+        }
 
 
 @dataclass(frozen=True, slots=True)

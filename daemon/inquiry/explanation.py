@@ -7,7 +7,7 @@ for that of the time. Raises `NotFound`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,9 +20,10 @@ from daemon.calls.hearing import (
     Ruling,
     hear,
 )
+from daemon.calls.standing import Standing
 from daemon.inquiry import past
 from daemon.inquiry.archive import Gone, Then
-from daemon.inquiry.past import Told
+from daemon.inquiry.past import Terms, Told
 from daemon.store.calls import CallRow
 from daemon.world import Unavailable
 from policy.arguments import translate
@@ -107,8 +108,8 @@ class Transcript:
         return texts_of(pdp.bundle, (ref for one in self.answered for ref in one.asked.policies))
 
 
-def explain_past(row: CallRow, told: Told, then: Then | Gone) -> Explained:
-    """A ruling that was recorded."""
+def explain_past(row: CallRow, told: Told, then: Then | Gone, terms: Terms) -> Explained:
+    """A ruling that was recorded; `terms` are of the leases that were put to policy for it."""
     recorded = tuple(Answered(asked) for asked in map(recorded_question, told.questions))
     found = Explained(
         ruling=told.ruling,
@@ -126,13 +127,18 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone) -> Explained:
     if isinstance(then, Gone):
         return replace(found, notes=(f"{then.reason}: the answers are those of the receipt",))
     schema = then.tools.get(row.tool)
-    case = past.case_of(row, told, None if schema is None else translate(schema))
-    if case is None:
+    translation = None if schema is None else translate(schema)
+    case = past.case_of(row, told, translation)
+    leases = None
+    if case is not None and translation is not None:
+        leases = past.leases_of(told, case, terms, translation, then.pdp)
+    if case is None or leases is None:
         note = "the receipt does not say all that policy was told: its answers stand"
         return replace(found, notes=(note,))
     transcript = Transcript()
     approvers = past.approvers_of(told, then.pdp.entities)
-    hear(then.pdp, case, _unavailable(told), approvers, transcript)
+    standing = [lease for _, lease in leases]
+    hear(then.pdp, case, _unavailable(told), approvers, transcript, standing)
     found = replace(found, risk=case.risk, floor=case.floor, time=case.time)
     if [one.asked for one in transcript.answered] != [one.asked for one in recorded]:
         note = "asked again, this version answers otherwise: the receipt's answers stand"
@@ -141,7 +147,7 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone) -> Explained:
         found,
         questions=tuple(transcript.answered),
         entities=transcript.concerned(then.entities),
-        texts=transcript.texts(then.pdp),
+        texts={**transcript.texts(then.pdp), **_permits(standing)},
     )
 
 
@@ -150,6 +156,7 @@ def explain_now(
     case: Case,
     unavailable: Mapping[Tier, Unavailable],
     approvers: Approvers | None,
+    leases: Sequence[Standing] = (),
     *,
     policy_digest: str,
     entities_digest: str,
@@ -157,7 +164,7 @@ def explain_now(
 ) -> Explained:
     """A ruling that is made for the explanation, under a state that is in force or might be."""
     transcript = Transcript()
-    outcome = hear(pdp, case, unavailable, approvers, transcript)
+    outcome = hear(pdp, case, unavailable, approvers, transcript, leases)
     return Explained(
         ruling=outcome.ruling,
         code=outcome.code,
@@ -171,7 +178,7 @@ def explain_now(
         floor=case.floor,
         tier=outcome.tier,
         time=case.time,
-        texts=transcript.texts(pdp),
+        texts={**transcript.texts(pdp), **_permits(leases)},
     )
 
 
@@ -201,6 +208,15 @@ def recorded_question(recorded: Mapping[str, Any]) -> Asked:
         policies=tuple(_ref(str(text)) for text in recorded.get("policies", ())),
         errors=tuple(map(str, recorded.get("errors", ()))),
     )
+
+
+def _permits(leases: Iterable[Standing]) -> dict[str, str]:
+    """The texts of leases, by the ids that they have as policies."""
+    return {
+        permit.ref.id: "\n".join(one.text for one in lease.permits)
+        for lease in leases
+        for permit in lease.permits
+    }
 
 
 def _deciding(one: Explained) -> str:

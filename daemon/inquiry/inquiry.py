@@ -5,8 +5,9 @@ the event loop. Raises `NotFound`, `BadRequest` (POLICY_INVALID for a set that c
 the store's faults.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from daemon.acts import may_do
 from daemon.background_work import rest
 from daemon.calls.hearing import Case, Ruling, may_answer
 from daemon.calls.judge import case_of, undeclared_by
+from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
@@ -45,13 +47,14 @@ from daemon.inquiry.suppose import (
 )
 from daemon.inquiry.trial import Result, run_test
 from daemon.policies import Policies
-from daemon.store import calls, receipts
+from daemon.store import calls, leases, receipts
 from daemon.store.calls import CallRow
 from daemon.store.ids import CallId
 from daemon.store.reader import Reader
 from daemon.store.receipts import ReceiptRow
 from daemon.tools.arguments import parse_arguments, validate
 from daemon.tools.errors import ToolError
+from daemon.tools.registry import Tool
 from daemon.world import World
 from daemon.worlds import Worlds
 from policy.errors import PolicyError
@@ -80,6 +83,10 @@ class Source:
     files: Mapping[str, str] | None = None
 
 
+StandingFor = Callable[[World, str, Sequence[EntityUid], Tool], Sequence[Standing]]
+"""The leases that stand now for calls of this tool by this principal."""
+
+
 class Inquiry:
     """See the module."""
 
@@ -93,6 +100,7 @@ class Inquiry:
         reader: Reader,
         clock: Clock,
         chain_id: str,
+        standing_for: StandingFor,
     ) -> None:
         self._worlds = worlds
         self._policies = policies
@@ -101,6 +109,7 @@ class Inquiry:
         self._reader = reader
         self._clock = clock
         self._chain_id = chain_id
+        self._standing_for = standing_for
 
     async def world_of(self, source: Source) -> World:
         """The world in force, with that policy set in place of its own."""
@@ -125,10 +134,12 @@ class Inquiry:
                 code="UNKNOWN_CALL",
                 fix="`stockade calls list` shows the calls you may see",
             )
-        rulings = []
-        for told in past.hearings(rows):
+        rulings, hearings = [], past.hearings(rows)
+        ids = [lease_id for told in hearings for lease_id in told.lease_ids]
+        terms = await self._reader.read(lambda connection: leases.signed(connection, ids))
+        for told in hearings:
             then = await self._archive.then(told.policy_digest, str(told.heard.get("entities")))
-            rulings.append(await anyio.to_thread.run_sync(explain_past, row, told, then))
+            rulings.append(await anyio.to_thread.run_sync(explain_past, row, told, then, terms))
         today, why = await self._today(row)
         answers = (row.entry for row in rows if row.entry.kind == "approval.answered")
         return PastCall(
@@ -155,8 +166,9 @@ class Inquiry:
             return found, _undeclared(world, *found.undeclared)
         people = self._people(world, approvers)
         entities = await self._entities(world)
+        standing = self._standing(world, found.case, found.tool)
         return found, await anyio.to_thread.run_sync(
-            _explain_supposed, world, found.case, people, entities
+            _explain_supposed, world, found.case, people, entities, standing
         )
 
     async def supposed_act(
@@ -246,6 +258,7 @@ class Inquiry:
                 origin=row.origin,
                 time=self._clock.now(),
             )
+            case = replace(case, arguments_digest=hashlib.sha256(parsed.canonical).hexdigest())
         except (ToolError, PolicyError):
             return None, f"the tool {row.tool} takes other arguments now"
         agent = self._devices.agents.get(case.subjects[0].id)
@@ -253,8 +266,15 @@ class Inquiry:
             refusal = undeclared_by(world, tool, case.secrets, agent.identity.declared)
             if refusal is not None:
                 return _undeclared(world, *refusal), ""
-        entities = await self._entities(world)
-        return await anyio.to_thread.run_sync(_explain_supposed, world, case, None, entities), ""
+        entities, standing = await self._entities(world), self._standing(world, case, tool)
+        explained = await anyio.to_thread.run_sync(
+            _explain_supposed, world, case, None, entities, standing
+        )
+        return explained, ""
+
+    def _standing(self, world: World, case: Case, tool: Tool) -> Sequence[Standing]:
+        caller = case.subjects[0]
+        return self._standing_for(world, f"{caller.type.lower()}/{caller.id}", case.subjects, tool)
 
     async def _entities(self, world: World) -> Mapping[EntityUid, KeptEntity]:
         content = world.snapshot.snapshot.content
@@ -272,6 +292,7 @@ def _explain_supposed(
     case: Case,
     people: Sequence[Person] | None,
     entities: Mapping[EntityUid, KeptEntity],
+    standing: Sequence[Standing],
 ) -> Explained:
     """Heard with nobody's word; then, if people have answered, with that of those who may."""
     more = {one.uid: KeptEntity.of(one) for one in together(case, people or ()).entities}
@@ -282,6 +303,7 @@ def _explain_supposed(
             together(case, people or ()),
             world.unavailable,
             None if with_people is None else approvers_of(with_people),
+            standing,
             policy_digest=world.digest,
             entities_digest=world.snapshot.digest,
             entities={**entities, **more},

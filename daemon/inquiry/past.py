@@ -5,15 +5,18 @@ by design) is the stored call's. Raises nothing: what an older version recorded 
 hearing here, or one that cannot be heard again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from daemon.calls.hearing import Approvers, Case, Ruling
+from daemon.calls.standing import Standing
 from daemon.config import zone_of
+from daemon.leases.meaning import facts_of, permits_of
 from daemon.store.calls import CallRow
 from daemon.store.receipts import ReceiptRow
 from daemon.tools.arguments import parse_arguments
@@ -21,8 +24,14 @@ from daemon.tools.errors import ToolError
 from policy.arguments import Translation, to_context
 from policy.entity_store import EntityStore
 from policy.errors import PolicyError
+from policy.lease import LeaseRefusedError
+from policy.pdp import PDP
 from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid
+from stockade.lease import LeaseError, LeaseTerms, parse_lease
+
+Terms = Mapping[str, bytes]
+"""What was signed of leases, by their ids, as the database has it."""
 
 _RULINGS: Mapping[str, Ruling] = {
     "call.permitted": Ruling.PERMIT,
@@ -69,6 +78,17 @@ class Told:
         found = self.heard.get("approvers")
         return None if found is None else tuple(map(str, found))
 
+    @property
+    def leases(self) -> list[dict[str, Any]]:
+        """Those that were put to policy, in order."""
+        found = self.heard.get("leases")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    @property
+    def lease_ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(str(one.get("lease")) for one in self.leases)
+
 
 def hearings(rows: Iterable[ReceiptRow]) -> tuple[Told, ...]:
     """The rulings on a call, in order."""
@@ -101,12 +121,12 @@ def case_of(row: CallRow, told: Told, translation: Translation | None) -> Case |
     if not heard or translation is None:
         return None
     try:
-        arguments = parse_arguments(row.arguments).value
+        parsed = parse_arguments(row.arguments)
         moment = datetime.fromtimestamp(int(heard["time_ms"]) / 1000, UTC)
         return Case(
             subjects=subjects(row),
             tool=row.tool,
-            arguments=to_context(row.tool, translation, arguments),
+            arguments=to_context(row.tool, translation, parsed.value),
             risk=_risk(told.body["risk"]),
             floor=Tier.parse_label(heard["floor"]),
             time=moment.astimezone(zone_of(str(heard["zone"]))),
@@ -114,6 +134,7 @@ def case_of(row: CallRow, told: Told, translation: Translation | None) -> Case |
             origin=row.origin,
             workspace=row.workspace or "",
             secrets=tuple(heard["secrets"]),
+            arguments_digest=hashlib.sha256(parsed.canonical).hexdigest(),
         )
     except (KeyError, TypeError, ValueError, InvalidOperation, ToolError, PolicyError):
         return None
@@ -128,8 +149,42 @@ def approvers_of(told: Told, entities: EntityStore) -> Approvers | None:
 
 def counting(devices: frozenset[EntityUid], entities: EntityStore) -> Approvers:
     """These devices as approvers, with the groups that they are in."""
-    groups = (uid for device in devices for uid in entities.ancestors(device))
-    return Approvers(devices, frozenset(uid for uid in groups if uid.type == "Group"))
+    groups = (uid for device in devices for uid in _groups(entities, device))
+    return Approvers(devices, frozenset(groups))
+
+
+def leases_of(
+    told: Told, case: Case, terms: Terms, translation: Translation, pdp: PDP
+) -> tuple[tuple[LeaseTerms, Standing], ...] | None:
+    """The leases that were put to policy then; None where the records do not tell.
+
+    What the database has of them counts if it is what the receipt has the digest of.
+    """
+    if told.body.get("lease") and told.body["lease"] not in told.lease_ids:
+        return None
+    found = []
+    for one in told.leases:
+        try:
+            signed = parse_lease(terms[one["lease"]])
+            if signed.digest() != one["terms_digest"]:
+                return None
+            signer = EntityUid("Device", str(one["signer"]))
+            standing = Standing(
+                lease_id=signed.lease_id,
+                terms_digest=signed.digest(),
+                permits=permits_of(case.subjects, signed, translation, pdp.bundle.schema),
+                facts=replace(facts_of(signed, 0), seconds=int(one["seconds"])),
+                signer=signer,
+                signer_groups=frozenset(_groups(pdp.entities, signer)),
+            )
+        except (KeyError, TypeError, ValueError, LeaseError, LeaseRefusedError):
+            return None
+        found.append((signed, standing))
+    return tuple(found)
+
+
+def _groups(entities: EntityStore, uid: EntityUid) -> Iterable[EntityUid]:
+    return (one for one in entities.ancestors(uid) if one.type == "Group")
 
 
 def _risk(values: Mapping[str, Any]) -> RiskInputs:

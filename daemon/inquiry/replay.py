@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 
 from daemon.background_work import beside_calls, rest
 from daemon.calls.hearing import TIER_UNAVAILABLE, Approvers, Asked, Case, Ruling, hear, may_answer
+from daemon.calls.standing import Standing
 from daemon.inquiry import past
 from daemon.inquiry.archive import Archive, Gone
 from daemon.inquiry.explanation import recorded_question
-from daemon.inquiry.past import Told
-from daemon.store import calls, receipts
+from daemon.inquiry.past import Terms, Told
+from daemon.store import calls, leases, receipts
 from daemon.store.calls import CallRow
 from daemon.store.reader import Reader
 from daemon.world import World
@@ -120,12 +121,12 @@ class Replay:
         before: calls.Cursor | None = None
         while self.summary.calls < limit:
             page = await self._page(before, min(PAGE, limit - self.summary.calls))
-            for row, told in page:
+            for row, told, terms in page:
                 if row.created_ms < since_ms:
                     return
                 self._count(row)
                 try:
-                    found = await self._one(row, told)
+                    found = await self._one(row, told, terms)
                 except _PassedError as passed:
                     self.summary.passed[str(passed)] += 1
                     continue
@@ -146,17 +147,19 @@ class Replay:
 
     async def _page(
         self, before: calls.Cursor | None, limit: int
-    ) -> list[tuple[CallRow, tuple[Told, ...]]]:
-        def query(connection: Connection) -> list[tuple[CallRow, tuple[Told, ...]]]:
-            rows = calls.page(connection, before=before, limit=limit)
-            return [
-                (row, past.hearings(receipts.by_call(connection, self._chain_id, row.call_id)))
-                for row in rows
-            ]
+    ) -> list[tuple[CallRow, tuple[Told, ...], Terms]]:
+        def query(connection: Connection) -> list[tuple[CallRow, tuple[Told, ...], Terms]]:
+            found = list[tuple[CallRow, tuple[Told, ...], Terms]]()
+            for row in calls.page(connection, before=before, limit=limit):
+                rows = receipts.by_call(connection, self._chain_id, row.call_id)
+                told = past.hearings(rows)
+                ids = (lease_id for one in told for lease_id in one.lease_ids)
+                found.append((row, told, leases.signed(connection, ids)))
+            return found
 
         return await self._reader.read(query)
 
-    async def _one(self, row: CallRow, told: Sequence[Told]) -> Replayed:
+    async def _one(self, row: CallRow, told: Sequence[Told], terms: Terms) -> Replayed:
         if not told or not told[0].questions:
             raise _PassedError("it was refused before policy was asked")
         if not told[0].heard:
@@ -168,10 +171,15 @@ class Replay:
         points = await self._points_of(str(last.heard.get("entities")))
         if isinstance(points, str):
             raise _PassedError(points)
-        return await anyio.to_thread.run_sync(self._decide, row, told[0], last, points)
+        return await anyio.to_thread.run_sync(self._decide, row, told[0], last, points, terms)
 
     def _decide(
-        self, row: CallRow, first: Told, last: Told, points: tuple[PDP, PDP | None]
+        self,
+        row: CallRow,
+        first: Told,
+        last: Told,
+        points: tuple[PDP, PDP | None],
+        terms: Terms,
     ) -> Replayed:
         translation = self._candidate.translations.get(row.tool)
         if translation is None:
@@ -181,10 +189,19 @@ class Replay:
             raise _PassedError("its tool takes other arguments now")
         candidate, baseline = points
         approvers = past.approvers_of(last, candidate.entities)
-        after = _decided(candidate, case, approvers)
-        if baseline is None:
+        signed = past.leases_of(first, case, terms, translation, candidate)
+        if signed is None:
+            raise _PassedError("the lease that it had cannot be read any more")
+
+        def under(world: World) -> list[Standing]:
+            """A lease that is tied to a policy stands under no other."""
+            return [lease for one, lease in signed if one.policy_digest in ("", world.digest)]
+
+        after = _decided(candidate, case, approvers, under(self._candidate))
+        if self._baseline is None or baseline is None:
             return Replayed(row, _recorded(first, last), after)
-        return Replayed(row, _decided(baseline, case, approvers), after)
+        before = _decided(baseline, case, approvers, under(self._baseline))
+        return Replayed(row, before, after)
 
     async def _points_of(self, digest: str) -> tuple[PDP, PDP | None] | str:
         """The two sets, over the entities of that time; or why there are none."""
@@ -212,10 +229,12 @@ class Replay:
         return PDP(bundle, store), PDP(self._baseline.bundle, store)
 
 
-def _decided(pdp: PDP, case: Case, approvers: Approvers | None) -> Decided:
-    """By this set: with nobody's word first, and with those whose yes the call had."""
+def _decided(
+    pdp: PDP, case: Case, approvers: Approvers | None, standing: Sequence[Standing]
+) -> Decided:
+    """By this set: with the leases that it had first, then with those whose yes it had."""
     # A tier that does not work today says nothing about the set.
-    outcome = hear(pdp, case, {})
+    outcome = hear(pdp, case, {}, leases=standing)
     ruling = {Ruling.PERMIT: "unattended", Ruling.ASK: "asked", Ruling.DENY: "denied"}
     if outcome.ruling is Ruling.ASK and approvers is not None and outcome.tier is not None:
         tier = outcome.tier

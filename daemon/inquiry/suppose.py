@@ -5,6 +5,7 @@ workspace and secrets, the risk of the tool as it is. Somebody who might be is n
 exists for one question and is in no list. Raises `NotFound` and `BadRequest`.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -107,6 +108,7 @@ def suppose(
             time=around.time,
             entities=(*by.entities, *around.workspaces),
         )
+        case = replace(case, arguments_digest=hashlib.sha256(parsed.canonical).hexdigest())
     except ToolError as error:
         raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
     except PolicyError as error:

@@ -6,8 +6,7 @@ is presented to no call from that moment on; and that nothing stands which its s
 sign. Raises `LeaseLapsedError` to whoever wants a use that is not there any more.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.calls.judge import Candidate
@@ -15,17 +14,17 @@ from daemon.calls.signatures import Signatures
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.devices import Devices
+from daemon.leases.meaning import facts_of, permits_of
 from daemon.leases.record import USED
 from daemon.store import leases
 from daemon.store.commit import Tx
 from daemon.store.ids import CallId, LeaseId
 from daemon.store.leases import LeaseRow
-from daemon.world import World, secret_uid
+from daemon.tools.registry import Tool
+from daemon.world import World
 from ledger.chain import Entry
-from policy.contexts import LeaseFacts
-from policy.lease import LeaseRefusedError, LeaseScope, Permit, permits
+from policy.lease import LeaseRefusedError, Permit
 from policy.values import EntityUid
-from stockade.canonical import canonical
 from stockade.lease import LeaseTerms, lease_bytes, parse_lease
 
 
@@ -108,8 +107,15 @@ class LeaseBook:
 
     def standing(self, world: World, candidate: Candidate) -> tuple[Standing, ...]:
         """The leases that may stand in for asking about this call, those that end first first."""
-        tool, now = candidate.tool, self._clock.now_ms()
-        its_own = self._by_call.get((str(candidate.principal), tool.name, str(tool.digest)))
+        principal = candidate.principal
+        return self.standing_for(world, str(principal), world.subjects(principal), candidate.tool)
+
+    def standing_for(
+        self, world: World, principal: str, subjects: Sequence[EntityUid], tool: Tool
+    ) -> tuple[Standing, ...]:
+        """The same for a call that nobody makes."""
+        now = self._clock.now_ms()
+        its_own = self._by_call.get((principal, tool.name, str(tool.digest)))
         if not its_own:
             return ()
         found = [
@@ -120,26 +126,32 @@ class LeaseBook:
             and now < one.terms.expires_ms
         ]
         found.sort(key=lambda one: (one.terms.expires_ms, one.terms.lease_id))
-        presented = (self._present(world, candidate, one) for one in found)
+        presented = (self._present(world, subjects, one) for one in found)
         return tuple(one for one in presented if one is not None)
 
     def taken_by(self, world: World, candidate: Candidate, lease_id: str) -> tuple[Standing, ...]:
         """The lease that a call has a use of already, if it still stands."""
         known = self._known.get(lease_id)
-        presented = None if known is None else self._present(world, candidate, known)
+        if known is None:
+            return ()
+        presented = self._present(world, world.subjects(candidate.principal), known)
         return () if presented is None else (presented,)
 
-    def _present(self, world: World, candidate: Candidate, known: KnownLease) -> Standing | None:
+    def _present(
+        self, world: World, subjects: Sequence[EntityUid], known: KnownLease
+    ) -> Standing | None:
         signer = self._devices.as_principal(str(known.row.signer), "")
         if signer is None:
             return None
         if known.permits is None:
             try:
-                known.permits = permits_of(world, world.subjects(candidate.principal), known.terms)
+                terms, schema = known.terms, world.bundle.schema
+                known.permits = permits_of(subjects, terms, world.translations[terms.tool], schema)
             except LeaseRefusedError:
                 return None
         return Standing(
             lease_id=known.terms.lease_id,
+            terms_digest=known.terms.digest(),
             permits=known.permits,
             facts=facts_of(known.terms, known.row.created_ms),
             signer=world.principal_uid(signer),
@@ -169,37 +181,6 @@ class LeaseBook:
         known = self._known.get(lease_id)
         if known is not None:
             known.uses += 1
-
-
-def permits_of(
-    world: World, subjects: tuple[EntityUid, ...], terms: LeaseTerms
-) -> tuple[Permit, ...]:
-    """A lease as the permits that it is; raises `LeaseRefusedError`."""
-    exactly = None
-    if terms.exactly is not None:
-        exactly = hashlib.sha256(canonical(dict(terms.exactly))).hexdigest()
-    scope = LeaseScope(
-        lease_id=terms.lease_id,
-        subjects=subjects,
-        tool=terms.tool,
-        tool_digest=terms.tool_digest,
-        tier=terms.tier,
-        secrets=tuple(secret_uid(name) for name in terms.secrets),
-        expires_ms=terms.expires_ms,
-        exactly=exactly,
-        bounds=terms.bounds,
-    )
-    return permits(scope, world.translations[terms.tool], world.bundle.schema)
-
-
-def facts_of(terms: LeaseTerms, created_ms: int) -> LeaseFacts:
-    """What policy is told of a lease."""
-    return LeaseFacts(
-        seconds=max(0, -(-(terms.expires_ms - created_ms) // 1000)),
-        uses=terms.uses,
-        exact=terms.exactly is not None,
-        tied=bool(terms.policy_digest),
-    )
 
 
 def name_of(lease_id: str) -> str:

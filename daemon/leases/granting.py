@@ -18,7 +18,8 @@ from daemon.calls.signatures import verifies
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.errors import BadRequest, Conflict, Refused
-from daemon.leases.book import facts_of, name_of, permits_of
+from daemon.leases.book import name_of
+from daemon.leases.meaning import facts_of, permits_of
 from daemon.leases.record import CREATED
 from daemon.store import leases
 from daemon.store.commit import Tx
@@ -131,7 +132,12 @@ class Granting:
         """It would have permitted this very call, by this person's word alone."""
         world, candidate = self.worlds.current, live.judged
         try:
-            permits = permits_of(world, world.subjects(candidate.principal), terms)
+            permits = permits_of(
+                world.subjects(candidate.principal),
+                terms,
+                world.translations[terms.tool],
+                world.bundle.schema,
+            )
         except LeaseRefusedError as refused:
             raise BadRequest(
                 f"this lease cannot be given: {refused.message}",
@@ -140,6 +146,7 @@ class Granting:
             ) from None
         standing = Standing(
             terms.lease_id,
+            terms.digest(),
             permits,
             facts,
             world.principal_uid(answer.principal),

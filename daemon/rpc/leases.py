@@ -3,8 +3,8 @@
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
-from daemon.leases.book import permits_of
 from daemon.leases.keeping import LeaseKeeper
+from daemon.leases.meaning import permits_of
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size
 from daemon.rpc.faults import Context
@@ -70,7 +70,8 @@ class LeaseService(lease_pb2_grpc.LeaseServiceServicer):
             terms = parse_lease(row.terms)
             if principal is None or tool is None or tool.digest != terms.tool_digest:
                 return ()
-            permits = permits_of(world, world.subjects(principal), terms)
+            subjects, translation = world.subjects(principal), world.translations[tool.name]
+            permits = permits_of(subjects, terms, translation, world.bundle.schema)
         except (LeaseError, LeaseRefusedError):
             return ()
         return tuple(permit.text for permit in permits)

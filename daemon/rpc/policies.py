@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
+from daemon.leases.book import LeaseBook
 from daemon.parts import Parts
 from daemon.principal import current_principal
 from daemon.rpc.entity_messages import memberships, parse_changes, tags
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     """See proto/stockade/v1/policy.proto."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, leases: LeaseBook) -> None:
         self._parts = parts
+        self._leases = leases
         self._policies = parts.policies
         self._entities = parts.entities
         self._worlds = parts.worlds
@@ -163,5 +165,6 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             reader=base.reader,
             clock=base.clock,
             chain_id=base.estate.signing_keys.chain,
+            standing_for=self._leases.standing_for,
         )
         return Inquiries(inquiry)

@@ -8,6 +8,7 @@ whether its signature is right, is for others.
 Functions over a connection; the caller's transaction decides. Leaves: StoreFault.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
@@ -121,6 +122,12 @@ def use(
     row = {"lease_id": lease_id, "number": number, "call_id": call_id, "time_ms": now_ms}
     # A count that was set back would give a number again.
     return (number, most) if insert_once(connection, lease_uses, row) else None
+
+
+def signed(connection: Connection, lease_ids: Iterable[str]) -> dict[str, bytes]:
+    """What was signed of those leases that there are, by their ids."""
+    found = (get(connection, LeaseId(lease_id)) for lease_id in dict.fromkeys(lease_ids))
+    return {str(row.lease_id): row.terms for row in found if row is not None}
 
 
 def uses(connection: Connection, lease_id: LeaseId) -> int:
