@@ -1,24 +1,21 @@
 """Reading the ledger out: pages, export lines, checkpoints.
 
 Receipts never change once they are durable, so pages read one after the other are as consistent as
-one snapshot. The Merkle tree is kept as its compact range and caught up when a checkpoint is asked
-for.
+one snapshot.
 """
 
 from collections.abc import AsyncIterator
 
 import anyio
-import anyio.to_thread
 
+from daemon.checkpoints import Checkpoints
 from daemon.store import receipts
 from daemon.store.ids import CallId
 from daemon.store.reader import Reader
 from daemon.store.receipts import ReceiptRow
 from daemon.store.writer import Writer
-from ledger.checkpoint import Checkpoint, sign
 from ledger.export import encode_line
 from ledger.keys import SigningKeys, encode_public
-from ledger.merkle import CompactRange
 
 PAGE = 500
 # How soon a follower sees a new receipt: memory is looked at, not the database.
@@ -28,12 +25,13 @@ FOLLOW_SECONDS = 0.2
 class Book:
     """See the module."""
 
-    def __init__(self, keys: SigningKeys, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self, keys: SigningKeys, reader: Reader, writer: Writer, checkpoints: Checkpoints
+    ) -> None:
         self._keys = keys
         self._reader = reader
         self._writer = writer
-        self._tree = CompactRange()
-        self._lock = anyio.Lock()
+        self.checkpoints = checkpoints
 
     @property
     def chain(self) -> str:
@@ -90,11 +88,4 @@ class Book:
 
     async def checkpoint(self) -> bytes:
         """A signed checkpoint of everything that is durable now."""
-        async with self._lock:
-            end = self.sequence
-            while self._tree.size < end:
-                rows = await self.page_after(self._tree.size, min(PAGE, end - self._tree.size))
-                for row in rows:
-                    self._tree.append(row.entry.digest)
-            taken = Checkpoint(self.chain, self._tree.size, self._tree.root())
-        return await anyio.to_thread.run_sync(sign, taken, self._keys)
+        return (await self.checkpoints.take()).note

@@ -82,6 +82,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             _log.info("daemon.stopping", drain_seconds=config.server.drain_seconds)
             await served.stop()
             await _record(base, "daemon.stopped", {})
+            await base.checkpoints.end()
     _log.info("daemon.stopped")
 
 

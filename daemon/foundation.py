@@ -9,6 +9,8 @@ import anyio.to_thread
 from daemon.authorities import Authorities
 from daemon.authority_files import META_KEY, Files, Standing
 from daemon.authority_keys import AuthorityKeys
+from daemon.checkpoint_places import places_of
+from daemon.checkpoints import Checkpoints, Rhythm
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.estate import Estate
@@ -29,6 +31,7 @@ class Foundation:
     writer: Writer
     authorities: Authorities
     authority_files: Files
+    checkpoints: Checkpoints
 
 
 @asynccontextmanager
@@ -40,11 +43,28 @@ async def foundation(estate: Estate, config: Config) -> AsyncIterator[Foundation
         signer = estate.signing_keys.signer()
         async with Writer(engine, estate.chain_id, signer, now_ms=clock.now_ms) as writer:
             reader = Reader(engine)
+            checkpoints = _checkpoints(estate, config, reader, writer, clock)
+            # Before anything is added to it.
+            await checkpoints.check_start()
             files = Files(estate.home.data, AuthorityKeys(config.authority))
             authorities = await _authorities(files, reader, clock)
-            yield Foundation(estate, config, clock, reader, writer, authorities, files)
+            yield Foundation(estate, config, clock, reader, writer, authorities, files, checkpoints)
     finally:
         engine.dispose()
+
+
+def _checkpoints(
+    estate: Estate, config: Config, reader: Reader, writer: Writer, clock: Clock
+) -> Checkpoints:
+    keys, rhythm = estate.signing_keys, config.ledger
+    return Checkpoints(
+        keys,
+        reader,
+        writer,
+        clock.now_ms,
+        rhythm=Rhythm(rhythm.checkpoint_seconds, rhythm.checkpoint_receipts),
+        places=places_of(rhythm, keys.public()),
+    )
 
 
 async def _authorities(files: Files, reader: Reader, clock: Clock) -> Authorities:

@@ -137,7 +137,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         registrar = membership.registrar(parts, calls, live_rpcs, asked.leases)
         enrolment = membership.enrolment(parts, calls, live_rpcs, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
-        book = Book(base.estate.signing_keys, base.reader, base.writer)
+        book = Book(base.estate.signing_keys, base.reader, base.writer, base.checkpoints)
         _add_services(
             by_name(server),
             parts,
@@ -164,6 +164,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         group.start_soon(asked.leases.keep)
         group.start_soon(rotation.watch)
         group.start_soon(parts.vault.changes.keep)
+        group.start_soon(base.checkpoints.keep)
         group.start_soon(give_back)
         if parts.watched is not None:
             group.start_soon(parts.watched.run)

@@ -6,6 +6,7 @@ chain       appending in memory: one entry after the other, each naming the one 
 keys        the signing keys of a chain and their public half, as text
 export      one line of NDJSON per entry
 merkle      RFC 6962 tree hash, inclusion and consistency proofs
+tiles       the same tree from a few stored nodes, where there are too many leaves to read
 note        C2SP signed notes
 checkpoint  the signed head: how long the ledger was, and the root over all of it
 verify      the offline verifier: names the first bad entry

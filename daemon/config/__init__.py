@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from daemon.config.judging import Approvals, PolicySection, Risk, zone_of
-from daemon.config.keeping import Vault
+from daemon.config.keeping import Ledger, Vault
 from daemon.config.running import (
     Calls,
     Containers,
@@ -28,6 +28,7 @@ __all__ = [
     "Authority",
     "Config",
     "Containers",
+    "Ledger",
     "Log",
     "Rates",
     "Vault",
@@ -45,6 +46,7 @@ class Config(Section):
     identity: Identity = Identity()
     authority: Authority = Authority()
     vault: Vault = Vault()
+    ledger: Ledger = Ledger()
     approvals: Approvals = Approvals()
     policy: PolicySection = PolicySection()
     risk: Risk = Risk()

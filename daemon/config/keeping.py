@@ -1,4 +1,4 @@
-"""Where the vault's root key is, and how secrets are kept."""
+"""How secrets are kept, and where the ledger's checkpoints go."""
 
 from typing import Literal
 
@@ -73,3 +73,41 @@ class Vault(Section):
         if self.root == "token" and not (self.module and self.token):
             raise ValueError("a token needs module and token")
         return self
+
+
+class Ledger(Section):
+    """Checkpoints of the ledger: how often, and where they are kept besides the database."""
+
+    checkpoint_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="So long after the last checkpoint, newer receipts get one.",
+    )
+    checkpoint_receipts: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000_000,
+        description="And at once where so many receipts have none.",
+    )
+    checkpoint_file: str = Field(
+        default="",
+        pattern=r"^(/.*)?$",
+        description=(
+            "Absolute path of a file that always holds the newest checkpoint: best on another"
+            " machine's disk. A start compares the ledger with it, and refuses an older or another"
+            " one."
+        ),
+    )
+    checkpoint_syslog: str = Field(
+        default="",
+        pattern=r"^(/.*|(udp|tcp):(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5})?$",
+        description=(
+            'Each checkpoint goes to this syslog: "/dev/log", "udp:HOST:PORT" or "tcp:HOST:PORT".'
+        ),
+    )
+    checkpoint_webhook: str = Field(
+        default="",
+        pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
+        description="Each checkpoint is posted to this URL, as text.",
+    )

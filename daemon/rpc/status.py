@@ -11,6 +11,7 @@ from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.judge import NO_VALID_POLICY
 from daemon.calls.live import timestamp
+from daemon.checkpoints import Checkpoints
 from daemon.errors import Unavailable
 from daemon.parts import Parts
 from daemon.principal import current_principal
@@ -87,6 +88,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             ),
             data_directory=str(self._facts.data_directory),
             engines=self._engines(),
+            ledger_checkpoint=_checkpoint(self._book.checkpoints),
         )
 
     async def _policy_version(self, world: World) -> int:
@@ -159,6 +161,26 @@ def _engine(engine: Engine, accepted: Sequence[str]) -> daemon_pb2.GetStatusResp
                 id=one.id, summary=one.summary, fixed_in=one.fixed_in
             )
             for one in engine.escapes(accepted)
+        ],
+    )
+
+
+def _checkpoint(found: Checkpoints) -> daemon_pb2.GetStatusResponse.Checkpoint | None:
+    if found.latest is None:
+        return None
+    return daemon_pb2.GetStatusResponse.Checkpoint(
+        size=found.latest.size,
+        made=timestamp(found.latest.made_ms),
+        state=found.state,
+        places=[
+            daemon_pb2.GetStatusResponse.Place(
+                name=one.place.name,
+                size=one.size,
+                reason=one.fault.code if one.fault else "",
+                message=one.fault.message if one.fault else "",
+                fix=one.fault.fix if one.fault else "",
+            )
+            for one in found.deliveries
         ],
     )
 

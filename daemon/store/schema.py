@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 
 from daemon.store.faults import StoreFault
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The newest revision in migrations/versions; a test holds the two together."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -58,6 +58,25 @@ receipts: Final = Table(
     _bytes("signature"),
 )
 
+# Every 256th inner node of the tree over the receipts' digests, and so on upwards: ledger/tiles.py.
+tree_nodes: Final = Table(
+    "tree_nodes",
+    metadata,
+    Column("chain", String, primary_key=True),
+    Column("level", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _bytes("hash"),
+)
+
+checkpoints: Final = Table(
+    "checkpoints",
+    metadata,
+    Column("chain", String, primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    _bytes("note"),
+    _number("made_ms"),
+)
+
 calls: Final = Table(
     "calls",
     metadata,

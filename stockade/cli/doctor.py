@@ -164,6 +164,7 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         f"entry {answer.ledger_sequence}" if ledger_ok else answer.ledger_state,
         f"free space in, or mend, {answer.data_directory}; until then nothing runs",
     )
+    yield from _checkpoints(answer.ledger_checkpoint)
     if answer.policy_state not in ("", "ok"):
         fix = "mend the policies, `stockade policy check`, then `stockade policy apply`"
         yield Finding("policy", False, answer.policy_state, fix)
@@ -191,6 +192,15 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
             yield Finding(what, False, f"{missing.primitive}: {missing.reason}", missing.fix)
         if not tier.works and not tier.missing:
             yield Finding(f"tier {tier.name}", False, "does not work", "see the daemon's log")
+
+
+def _checkpoints(found: "daemon_pb2.GetStatusResponse.Checkpoint") -> Iterator[Finding]:
+    if found.state not in ("", "ok"):
+        fix = "stop the daemon; verify an export against the checkpoints kept elsewhere"
+        yield Finding("checkpoints", False, found.state, fix)
+    for place in found.places:
+        if place.reason:
+            yield Finding(f"checkpoints to {place.name}", False, place.message, place.fix)
 
 
 def _engines(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:

@@ -65,6 +65,10 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         lines.insert(2, ("maintenance", "on: `stockade policy maintenance off` ends it"))
     if answer.policy_folder.watched:
         lines.insert(3, ("policies/", f"watched: {_folder(answer.policy_folder)}"))
+    if answer.HasField("ledger_checkpoint"):
+        lines.append(("checkpoint", _checkpoint(answer.ledger_checkpoint)))
+        places = answer.ledger_checkpoint.places
+        lines += [("", f"in {one.name}: {_place(one)}") for one in places]
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
         works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
@@ -82,6 +86,18 @@ def _folder(folder: "daemon_pb2.GetStatusResponse.PolicyFolder") -> str:
     if not folder.reason:
         return "nothing was refused"
     return f"REFUSED, {folder.reason}: {folder.message}"
+
+
+def _checkpoint(found: "daemon_pb2.GetStatusResponse.Checkpoint") -> str:
+    if found.state != "ok":
+        return f"NONE ANY MORE: {found.state}"
+    return f"of entry {found.size}, {when(found.made)}"
+
+
+def _place(place: "daemon_pb2.GetStatusResponse.Place") -> str:
+    if place.reason:
+        return f"NOT DELIVERED: {place.message}"
+    return f"of entry {place.size}" if place.size else "none yet"
 
 
 def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:

@@ -169,6 +169,69 @@ class GetStatusResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Checkpoint(_message.Message):
+        """A checkpoint, and where it is kept besides the database."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SIZE_FIELD_NUMBER: _builtins.int
+        MADE_FIELD_NUMBER: _builtins.int
+        STATE_FIELD_NUMBER: _builtins.int
+        PLACES_FIELD_NUMBER: _builtins.int
+        size: _builtins.int
+        """How many receipts it vouches for."""
+        state: _builtins.str
+        """"ok", or the reason code and message of what keeps the next one from being signed."""
+        @_builtins.property
+        def made(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Place]: ...
+        def __init__(
+            self,
+            *,
+            size: _builtins.int = ...,
+            made: _timestamp_pb2.Timestamp | None = ...,
+            state: _builtins.str = ...,
+            places: _abc.Iterable[Global___GetStatusResponse.Place] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["made", b"made", "places", b"places", "size", b"size", "state", b"state"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Place(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        SIZE_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        MESSAGE_FIELD_NUMBER: _builtins.int
+        FIX_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        size: _builtins.int
+        """How many receipts the newest checkpoint that it has vouches for; 0 for none in this run."""
+        reason: _builtins.str
+        """Why it has not the newest; empty where nothing is in the way."""
+        message: _builtins.str
+        fix: _builtins.str
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            size: _builtins.int = ...,
+            reason: _builtins.str = ...,
+            message: _builtins.str = ...,
+            fix: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["fix", b"fix", "message", b"message", "name", b"name", "reason", b"reason", "size", b"size"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Tier(_message.Message):
         """A sandbox tier, as its probe observed it."""
 
@@ -358,6 +421,7 @@ class GetStatusResponse(_message.Message):
     POLICY_FOLDER_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
     POLICY_STATE_FIELD_NUMBER: _builtins.int
+    LEDGER_CHECKPOINT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
     policy_digest: _builtins.str
@@ -391,6 +455,10 @@ class GetStatusResponse(_message.Message):
     def engines(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Engine]:
         """What the tiers are made of."""
 
+    @_builtins.property
+    def ledger_checkpoint(self) -> Global___GetStatusResponse.Checkpoint:
+        """The newest checkpoint of the ledger; absent before the first."""
+
     def __init__(
         self,
         *,
@@ -413,10 +481,11 @@ class GetStatusResponse(_message.Message):
         policy_folder: Global___GetStatusResponse.PolicyFolder | None = ...,
         engines: _abc.Iterable[Global___GetStatusResponse.Engine] | None = ...,
         policy_state: _builtins.str = ...,
+        ledger_checkpoint: Global___GetStatusResponse.Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_checkpoint", b"ledger_checkpoint", "policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

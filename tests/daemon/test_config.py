@@ -55,6 +55,17 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "vault.pin_credential": (['""', '"stockade.pin"'], ['"../pin"', '"a b"', "1234"]),
     "vault.keep_versions": (["0", "100"], ["-1", "101", "1.5", "true"]),
     "vault.expiry_warning_days": (["0", "366"], ["-1", "367", "1.5", "true"]),
+    "ledger.checkpoint_seconds": (["1", "86400"], ["0", "86401", "1.5", "true"]),
+    "ledger.checkpoint_receipts": (["1", "1000000000"], ["0", "1000000001", "1.5", "true"]),
+    "ledger.checkpoint_file": (['""', '"/mnt/audit/c"'], ['"c"', '"~/c"', "1"]),
+    "ledger.checkpoint_syslog": (
+        ['""', '"/dev/log"', '"udp:logs.example.org:514"', '"tcp:[::1]:601"'],
+        ['"log"', '"udp:host"', '"tls:host:1"', '"udp::514"', "1"],
+    ),
+    "ledger.checkpoint_webhook": (
+        ['""', '"https://a.example.org"', '"http://127.0.0.1:8080/x?y"'],
+        ['"a.example.org"', '"ftp://a/"', '"https://u:p@a/"', '"https:///x"', "1"],
+    ),
     "approvals.lifetime_seconds": (["5", "604800"], ["4", "604801", "0", "5.0", '"600"']),
     "policy.time_zone": (
         ['"UTC"', '"Europe/Vienna"', '"America/Argentina/Buenos_Aires"'],

@@ -1,0 +1,147 @@
+"""A database that was put back is noticed at the start, by a checkpoint that was not."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.acting import ALONE, apply, run
+from tests.running import CONFIG, RunningDaemon, make_directory
+
+
+@pytest.fixture
+def kept() -> Iterator[RunningDaemon]:
+    """A daemon whose checkpoints are kept outside of its home."""
+    outside = make_directory()
+    config = CONFIG + f'[ledger]\ncheckpoint_file = "{outside / "checkpoint"}"\n'
+    daemon = RunningDaemon(make_directory(), config)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+        shutil.rmtree(daemon.root)
+        shutil.rmtree(outside)
+
+
+def work(daemon: RunningDaemon) -> None:
+    with daemon.client() as client:
+        apply(client, ALONE)
+        run(client, "run_shell", command="true")
+
+
+def outside(daemon: RunningDaemon) -> Path:
+    status = json.loads(daemon.cli("status", "--json").out)
+    (place,) = status["ledger_checkpoint"]["places"]
+    return Path(place["name"].removeprefix("file "))
+
+
+def refusal(daemon: RunningDaemon) -> str:
+    """What a start that is refused says."""
+    already = len(daemon.log)
+    with pytest.raises(AssertionError):
+        daemon.start()
+    daemon.stop()
+    return daemon.log[already:]
+
+
+def replace_database(daemon: RunningDaemon, by: Path) -> None:
+    for name in ("stockade.db", "stockade.db-wal", "stockade.db-shm"):
+        (daemon.home.data / name).unlink(missing_ok=True)
+    shutil.copy(by, daemon.home.data / "stockade.db")
+
+
+def test_yesterdays_database_is_not_continued(kept: RunningDaemon) -> None:
+    """Restored from a copy, it is a whole and well-signed ledger, only shorter."""
+    kept.start()
+    work(kept)
+    path = outside(kept)
+    kept.stop()
+    yesterday = kept.root / "yesterday.db"
+    shutil.copy(kept.home.data / "stockade.db", yesterday)
+    kept.start()
+    work(kept)
+    kept.stop()
+    today = kept.root / "today.db"
+    shutil.copy(kept.home.data / "stockade.db", today)
+    vouched = path.read_bytes()
+
+    replace_database(kept, yesterday)
+    said = refusal(kept)
+    assert "LEDGER_ROLLED_BACK" in said
+    assert str(path) in said
+    # `stockade up` goes by init, which writes receipts too: it is refused as well.
+    assert "LEDGER_ROLLED_BACK" in kept.init().stderr
+    assert path.read_bytes() == vouched
+
+    replace_database(kept, today)
+    kept.start()
+    kept.stop()
+
+    # The operator decides to go on with the older one: the ledger says when that was.
+    replace_database(kept, yesterday)
+    path.rename(path.with_name("of-today"))
+    kept.start()
+    answer = kept.cli("ledger", "tail", "-n", "50")
+    assert "ledger.checkpoint_file_absent" in answer.out
+    # And whoever kept the newer checkpoint sees it.
+    exported = kept.root / "export"
+    assert kept.cli("ledger", "export", str(exported)).status == 0
+    key = str(kept.home.ledger_keys)
+    newer = path.with_name("of-today")
+    checked = kept.cli("ledger", "verify", str(exported), "--key", key, f"--checkpoint={newer}")
+    assert checked.status == 1
+    assert "TRUNCATED" in checked.err or "FORKED" in checked.err
+
+
+def test_a_second_history_of_the_same_length_is_not_continued(kept: RunningDaemon) -> None:
+    """Put back, continued elsewhere until it is long enough: the root tells them apart."""
+    kept.start()
+    work(kept)
+    path = outside(kept)
+    kept.stop()
+    shutil.copy(kept.home.data / "stockade.db", copy := kept.root / "copy.db")
+    kept.start()
+    work(kept)
+    kept.stop()
+    newest = path.read_bytes()
+
+    replace_database(kept, copy)
+    path.unlink()
+    kept.start()
+    for _ in range(3):
+        work(kept)
+    kept.stop()
+    path.write_bytes(newest)
+    assert "LEDGER_FORKED" in refusal(kept)
+
+
+@pytest.mark.parametrize("attack", ["stripped", "folder gone"])
+def test_a_checkpoint_file_that_says_nothing_is_no_reason_to_start(
+    kept: RunningDaemon, attack: str
+) -> None:
+    """One signature of two, or a disk that is not mounted: refused with what to do."""
+    kept.start()
+    path = outside(kept)
+    kept.stop()
+    if attack == "stripped":
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        assert "CHECKPOINT_FILE_OTHER" in refusal(kept)
+    else:
+        path.unlink()
+        path.parent.rmdir()
+        assert "CHECKPOINT_FILE_UNUSABLE" in refusal(kept)
+        path.parent.mkdir()
+
+
+def test_status_and_doctor_say_where_checkpoints_are(kept: RunningDaemon) -> None:
+    """Also that they do not get there any more; and calls go on."""
+    kept.start()
+    work(kept)
+    path = outside(kept)
+    assert f"in file {path}" in kept.cli("status").out.replace("\n", " ").replace("  ", "")
+    path.write_bytes(b"no checkpoint")
+    kept.stop()
+    assert path.read_bytes() == b"no checkpoint"
+    assert "CHECKPOINT_FILE_OTHER" in kept.log
