@@ -14,6 +14,7 @@ from typing import Any
 import cedarpy
 
 from policy.arguments import Kind, RecordOf, Scalar, SetOf, Translation
+from policy.literals import in_pattern, literal, reference
 from policy.schema import Schema
 from policy.statements import PolicyRef
 from policy.values import EntityUid, datetime_text
@@ -62,10 +63,10 @@ def text_of(scope: LeaseScope, subject: EntityUid, translation: Translation) -> 
     """The permit as Cedar's text."""
     conditions = " &&\n  ".join(_conditions(scope, translation))
     return (
-        f"@id({_literal(name_of(scope.lease_id))})\n"
-        f"permit (\n  principal == {_entity(subject)},\n"
+        f"@id({literal(name_of(scope.lease_id))})\n"
+        f"permit (\n  principal == {reference(subject)},\n"
         f'  action == Action::"call_unattended",\n'
-        f"  resource == {_entity(EntityUid('Tool', scope.tool))}\n)\n"
+        f"  resource == {reference(EntityUid('Tool', scope.tool))}\n)\n"
         f"when {{\n  {conditions}\n}};\n"
     )
 
@@ -91,22 +92,22 @@ def _permit(
 
 
 def _conditions(scope: LeaseScope, translation: Translation) -> Iterator[str]:
-    yield f"context has lease && context.lease == {_literal(scope.lease_id)}"
-    yield f"resource.digest == {_literal(scope.tool_digest)}"
-    yield f"context.tier == {_literal(scope.tier)}"
+    yield f"context has lease && context.lease == {literal(scope.lease_id)}"
+    yield f"resource.digest == {literal(scope.tool_digest)}"
+    yield f"context.tier == {literal(scope.tier)}"
     yield f"context.time < {_moment(scope.expires_ms)}"
     if scope.secrets:
-        yield f"context.secrets == [{', '.join(_entity(one) for one in scope.secrets)}]"
+        yield f"context.secrets == [{', '.join(reference(one) for one in scope.secrets)}]"
     else:
         yield "context.secrets.isEmpty()"
     if scope.exactly is not None:
         yield "context has arguments_digest"
-        yield f"context.arguments_digest == {_literal(scope.exactly)}"
+        yield f"context.arguments_digest == {literal(scope.exactly)}"
         return
     if translation.kind is Kind.OPAQUE:
         raise LeaseRefusedError("the tool's arguments reach policy as one text, without parts")
-    yield f"context.arguments has {_literal(scope.tool)}"
-    record = f"context.arguments[{_literal(scope.tool)}]"
+    yield f"context.arguments has {literal(scope.tool)}"
+    record = f"context.arguments[{literal(scope.tool)}]"
     yield from _record(record, translation.type, dict(scope.bounds or {}))
 
 
@@ -119,11 +120,11 @@ def _record(record: str, type_: RecordOf, bounds: dict[str, Mapping[str, Any]]) 
                     f"the tool needs {name}, and the lease does not bound it",
                     "bound every argument that the tool needs",
                 )
-            yield f"!({record} has {_literal(name)})"
+            yield f"!({record} has {literal(name)})"
             continue
-        value = f"{record}[{_literal(name)}]"
+        value = f"{record}[{literal(name)}]"
         condition = _bounded(name, value, inner, bound)
-        yield condition if required else f"(!({record} has {_literal(name)}) || {condition})"
+        yield condition if required else f"(!({record} has {literal(name)}) || {condition})"
     if bounds:
         raise LeaseRefusedError(
             f"the tool has no argument {next(iter(bounds))}", "`stockade tools show` has them"
@@ -139,11 +140,11 @@ def _bounded(
         case {"is": bool() as wanted} if inner is Scalar.BOOL:
             return f"{value} == {str(wanted).lower()}"
         case {"is": str() as wanted} if inner is Scalar.STRING:
-            return f"{value} == {_literal(wanted)}"
+            return f"{value} == {literal(wanted)}"
         case {"is": int() as wanted} if inner is Scalar.LONG and not isinstance(wanted, bool):
             return f"{value} == {wanted}"
         case {"one_of": list() as choices} if inner is Scalar.STRING:
-            return f"[{', '.join(_literal(one) for one in choices)}].contains({value})"
+            return f"[{', '.join(literal(one) for one in choices)}].contains({value})"
         case {"from": int() as low, "to": int() as high} if inner is Scalar.LONG:
             return f"({value} >= {low} && {value} <= {high})"
         case {"below": str() as path} if inner is Scalar.STRING:
@@ -155,10 +156,10 @@ def _bounded(
 
 def _below(value: str, path: str) -> str:
     """The path, or one below it: a part of it at a time, so that "a/b" is no prefix of "a/bc"."""
-    inside = f'{value} like "{_escaped(path)}/*"'
+    inside = f'{value} like "{in_pattern(path)}/*"'
     # What climbs out again is not below it, however it begins.
     climbs = f'{value} like "*/../*" || {value} like "*/.."'
-    return f"({value} == {_literal(path)} || ({inside} && !({climbs})))"
+    return f"({value} == {literal(path)} || ({inside} && !({climbs})))"
 
 
 def _moment(milliseconds: int) -> str:
@@ -167,21 +168,3 @@ def _moment(milliseconds: int) -> str:
     except (ValueError, OverflowError, OSError):
         raise LeaseRefusedError("it ends at no time of any calendar", "end it sooner") from None
     return f'datetime("{text}")'
-
-
-def _entity(uid: EntityUid) -> str:
-    return f"{uid.type}::{_literal(uid.id)}"
-
-
-def _literal(text: str) -> str:
-    return f'"{_escaped(text, star=False)}"'
-
-
-def _escaped(text: str, *, star: bool = True) -> str:
-    r"""Text as it stands in a Cedar string, or in a pattern, where a star must be `\*`."""
-    return "".join(
-        c
-        if (c.isascii() and c.isalnum()) or c in " /._-:"
-        else ("\\*" if c == "*" and star else f"\\u{{{ord(c):x}}}")
-        for c in text
-    )

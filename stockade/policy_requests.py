@@ -85,6 +85,11 @@ class PolicyRequests:
         request = policy_pb2.TestPolicyRequest(policy=policy, tests=tests)
         return self._connection.ask(self._policy.TestPolicy, request, seconds=INQUIRY_SECONDS)
 
+    def suggest_policy(self, least: int = 0) -> policy_pb2.SuggestPolicyResponse:
+        """Policies that would have answered what was approved at least so often."""
+        request = policy_pb2.SuggestPolicyRequest(least=least)
+        return self._connection.ask(self._policy.SuggestPolicy, request, seconds=INQUIRY_SECONDS)
+
     def replay_policy(
         self, request: policy_pb2.ReplayPolicyRequest
     ) -> Stream[policy_pb2.ReplayPolicyResponse]:

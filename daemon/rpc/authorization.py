@@ -52,6 +52,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.PolicyService/TestPolicy": Rule("test_policy"),
         "/stockade.v1.PolicyService/ReplayPolicy": Rule("replay_policy"),
         "/stockade.v1.PolicyService/DiffPolicy": Rule("diff_policy"),
+        "/stockade.v1.PolicyService/SuggestPolicy": Rule("suggest_policy"),
         "/stockade.v1.SecretService/PutSecret": Rule("put_secret"),
         "/stockade.v1.SecretService/ListSecrets": Rule("list_secrets"),
         "/stockade.v1.SecretService/RemoveSecret": Rule("remove_secret"),

@@ -8,11 +8,13 @@ from contextlib import aclosing
 
 import anyio.to_thread
 
+from daemon.devices import Devices
 from daemon.errors import BadRequest
 from daemon.inquiry.difference import compare
 from daemon.inquiry.expectations import parse_tests
 from daemon.inquiry.inquiry import Inquiry, Source
 from daemon.inquiry.replay import DEFAULT_CALLS, MAX_CALLS
+from daemon.inquiry.suggestions import LEAST, Suggestions
 from daemon.policies import PolicyInvalid
 from daemon.rpc import inquiry_messages as messages
 from daemon.rpc.convert import parse_call_id
@@ -23,8 +25,10 @@ from stockade.v1 import policy_pb2
 class Inquiries:
     """See the module."""
 
-    def __init__(self, inquiry: Inquiry) -> None:
+    def __init__(self, inquiry: Inquiry, suggestions: Suggestions, devices: Devices) -> None:
         self._inquiry = inquiry
+        self._suggestions = suggestions
+        self._devices = devices
 
     async def explain(
         self, request: policy_pb2.ExplainPolicyRequest
@@ -74,6 +78,20 @@ class Inquiries:
         summary.candidate_digest = candidate.digest
         summary.baseline_digest = baseline.digest if baseline else ""
         yield policy_pb2.ReplayPolicyResponse(summary=summary)
+
+    async def suggest(
+        self, request: policy_pb2.SuggestPolicyRequest
+    ) -> policy_pb2.SuggestPolicyResponse:
+        """See SuggestPolicy."""
+        found = await self._suggestions.find(request.least or LEAST)
+        return policy_pb2.SuggestPolicyResponse(
+            suggestions=[messages.suggestion(one, self._devices) for one in found.suggestions],
+            policy_digest=found.policy_digest,
+            passed=[
+                policy_pb2.SuggestPolicyResponse.Passed(reason=reason, calls=count)
+                for reason, count in sorted(found.passed.items())
+            ],
+        )
 
     async def diff(self, request: policy_pb2.DiffPolicyRequest) -> policy_pb2.DiffPolicyResponse:
         """See DiffPolicy."""

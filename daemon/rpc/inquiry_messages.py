@@ -10,19 +10,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from daemon.calls.hearing import Asked, Ruling
 from daemon.calls.judge import milli
 from daemon.calls.live import timestamp
+from daemon.devices import Devices
 from daemon.errors import BadRequest
 from daemon.inquiry.difference import Change
 from daemon.inquiry.explanation import Answered, Explained, recorded_question
 from daemon.inquiry.inquiry import PastCall, Source
 from daemon.inquiry.replay import Decided, Replayed, Summary
+from daemon.inquiry.suggestions import FILE, MOST_NAMED, Suggestion
 from daemon.inquiry.suppose import Somebody
 from daemon.inquiry.trial import Result
-from daemon.rpc.policy_messages import parse_files
+from daemon.rpc.policy_messages import parse_files, problem
 from ledger.receipt import parse_time
 from policy.risk import score
 from policy.snapshot import KeptEntity
 from policy.statements import PolicyRef
 from policy.values import EntityUid
+from stockade.canonical import canonical
 from stockade.v1 import call_pb2, policy_pb2
 
 _VERDICTS: Mapping[Ruling, "call_pb2.CallEvent.Decision.Verdict.ValueType"] = {
@@ -197,6 +200,29 @@ def _decided(one: Decided) -> policy_pb2.ReplayPolicyResponse.Outcome:
         reason=one.reason,
         tier=one.tier.label if one.tier else "",
         policies=[reference(ref) for ref in one.policies],
+    )
+
+
+def suggestion(one: Suggestion, devices: Devices) -> policy_pb2.SuggestPolicyResponse.Suggestion:
+    """A policy that is suggested."""
+    approved = one.approved
+    known = (devices.get(device_id) for device_id in sorted(approved.approvers))
+    return policy_pb2.SuggestPolicyResponse.Suggestion(
+        id=one.id,
+        file=FILE,
+        text=one.text,
+        principal=approved.call.principal,
+        holder_name=devices.shown(approved.call.principal, approved.device_id),
+        tool=approved.call.tool,
+        arguments=canonical(dict(approved.call.arguments)),
+        tier=approved.call.tier,
+        secrets=approved.call.secrets,
+        times=len(approved.times),
+        first=timestamp(approved.times[-1]),
+        last=timestamp(approved.times[0]),
+        approver_names=[device.row.name for device in known if device is not None],
+        call_ids=approved.call_ids[:MOST_NAMED],
+        problems=map(problem, one.problems),
     )
 
 

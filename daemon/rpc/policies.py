@@ -145,6 +145,11 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     ) -> policy_pb2.DiffPolicyResponse:
         return await (await self._asking()).diff(request)
 
+    async def SuggestPolicy(
+        self, request: policy_pb2.SuggestPolicyRequest, context: Context
+    ) -> policy_pb2.SuggestPolicyResponse:
+        return await (await self._asking()).suggest(request)
+
     async def _asking(self) -> "Inquiries":
         if self._inquiries is None:
             self._inquiries = await anyio.to_thread.run_sync(self._make)
@@ -154,6 +159,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         """Imports what only these requests need."""
         from daemon.inquiry.archive import Archive
         from daemon.inquiry.inquiry import Inquiry
+        from daemon.inquiry.suggestions import Suggestions
         from daemon.rpc.inquiries import Inquiries
 
         parts, base = self._parts, self._parts.base
@@ -167,4 +173,12 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             chain_id=base.estate.signing_keys.chain,
             standing_for=self._leases.standing_for,
         )
-        return Inquiries(inquiry)
+        suggestions = Suggestions(
+            worlds=parts.worlds,
+            policies=parts.policies,
+            devices=parts.devices,
+            reader=base.reader,
+            clock=base.clock,
+            keys=base.estate.signing_keys.public(),
+        )
+        return Inquiries(inquiry, suggestions, parts.devices)

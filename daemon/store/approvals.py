@@ -20,6 +20,7 @@ from sqlalchemy import (
     Select,
     String,
     bindparam,
+    func,
     select,
     tuple_,
     update,
@@ -88,6 +89,13 @@ _PENDING: Final = (
 _LATEST: Final = (
     select(approvals)
     .where(_PLACE < _CURSOR)
+    .order_by(approvals.c.created_ms.desc(), approvals.c.approval_id.desc())
+    .limit(bindparam("b_limit"))
+)
+_USED: Final = (
+    select(approvals)
+    .where(approvals.c.state == ApprovalState.USED)
+    .where(func.length(approvals.c.statement) <= bindparam("b_bytes", type_=BigInteger))
     .order_by(approvals.c.created_ms.desc(), approvals.c.approval_id.desc())
     .limit(bindparam("b_limit"))
 )
@@ -184,6 +192,12 @@ def _page(
 ) -> tuple[ApprovalRow, ...]:
     place = {"b_created": after.created_ms, "b_id": after.approval_id}
     found = connection.execute(query, {**place, "b_limit": _cap(limit)})
+    return tuple(_row(row) for row in found.mappings())
+
+
+def used(connection: Connection, *, limit: int, max_bytes: int) -> tuple[ApprovalRow, ...]:
+    """Those that a run took, newest first, whose statement is no longer than that."""
+    found = connection.execute(_USED, {"b_limit": limit, "b_bytes": max_bytes})
     return tuple(_row(row) for row in found.mappings())
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stockade.cli import machine
+from stockade.cli.approvals_suggest import EXAMPLES as SUGGEST_EXAMPLES
+from stockade.cli.approvals_suggest import suggest
 from stockade.cli.ids import resolve, shortened
 from stockade.cli.options import Json, Yes, examples, group
 from stockade.cli.terminal import UsageError, ask, note, say, table, time_left, when
@@ -22,6 +24,8 @@ app = group(
     "stockade approvals approve 01988a3c-5d1f",
     "stockade approvals reject 01988a3c-5d1f --reason 'not on a Friday'",
 )
+
+app.command("suggest", epilog=SUGGEST_EXAMPLES)(suggest)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="An approval's id, or the beginning of one.")]
 Reason = Annotated[str, typer.Option("--reason", help="Shown to the requester.")]

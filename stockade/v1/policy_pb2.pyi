@@ -1496,3 +1496,150 @@ class DiffPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiffPolicyResponse: _TypeAlias = DiffPolicyResponse  # noqa: Y015
+
+@_typing.final
+class SuggestPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_FIELD_NUMBER: _builtins.int
+    least: _builtins.int
+    """How many yeses to the same call make a suggestion; 0 means 3."""
+    def __init__(
+        self,
+        *,
+        least: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least", b"least"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestPolicyRequest: _TypeAlias = SuggestPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SuggestPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Suggestion(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        FILE_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        PRINCIPAL_FIELD_NUMBER: _builtins.int
+        HOLDER_NAME_FIELD_NUMBER: _builtins.int
+        TOOL_FIELD_NUMBER: _builtins.int
+        ARGUMENTS_FIELD_NUMBER: _builtins.int
+        TIER_FIELD_NUMBER: _builtins.int
+        SECRETS_FIELD_NUMBER: _builtins.int
+        TIMES_FIELD_NUMBER: _builtins.int
+        FIRST_FIELD_NUMBER: _builtins.int
+        LAST_FIELD_NUMBER: _builtins.int
+        APPROVER_NAMES_FIELD_NUMBER: _builtins.int
+        CALL_IDS_FIELD_NUMBER: _builtins.int
+        PROBLEMS_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        """The policy's id; an agent's has two policies, whose ids begin with it."""
+        file: _builtins.str
+        """Where it goes, and the text that is added there."""
+        text: _builtins.str
+        principal: _builtins.str
+        """The call that would not be asked about any more: whose, as the ledger has it and as people call
+        them; which tool; the arguments, RFC 8785 JSON; the tier; the secrets.
+        """
+        holder_name: _builtins.str
+        tool: _builtins.str
+        arguments: _builtins.bytes
+        tier: _builtins.str
+        times: _builtins.int
+        """How often it was approved, first and last, and by which devices."""
+        @_builtins.property
+        def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        @_builtins.property
+        def first(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def last(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def approver_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        @_builtins.property
+        def call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The calls, newest first, 20 at most."""
+
+        @_builtins.property
+        def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyProblem]:
+            """What the policy checker says of the set with it; no errors, by construction."""
+
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            file: _builtins.str = ...,
+            text: _builtins.str = ...,
+            principal: _builtins.str = ...,
+            holder_name: _builtins.str = ...,
+            tool: _builtins.str = ...,
+            arguments: _builtins.bytes = ...,
+            tier: _builtins.str = ...,
+            secrets: _abc.Iterable[_builtins.str] | None = ...,
+            times: _builtins.int = ...,
+            first: _timestamp_pb2.Timestamp | None = ...,
+            last: _timestamp_pb2.Timestamp | None = ...,
+            approver_names: _abc.Iterable[_builtins.str] | None = ...,
+            call_ids: _abc.Iterable[_builtins.str] | None = ...,
+            problems: _abc.Iterable[Global___PolicyProblem] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "last", b"last"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approver_names", b"approver_names", "arguments", b"arguments", "call_ids", b"call_ids", "file", b"file", "first", b"first", "holder_name", b"holder_name", "id", b"id", "last", b"last", "principal", b"principal", "problems", b"problems", "secrets", b"secrets", "text", b"text", "tier", b"tier", "times", b"times", "tool", b"tool"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Passed(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        CALLS_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        calls: _builtins.int
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+            calls: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    policy_digest: _builtins.str
+    """Of the set in force, that they were tried with."""
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuggestPolicyResponse.Suggestion]:
+        """The most often approved first, 20 at most."""
+
+    @_builtins.property
+    def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuggestPolicyResponse.Passed]:
+        """Calls that were approved as often, and for which there is none."""
+
+    def __init__(
+        self,
+        *,
+        suggestions: _abc.Iterable[Global___SuggestPolicyResponse.Suggestion] | None = ...,
+        policy_digest: _builtins.str = ...,
+        passed: _abc.Iterable[Global___SuggestPolicyResponse.Passed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["passed", b"passed", "policy_digest", b"policy_digest", "suggestions", b"suggestions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestPolicyResponse: _TypeAlias = SuggestPolicyResponse  # noqa: Y015

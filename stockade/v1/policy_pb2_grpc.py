@@ -94,6 +94,11 @@ class PolicyServiceStub:
                 request_serializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.FromString,
                 _registered_method=True)
+        self.SuggestPolicy = channel.unary_unary(
+                '/stockade.v1.PolicyService/SuggestPolicy',
+                request_serializer=stockade_dot_v1_dot_policy__pb2.SuggestPolicyRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_policy__pb2.SuggestPolicyResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -190,6 +195,14 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuggestPolicy(self, request, context):
+        """Policies that would have answered what people have said yes to again and again. Changes nothing:
+        whoever may apply policy applies one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -252,6 +265,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.DiffPolicy,
                     request_deserializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.SerializeToString,
+            ),
+            'SuggestPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuggestPolicy,
+                    request_deserializer=stockade_dot_v1_dot_policy__pb2.SuggestPolicyRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_policy__pb2.SuggestPolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -578,6 +596,33 @@ class PolicyService:
             '/stockade.v1.PolicyService/DiffPolicy',
             stockade_dot_v1_dot_policy__pb2.DiffPolicyRequest.SerializeToString,
             stockade_dot_v1_dot_policy__pb2.DiffPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.PolicyService/SuggestPolicy',
+            stockade_dot_v1_dot_policy__pb2.SuggestPolicyRequest.SerializeToString,
+            stockade_dot_v1_dot_policy__pb2.SuggestPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,10 @@ class PolicyServiceStub:
     """
     DiffPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DiffPolicyRequest, _policy_pb2.DiffPolicyResponse]
     """What differs between two sets, policy by policy."""
+    SuggestPolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.SuggestPolicyRequest, _policy_pb2.SuggestPolicyResponse]
+    """Policies that would have answered what people have said yes to again and again. Changes nothing:
+    whoever may apply policy applies one.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -109,6 +113,10 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """
     DiffPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.DiffPolicyRequest, _policy_pb2.DiffPolicyResponse]  # type: ignore[assignment]
     """What differs between two sets, policy by policy."""
+    SuggestPolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.SuggestPolicyRequest, _policy_pb2.SuggestPolicyResponse]  # type: ignore[assignment]
+    """Policies that would have answered what people have said yes to again and again. Changes nothing:
+    whoever may apply policy applies one.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -219,5 +227,15 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.DiffPolicyResponse, _abc.Awaitable[_policy_pb2.DiffPolicyResponse]]:
         """What differs between two sets, policy by policy."""
+
+    @_abc_1.abstractmethod
+    def SuggestPolicy(
+        self,
+        request: _policy_pb2.SuggestPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_pb2.SuggestPolicyResponse, _abc.Awaitable[_policy_pb2.SuggestPolicyResponse]]:
+        """Policies that would have answered what people have said yes to again and again. Changes nothing:
+        whoever may apply policy applies one.
+        """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -347,7 +347,7 @@ class Policies(policy_pb2_grpc.PolicyServiceServicer):
         refuse(context, grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", "not here")
 
     RollbackPolicy = GetEntities = ChangeEntities = SetMaintenance = _unserved
-    ExplainPolicy = TestPolicy = ReplayPolicy = DiffPolicy = _unserved
+    ExplainPolicy = TestPolicy = ReplayPolicy = DiffPolicy = SuggestPolicy = _unserved
 
 
 class Secrets(secret_pb2_grpc.SecretServiceServicer):
