@@ -15,20 +15,18 @@ elsewhere are what shows it (FORKED). See also `checkpoint.check_advance` (ROLLE
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import nacl.exceptions
-import nacl.signing
-
+from ledger.authentic import Inauthentic, Reader, succession
 from ledger.chain import Head
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadEntry, Fault, LineError
-from ledger.export import Line, parse_line
+from ledger.errors import BadEntry, Fault
+from ledger.export import Line
 from ledger.keys import PublicKeys
-from ledger.merkle import CompactRange
-from ledger.receipt import NO_PREVIOUS, digest_of, message_of
+from ledger.merkle import HASH_SIZE, CompactRange
+from ledger.segment import Segment
 
 _REMEMBERED: Final = 4096
 """How many digests are kept, to tell an entry seen before from a second one of its number."""
@@ -51,110 +49,99 @@ def verify(
     lines: Iterable[bytes], key: PublicKeys, checkpoint: Checkpoint | None = None
 ) -> Verified:
     """Verify an export from its first entry; raise BadEntry for the first bad one."""
-    return _Verifier(iter(lines), key, checkpoint).run()
+    verification = Verification(key, () if checkpoint is None else (checkpoint,))
+    verification.read(lines)
+    return verification.end()
 
 
-class _Verifier:
-    """One pass over one export."""
+class Verification:
+    """One pass over one export: `read` it, or `join` segments of it, then `end`."""
 
-    def __init__(
-        self, lines: Iterator[bytes], key: PublicKeys, checkpoint: Checkpoint | None
-    ) -> None:
-        self._lines = lines
-        self._chain = key.chain
-        self._key = nacl.signing.VerifyKey(key.ed25519)
-        self._checkpoint = checkpoint
+    def __init__(self, key: PublicKeys, checkpoints: Sequence[Checkpoint] = ()) -> None:
+        self._reader = Reader(key)
+        self._roots = {item.size: item.root for item in checkpoints}
         self._head: Head | None = None
         self._tree = CompactRange()
         self._recent: deque[bytes] = deque(maxlen=_REMEMBERED)
         self._line = 0
+        for item in checkpoints:
+            if item.chain != key.chain:
+                raise self._bad(Fault.OTHER_CHAIN, "the checkpoint is of another chain")
+            if self._roots[item.size] != item.root:
+                raise self._bad(Fault.FORKED, f"two checkpoints of {item.size} entries differ")
 
-    def run(self) -> Verified:
-        checkpoint = self._checkpoint
-        if checkpoint is not None and checkpoint.chain != self._chain:
-            raise self._bad(Fault.OTHER_CHAIN, "the checkpoint is of another chain")
-        for raw in self._lines:
+    def read(self, lines: Iterable[bytes]) -> None:
+        """The lines that follow; BadEntry for the first bad one."""
+        rest = iter(lines)
+        for raw in rest:
             self._line += 1
             line = self._authentic(raw)
-            self._follows(line)
-            self._accept(line)
-        count = self._tree.size
-        if checkpoint is not None and count < checkpoint.size:
-            raise self._bad(
-                Fault.TRUNCATED,
-                f"the ledger ends after {count} entries; its checkpoint vouches for "
-                f"{checkpoint.size}",
-            )
-        covered = 0 if checkpoint is None else checkpoint.size
-        return Verified(count, self._head, self._tree.root(), covered)
+            self._follows(line, rest)
+            receipt = line.receipt
+            head = Head(receipt.chain, receipt.sequence, line.entry.digest, receipt.time)
+            self._accept(line.entry.digest, head)
 
-    def _authentic(self, raw: bytes) -> Line:
-        """The line as an entry of this chain that nobody changed; its place is not looked at."""
-        try:
-            line = parse_line(raw)
-        except LineError as error:
-            raise self._bad(Fault(error.code), error.message) from error
-        receipt, entry = line.receipt, line.entry
-        if digest_of(entry.canonical) != entry.digest:
-            raise self._bad(
-                Fault.EDITED,
-                "the receipt does not have the digest recorded with it",
-                receipt.sequence,
-            )
-        if receipt.chain != self._chain:
-            raise self._bad(Fault.OTHER_CHAIN, "the receipt is of another chain", receipt.sequence)
-        if not self._signed(entry.digest, entry.signature):
-            raise self._bad(Fault.BAD_SIGNATURE, "not signed by this chain's key", receipt.sequence)
-        return line
-
-    def _signed(self, digest: bytes, signature: bytes) -> bool:
-        try:
-            self._key.verify(message_of(digest), signature)
-        except nacl.exceptions.CryptoError:
+    def join(self, segment: Segment) -> bool:
+        """Take lines that were read elsewhere; False, and nothing taken, if they do not follow."""
+        if segment.sequence != self._tree.size + 1 or succession(segment.first, self._head):
             return False
+        digests = [
+            segment.digests[at : at + HASH_SIZE] for at in range(0, len(segment.digests), HASH_SIZE)
+        ]
+        for number, digest in enumerate(digests, segment.sequence):
+            self._line += 1
+            self._grow(number, digest)
+        self._head = segment.head
         return True
 
-    def _follows(self, line: Line) -> None:
+    def end(self) -> Verified:
+        """There are no more lines: what was verified; BadEntry if a checkpoint says otherwise."""
+        count, vouched = self._tree.size, max(self._roots, default=0)
+        if count < vouched:
+            raise self._bad(
+                Fault.TRUNCATED,
+                f"the ledger ends after {count} entries; its checkpoint vouches for {vouched}",
+            )
+        return Verified(count, self._head, self._tree.root(), vouched)
+
+    def _authentic(self, raw: bytes) -> Line:
+        try:
+            return self._reader.authentic(raw)
+        except Inauthentic as error:
+            raise self._bad(error.fault, error.message, error.sequence) from error
+
+    def _follows(self, line: Line, rest: Iterator[bytes]) -> None:
         """Refuse an authentic entry that does not come next."""
         receipt, due = line.receipt, self._tree.size + 1
         if receipt.sequence > due:
-            self._explain_gap(receipt.sequence, due)
+            self._explain_gap(receipt.sequence, due, rest)
         if receipt.sequence < due:
             self._explain_past(receipt.sequence, line.entry.digest)
-        if receipt.prev != (NO_PREVIOUS if self._head is None else self._head.digest):
-            raise self._bad(Fault.FORKED, "it follows another entry than the one before it")
-        before = receipt.time if self._head is None else self._head.time
-        # The fixed form of a time makes text order time order.
-        if receipt.time < before:
-            raise self._bad(Fault.CLOCK_BACK, "its time lies before that of the entry before it")
-        if receipt.clock_behind_ms is not None and (self._head is None or receipt.time != before):
-            raise self._bad(
-                Fault.CLOCK_BACK, "it says the clock was behind, but has not the time before it"
-            )
+        found = succession(receipt, self._head)
+        if found is not None:
+            raise self._bad(*found)
 
-    def _accept(self, line: Line) -> None:
-        receipt, digest = line.receipt, line.entry.digest
+    def _accept(self, digest: bytes, head: Head) -> None:
+        self._grow(head.sequence, digest)
+        self._head = head
+
+    def _grow(self, sequence: int, digest: bytes) -> None:
         self._tree.append(digest)
-        checkpoint = self._checkpoint
-        if (
-            checkpoint is not None
-            and checkpoint.size == self._tree.size
-            and checkpoint.root != self._tree.root()
-        ):
+        self._recent.append(digest)
+        size = self._tree.size
+        if size in self._roots and self._roots[size] != self._tree.root():
             raise self._bad(
                 Fault.FORKED,
-                f"these {checkpoint.size} entries are not the ones its checkpoint vouches for",
-                receipt.sequence,
+                f"these {size} entries are not the ones its checkpoint vouches for",
+                sequence,
             )
-        self._head = Head(receipt.chain, receipt.sequence, digest, receipt.time)
-        self._recent.append(digest)
 
-    def _explain_gap(self, sequence: int, due: int) -> None:
+    def _explain_gap(self, sequence: int, due: int, rest: Iterator[bytes]) -> None:
         """Entry `due` is gone, or stands further on: read the rest once, keep nothing."""
-        for raw in self._lines:
+        for raw in rest:
             try:
-                later = self._authentic(raw)
-            except BadEntry:
+                later = self._reader.authentic(raw)
+            except Inauthentic:
                 continue
             if later.receipt.sequence == due:
                 raise self._bad(

@@ -1,8 +1,4 @@
-"""`stockade ledger`: the receipts, and verifying them without trusting the daemon.
-
-The only module here that imports the package `ledger`. `verify` talks to nobody: the export, the
-keys and the checkpoint are files.
-"""
+"""`stockade ledger`: the receipts. What verifies them offline is in `ledger_verify`."""
 
 import json
 import sys
@@ -11,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stockade.cli import machine
+from stockade.cli import ledger_verify, machine
 from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.options import Json, examples, group
-from stockade.cli.terminal import UsageError, note, say, when
-from stockade.errors import NotFound, StockadeError
+from stockade.cli.terminal import say, when
+from stockade.errors import NotFound
 
 if TYPE_CHECKING:
     from stockade.client import Client
     from stockade.v1 import call_pb2
-
-MAX_KEYS = 64 * 1024
 
 app = group(
     "ledger",
@@ -119,63 +113,13 @@ def export(
         say(f"{file}: {size} bytes")
 
 
-@app.command(
+app.command(
     epilog=examples(
         "stockade ledger verify ledger.jsonl --key ledger.pub",
         "stockade ledger verify ledger.jsonl --key ledger.pub --checkpoint c.txt",
+        "stockade ledger verify big.jsonl --key ledger.pub --jobs 8",
     )
-)
-def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="From `stockade ledger export`.")],
-    key: Annotated[Path, typer.Option("--key", help="The ledger's public keys.")],
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="One obtained elsewhere than the export.")
-    ] = None,
-    json_: Json = False,
-) -> int:
-    """Verify an export offline; names the first bad entry. Exit status 1 when there is one."""
-    from ledger.checkpoint import parse_checkpoint
-    from ledger.errors import BadEntry, LedgerError
-    from ledger.export import read_lines
-    from ledger.keys import parse_public
-    from ledger.verify import verify as run
-
-    try:
-        public = parse_public(_small(key))
-        vouched = None if checkpoint is None else parse_checkpoint(_small(checkpoint), public)
-        with file.open("rb") as lines:
-            verified = run(read_lines(lines), public, vouched)
-    except BadEntry as bad:
-        if json_:
-            machine.emit(
-                {"ok": False, "line": bad.line, "sequence": bad.sequence, "reason": bad.code,
-                 "message": bad.message}
-            )  # fmt: skip
-        message = f"line {bad.line}, entry {bad.sequence}: {bad.message}"
-        raise StockadeError(message, reason=bad.code, fix=bad.fix) from None
-    except LedgerError as error:
-        raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
-    covered = verified.covered if vouched is not None else None
-    if json_:
-        machine.emit(
-            {"ok": True, "chain": public.chain, "entries": verified.count, "covered": covered,
-             "root": verified.root.hex()}
-        )  # fmt: skip
-        return 0
-    say(f"{verified.count} entries of chain {public.chain}: whole, in order, signed")
-    if covered is None:
-        note("without a checkpoint from elsewhere, a cut-off end cannot be seen")
-    else:
-        say(f"the checkpoint vouches for the first {covered}")
-    return 0
-
-
-def _small(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_KEYS + 1)
-    if len(data) > MAX_KEYS:
-        raise UsageError(f"{path} is too large to be keys or a checkpoint", fix="name the file")
-    return data
+)(ledger_verify.verify)
 
 
 def _whole(client: "Client", text: str) -> str:

@@ -22,7 +22,7 @@ SHARED = (
 
 # The commands that work on files alone, and the leaf that they do it with.
 OFFLINE = {
-    "ledger": ("stockade/cli/ledger.py",),
+    "ledger": ("stockade/cli/ledger_jobs.py", "stockade/cli/ledger_verify.py"),
     "policy": ("stockade/cli/policy_evaluate.py",),
 }
 
@@ -67,7 +67,12 @@ FENCES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-SPAWNERS = ("sandbox/", "stockade/cli/up.py", "stockade/cli/installed.py")
+SPAWNERS = (
+    "sandbox/",
+    "stockade/cli/up.py",
+    "stockade/cli/installed.py",
+    "stockade/cli/ledger_jobs.py",  # the offline verifier's own copies, to use every core
+)
 SPAWNING_MODULES = ("subprocess", "multiprocessing", "concurrent.futures.process", "pty", "posix")
 SPAWNING_NAMES = (
     *("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "popen", "startfile"),

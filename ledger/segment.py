@@ -1,0 +1,47 @@
+"""A stretch of an export, verified by itself: so that several processes can share the work.
+
+Trusted to vouch for a stretch only if each entry in it is authentic and follows the one before it;
+that it follows what comes before the stretch is seen where it is joined (`ledger.verify`). Where
+anything is wrong it says no more than that: finding the first bad entry, and why, takes the
+verifier. Raises nothing, whatever the bytes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.authentic import Inauthentic, Reader, succession
+from ledger.chain import Head
+from ledger.keys import PublicKeys
+from ledger.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Entries without fault among themselves: the first, the last, and all digests."""
+
+    first: Receipt
+    head: Head
+    digests: bytes = field(repr=False)
+
+    @property
+    def sequence(self) -> int:
+        """The number of its first entry."""
+        return self.first.sequence
+
+
+def read_segment(lines: Iterable[bytes], key: PublicKeys) -> Segment | None:
+    """The segment that these lines are; None if something is wrong with it, or there is none."""
+    reader, first, head, digests = Reader(key), None, None, bytearray()
+    for raw in lines:
+        try:
+            line = reader.authentic(raw)
+        except Inauthentic:
+            return None
+        receipt = line.receipt
+        if head is None:
+            first = receipt
+        elif receipt.sequence != head.sequence + 1 or succession(receipt, head):
+            return None
+        head = Head(receipt.chain, receipt.sequence, line.entry.digest, receipt.time)
+        digests += line.entry.digest
+    return None if first is None or head is None else Segment(first, head, bytes(digests))
