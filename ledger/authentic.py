@@ -5,10 +5,11 @@ whether it follows the one before. Where an entry stands in the whole is `ledger
 Raises Inauthentic, and nothing else whatever the bytes.
 """
 
+from typing import NamedTuple
+
 import nacl.exceptions
 import nacl.signing
 
-from ledger.chain import Head
 from ledger.errors import Fault, LineError
 from ledger.export import Line, parse_line
 from ledger.keys import PublicKeys
@@ -23,6 +24,14 @@ class Inauthentic(Exception):  # noqa: N818 - it says what was found
         self.fault = fault
         self.message = message
         self.sequence = sequence
+
+
+class Link(NamedTuple):
+    """What the next entry has to follow: a `Head` whose fields were looked at already."""
+
+    sequence: int
+    digest: bytes
+    time: str
 
 
 class Reader:
@@ -60,7 +69,12 @@ class Reader:
         return line
 
 
-def succession(receipt: Receipt, head: Head | None) -> tuple[Fault, str] | None:
+def link_of(line: Line) -> Link:
+    """An entry, as the next one sees it."""
+    return Link(line.receipt.sequence, line.entry.digest, line.receipt.time)
+
+
+def succession(receipt: Receipt, head: Link | None) -> tuple[Fault, str] | None:
     """What keeps the receipt, of the right number, from following `head`; None if it does."""
     if receipt.prev != (NO_PREVIOUS if head is None else head.digest):
         return Fault.FORKED, "it follows another entry than the one before it"

@@ -90,7 +90,7 @@ def _decode(text: bytes) -> dict[str, object]:
 def _receipt(value: object, digest: bytes, signature: bytes) -> Line:
     try:
         receipt = parse_receipt(value)
-        canonical = receipt.canonical()
+        canonical = receipt.encoded()
     except ReceiptError as error:
         fault = Fault.VERSION if error.code == "VERSION" else Fault.MALFORMED
         raise LineError(fault, error.message) from error

@@ -81,6 +81,10 @@ class Receipt:
     def canonical(self) -> bytes:
         """The bytes that are hashed, signed, stored and exported."""
         _check(self)
+        return self.encoded()
+
+    def encoded(self) -> bytes:
+        """The same, of a receipt that was parsed: its header has been looked at already."""
         header: dict[str, object] = {
             "v": VERSION,
             "chain": self.chain,

@@ -9,8 +9,7 @@ verifier. Raises nothing, whatever the bytes.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ledger.authentic import Inauthentic, Reader, succession
-from ledger.chain import Head
+from ledger.authentic import Inauthentic, Link, Reader, link_of, succession
 from ledger.keys import PublicKeys
 from ledger.receipt import Receipt
 
@@ -20,7 +19,7 @@ class Segment:
     """Entries without fault among themselves: the first, the last, and all digests."""
 
     first: Receipt
-    head: Head
+    last: Link
     digests: bytes = field(repr=False)
 
     @property
@@ -31,17 +30,19 @@ class Segment:
 
 def read_segment(lines: Iterable[bytes], key: PublicKeys) -> Segment | None:
     """The segment that these lines are; None if something is wrong with it, or there is none."""
-    reader, first, head, digests = Reader(key), None, None, bytearray()
+    reader, digests = Reader(key), bytearray()
+    first: Receipt | None = None
+    last: Link | None = None
     for raw in lines:
         try:
             line = reader.authentic(raw)
         except Inauthentic:
             return None
         receipt = line.receipt
-        if head is None:
+        if last is None:
             first = receipt
-        elif receipt.sequence != head.sequence + 1 or succession(receipt, head):
+        elif receipt.sequence != last.sequence + 1 or succession(receipt, last):
             return None
-        head = Head(receipt.chain, receipt.sequence, line.entry.digest, receipt.time)
+        last = link_of(line)
         digests += line.entry.digest
-    return None if first is None or head is None else Segment(first, head, bytes(digests))
+    return None if first is None or last is None else Segment(first, last, bytes(digests))

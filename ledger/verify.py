@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.authentic import Inauthentic, Reader, succession
+from ledger.authentic import Inauthentic, Link, Reader, link_of, succession
 from ledger.chain import Head
 from ledger.checkpoint import Checkpoint
 from ledger.errors import BadEntry, Fault
@@ -60,7 +60,8 @@ class Verification:
     def __init__(self, key: PublicKeys, checkpoints: Sequence[Checkpoint] = ()) -> None:
         self._reader = Reader(key)
         self._roots = {item.size: item.root for item in checkpoints}
-        self._head: Head | None = None
+        self._chain = key.chain
+        self._last: Link | None = None
         self._tree = CompactRange()
         self._recent: deque[bytes] = deque(maxlen=_REMEMBERED)
         self._line = 0
@@ -77,13 +78,12 @@ class Verification:
             self._line += 1
             line = self._authentic(raw)
             self._follows(line, rest)
-            receipt = line.receipt
-            head = Head(receipt.chain, receipt.sequence, line.entry.digest, receipt.time)
-            self._accept(line.entry.digest, head)
+            self._grow(line.receipt.sequence, line.entry.digest)
+            self._last = link_of(line)
 
     def join(self, segment: Segment) -> bool:
         """Take lines that were read elsewhere; False, and nothing taken, if they do not follow."""
-        if segment.sequence != self._tree.size + 1 or succession(segment.first, self._head):
+        if segment.sequence != self._tree.size + 1 or succession(segment.first, self._last):
             return False
         digests = [
             segment.digests[at : at + HASH_SIZE] for at in range(0, len(segment.digests), HASH_SIZE)
@@ -91,7 +91,7 @@ class Verification:
         for number, digest in enumerate(digests, segment.sequence):
             self._line += 1
             self._grow(number, digest)
-        self._head = segment.head
+        self._last = segment.last
         return True
 
     def end(self) -> Verified:
@@ -102,7 +102,9 @@ class Verification:
                 Fault.TRUNCATED,
                 f"the ledger ends after {count} entries; its checkpoint vouches for {vouched}",
             )
-        return Verified(count, self._head, self._tree.root(), vouched)
+        last = self._last
+        head = None if last is None else Head(self._chain, *last)
+        return Verified(count, head, self._tree.root(), vouched)
 
     def _authentic(self, raw: bytes) -> Line:
         try:
@@ -117,13 +119,9 @@ class Verification:
             self._explain_gap(receipt.sequence, due, rest)
         if receipt.sequence < due:
             self._explain_past(receipt.sequence, line.entry.digest)
-        found = succession(receipt, self._head)
+        found = succession(receipt, self._last)
         if found is not None:
             raise self._bad(*found)
-
-    def _accept(self, digest: bytes, head: Head) -> None:
-        self._grow(head.sequence, digest)
-        self._head = head
 
     def _grow(self, sequence: int, digest: bytes) -> None:
         self._tree.append(digest)

@@ -13,6 +13,9 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from ledger.authentic import Inauthentic, Reader
+from ledger.keys import parse_public
+from tests.ledger.test_tampering import edits, rehash
 from tests.promises.acting import ALONE, apply, run
 from tests.running import STOCKADE, RunningDaemon, running
 
@@ -61,6 +64,8 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
             apply(client, ALONE)
             for number in range(4):
                 run(client, "run_shell", command=f"echo {number}")
+            run(client, "run_shell", command="exit 3")
+        of_every_sort(daemon)
         exported = folder / "exported.jsonl"
         assert daemon.cli("ledger", "export", str(exported)).status == 0
         lines = exported.read_bytes().splitlines(keepends=True)
@@ -73,6 +78,19 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
         assert exported.read_bytes().splitlines(keepends=True)[: len(lines)] == lines
         lines = exported.read_bytes().splitlines(keepends=True)
     return Book(folder, lines)
+
+
+def of_every_sort(daemon: RunningDaemon) -> None:
+    """Receipts of what else there is: refusals, devices, policies, secrets."""
+    daemon.cli("call", "no_such_tool")
+    auditor = daemon.pair_device("auditor", "auditors")
+    daemon.cli("policy", "maintenance", "on", home=auditor)
+    daemon.cli("devices", "groups", "auditor", "auditors", "callers")
+    daemon.cli("secrets", "put", "secret://global/api-key", stdin="correct horse")
+    daemon.cli("secrets", "remove", "secret://global/api-key")
+    daemon.cli("policy", "maintenance", "on")
+    daemon.cli("policy", "maintenance", "off")
+    daemon.cli("devices", "revoke", "auditor", "--yes")
 
 
 def test_an_untouched_export_verifies_without_a_daemon(book: Book) -> None:
@@ -140,6 +158,35 @@ TAMPERINGS: dict[str, tuple[Callable[[Lines], Lines], int | None, set[str]]] = {
     ),
     "half a line": (lambda lines: [*lines[:-1], lines[-1][:-20]], None, {"MALFORMED"}),
 }
+
+
+def test_every_edit_of_every_kind_is_an_edit(book: Book) -> None:
+    """Each place in a receipt of each kind, set to another value, removed, and one added.
+
+    With the digest as it was, and made anew by somebody who knows the format and has no key.
+    """
+    reader = Reader(parse_public((book.folder / "ledger.pub").read_bytes()))
+    seen = set()
+    for line in book.lines:
+        kind = json.loads(line)["receipt"]["kind"]
+        if kind in seen:
+            continue
+        seen.add(kind)
+        assert reader.authentic(line).receipt.kind == kind
+        for what, changed in edits(json.loads(line)):
+            for sealed in (False, True):
+                if sealed:
+                    rehash(changed)
+                with pytest.raises(Inauthentic) as found:
+                    reader.authentic(compact(changed) + b"\n")
+                words = {"MALFORMED", "VERSION", "NOT_CANONICAL"}
+                words |= {"BAD_SIGNATURE", "OTHER_CHAIN"} if sealed else {"EDITED"}
+                assert found.value.fault in words, f"{kind}: {what}"
+    assert {
+        *("call.received", "call.denied", "call.running", "call.succeeded", "call.failed"),
+        *("daemon.started", "policy.applied", "policy.maintenance", "device.paired"),
+        *("device.revoked", "secret.put", "secret.removed", "rpc.refused", "ledger.exported"),
+    } <= seen
 
 
 @pytest.mark.parametrize("how", TAMPERINGS)
