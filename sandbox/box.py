@@ -6,7 +6,6 @@ without asking the engine where that is allowed. Owns the descriptors it was giv
 `BoxError` when the container is gone, OSError never.
 """
 
-import contextlib
 import os
 import socket
 from dataclasses import dataclass, field
@@ -133,13 +132,14 @@ class Box:
         return False
 
     async def send(self, frame: memoryview, stdin: memoryview) -> None:
-        """The request and then the tool's standard input, as fast as it is taken."""
+        """The request and then the tool's standard input, as fast as it is taken.
+
+        Nothing is closed after it: to the launcher the end of this is the end of us.
+        """
         for data in (frame, stdin):
             rest = data
             while rest := streams.offer(self._fd, rest):
                 await anyio.wait_writable(self._fd)
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as half:
-            half.shutdown(socket.SHUT_WR)
 
     async def read(self) -> tuple[Stream, bytes] | None:
         """A piece of one stream; None at the end of both."""

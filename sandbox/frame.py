@@ -4,13 +4,16 @@ Pure: a spec in, bytes out; `launcher.request` is the reader. It is the only pla
 environment and secrets of a run in a container exist outside the daemon, so the caller wipes it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from resource import RLIMIT_NICE, RLIMIT_NPROC, RLIMIT_RTPRIO
 
 from sandbox.limits import Limits
 from sandbox.outcome import LimitName
 from sandbox.rlimits import rlimits
 from sandbox.spec import RunSpec
+
+Field = bytes | bytearray | memoryview
 
 # What the launcher itself is started with, and hence the only way Python can be run in place.
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-X", "utf8")
@@ -27,33 +30,40 @@ def runs_in_place(argv: Sequence[str]) -> bool:
 def build(
     spec: RunSpec, program: str, elsewhere: frozenset[LimitName], *, gvisor: bool
 ) -> bytearray:
-    """The whole frame. `elsewhere` has the limits that control groups enforce."""
+    """All but the input. `elsewhere` has the limits that control groups enforce."""
     in_place = spec.python and not spec.image and runs_in_place(spec.argv)
     kind = b"python" if in_place else b"run"
-    files: list[bytes | bytearray | memoryview] = []
-    for path, content in spec.secret_files.items():
-        files += [_raw(path), content]
-    body = bytearray()
-    _put(body, [kind, _raw(spec.cwd), _raw(program)])
-    _put(body, [_limit(*one) for one in _limits(spec.limits, elsewhere, gvisor).items()])
-    _put(body, files)
-    _put(body, [_raw(word) for word in spec.argv])
-    _put(body, _environment(spec))
-    return bytearray(len(body).to_bytes(4, "big")) + body
+    fields: tuple[list[Field], ...] = (
+        [kind, _raw(spec.cwd), _raw(program)],
+        [_limit(*one) for one in _limits(spec.limits, elsewhere, gvisor).items()],
+        [*chain.from_iterable((_raw(path), file) for path, file in spec.secret_files.items())],
+        [_raw(word) for word in spec.argv],
+        _environment(spec),
+    )
+    # Made once at its full length: what grows leaves behind what it held.
+    body = bytearray().join(chain.from_iterable(map(_put, fields)))
+    whole = bytearray().join((_size(len(spec.stdin)), _size(len(body)), body))
+    for scrap in (body, *fields[-1]):
+        if isinstance(scrap, bytearray):
+            scrap[:] = bytes(len(scrap))
+    return whole
 
 
-def _put(body: bytearray, fields: Iterable[bytes | bytearray | memoryview]) -> None:
-    whole = list(fields)
-    body += len(whole).to_bytes(4, "big")
-    for field in whole:
-        body += memoryview(field).nbytes.to_bytes(4, "big")
-        body += field
+def _put(fields: Sequence[Field]) -> Iterator[Field]:
+    yield _size(len(fields))
+    for field in fields:
+        yield _size(memoryview(field).nbytes)
+        yield field
 
 
-def _environment(spec: RunSpec) -> list[bytes | bytearray]:
-    out: list[bytes | bytearray] = [_raw(f"{name}={value}") for name, value in spec.env.items()]
+def _size(count: int) -> bytes:
+    return count.to_bytes(4, "big")
+
+
+def _environment(spec: RunSpec) -> list[Field]:
+    out: list[Field] = [_raw(f"{name}={value}") for name, value in spec.env.items()]
     for name, secret in spec.secret_env.items():
-        out.append(bytearray(_raw(name) + b"=") + secret)
+        out.append(bytearray().join((_raw(name), b"=", secret)))
     return out
 
 

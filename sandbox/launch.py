@@ -48,7 +48,12 @@ class Launched:
     init_fd: int = -1
 
     def write(self, fd: int, data: memoryview, fds: Descriptors) -> None:
-        """Send what fits now; the rest is left for the supervisor, else the pipe is closed."""
+        """Send what fits now; the rest is left for the supervisor, else the pipe is closed.
+
+        All of it fits where the kernel lets a pipe hold so much: then whoever reads it has the
+        whole, whatever becomes of us. A daemon that dies closes its pipes before its sandboxes die.
+        """
+        streams.widen(fd, len(data))
         if rest := streams.offer(fd, data):
             self.unsent[fd] = rest
         else:

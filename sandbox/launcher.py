@@ -1,13 +1,18 @@
 """What a container starts: it waits for one request, carries it out once, and reports the end.
 
 Standalone: sent as text to the interpreter inside, so it imports nothing of ours. Its first process
-is the container's init and stays the daemon's: out of the tool's reach (not dumpable, no handlers),
-it kills and reaps whatever the tool left, and only then says how the tool ended, under a number the
-tool does not know. Its child reads the request from standard input, which is the only way in, and
-becomes the tool: by execve or, for Python that is run in place, by running it.
+is the container's init and stays the daemon's: out of the tool's reach (not dumpable, deaf to
+kill). It takes the request and the tool's input; when the tool has ended it kills and reaps what is
+left, and only then says how it ended, under a number the tool does not know. Its child reads the
+request from a pipe, becomes the tool (by execve or, for Python that is run in place, by running
+it), and has the input on that pipe.
 
-`frame` writes the request: a length, then lists of fields, with all lengths and counts in 4 bytes,
-big-endian. What follows it on standard input is the tool's.
+Standard input is the only way in, and open for as long as the daemon wants the run: its end is the
+end of everything here. So a daemon that dies leaves nothing running, and no tool is given half of
+its input: nothing is passed on before all of it is there.
+
+`frame` writes the request: the input's length and its own, then lists of fields, with all lengths
+and counts in 4 bytes, big-endian. The input follows.
 """
 
 import os
@@ -18,6 +23,7 @@ import time
 
 LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without a daemon, the end
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
+CHUNK = 65536
 FLAGS = 5  # words of `python3 -I -S -X utf8`: how this runs, and how Python in place would be run
 
 
@@ -27,7 +33,6 @@ def exactly(count: int) -> bytes:
     while count:
         part = os.read(0, count)
         if not part:
-            os.write(WRITE, b"gone")
             os._exit(0)
         parts.append(part)
         count -= len(part)
@@ -139,12 +144,67 @@ def tool() -> None:
     run_python(argv)
 
 
-def report(child: int, trouble: bytes) -> bytes:
-    """How the tool ended, once nothing of it is left."""
-    status = None
-    while status is None:
-        pid, code = os.wait()
-        status = code if pid == child else None
+def attend(child: int, pipe: int) -> int | None:
+    """Pass on what comes, once all of it is there, until the tool has ended: its status.
+
+    None if the daemon is gone, and nobody else would ever end it.
+    """
+    wake, woken = os.pipe()
+    for end in (wake, woken, pipe):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    waiting = select.poll()
+    waiting.register(0, select.POLLIN)
+    waiting.register(wake, select.POLLIN)
+    came = bytearray()
+    while True:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                return ended[1]
+        for fd, _ in waiting.poll():
+            if fd == pipe:
+                pass_on(came, pipe, waiting)
+            elif not (part := os.read(fd, CHUNK)):
+                return None
+            elif fd == 0:
+                came += part
+                if whole(came):
+                    del came[:4]
+                    widen(pipe, len(came))
+                    waiting.register(pipe, select.POLLOUT)
+
+
+def whole(came: bytearray) -> bool:
+    """Whether the request and the input are there."""
+    told = int.from_bytes(came[:4], "big") + int.from_bytes(came[4:8], "big")
+    return len(came) >= 8 and len(came) - 8 == told
+
+
+def widen(pipe: int, size: int) -> None:
+    """Have the pipe take all of it at once, if the kernel lets it."""
+    try:
+        if size > CHUNK:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+    except OSError:
+        pass
+
+
+def pass_on(data: bytearray, pipe: int, waiting: "select.poll") -> None:
+    """Give the child what the pipe takes; all of it, or a reader that is gone, is the end of it."""
+    try:
+        while data:
+            del data[: os.write(pipe, data[:CHUNK])]
+    except BlockingIOError:
+        return
+    except BrokenPipeError:
+        data.clear()
+    waiting.unregister(pipe)
+    os.close(pipe)
+
+
+def end_all() -> None:
+    """Nothing is left in here but us."""
     while True:
         try:
             os.kill(-1, signal.SIGKILL)
@@ -153,7 +213,11 @@ def report(child: int, trouble: bytes) -> bytes:
         try:
             os.wait()
         except ChildProcessError:
-            break
+            return
+
+
+def report(status: int, trouble: bytes) -> bytes:
+    """How the tool ended, once nothing of it is left."""
     seen = [os.statvfs(place) for place in SCRATCH]
     full = b"full" if any(s.f_bavail == 0 or s.f_files > s.f_ffree == 0 for s in seen) else b"free"
     if trouble:
@@ -164,25 +228,34 @@ def report(child: int, trouble: bytes) -> bytes:
 
 
 READ, WRITE = os.pipe()
+OUT, INTO = os.pipe()
 CHILD = os.fork()
 if CHILD == 0:
     os.close(READ)
+    os.close(INTO)
+    os.dup2(OUT, 0)
+    os.close(OUT)
     os.setsid()
     OURS = sys.modules["__main__"]  # kept: these functions' names are in it
     tool()
 else:
     import ctypes
+    import fcntl
+    import select
 
     os.close(WRITE)
-    os.close(0)
+    os.close(OUT)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # which an init does not get
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: our memory is not the tool's to read
     NONCE = os.urandom(16).hex().encode()
     os.write(1, b"ready %s\n" % NONCE)
-    TROUBLE = os.read(READ, 64)  # ends when the tool has started, or could not
-    END = report(CHILD, TROUBLE)
-    if TROUBLE != b"gone":
+    STATUS = attend(CHILD, INTO)
+    end_all()
+    if STATUS is not None:
+        END = report(STATUS, os.read(READ, 64))
         for STREAM in (1, 2):
             os.set_blocking(STREAM, True)  # the tool shares it, and may have changed that
             os.write(STREAM, b"%s %s\n" % (NONCE, END))
-        time.sleep(LINGER_SECONDS)
+        LINGER = select.poll()
+        LINGER.register(0, select.POLLIN)
+        LINGER.poll(LINGER_SECONDS * 1000)

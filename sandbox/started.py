@@ -91,8 +91,8 @@ class Starter:
         # While it still waits: what runs now may be over before there is time to look again.
         started.scratch.pin(launched.init_pid)
         launched.secret = waiting.commands(spec)
-        launched.write(launched.commands, memoryview(launched.secret), fds)
         launched.write(launched.stdin, memoryview(spec.stdin), fds)
+        launched.write(launched.commands, memoryview(launched.secret), fds)
 
     async def end(self, started: Started) -> None:
         """Leave nothing of it: also when cancelled, and in bounded time."""

@@ -5,6 +5,8 @@ and never to hold more than one chunk per stream. What the tool writes is bytes:
 decodes it. A sink's exception is kept for the caller; nothing else leaves.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -123,9 +125,18 @@ def offer(fd: int, data: memoryview) -> memoryview:
 
 
 async def feed(fd: int, data: memoryview, close: Callable[[int], None]) -> None:
-    """Write all of standard input as the tool reads it, then close it."""
-    try:
-        while data := offer(fd, data):
-            await anyio.wait_writable(fd)
-    finally:
-        close(fd)
+    """Write all of standard input as the tool reads it, then close it.
+
+    Cancelled, it leaves it open, until the tool is dead: to a tool that still runs, the end of what
+    was sent would be the end of what it was given, and it would act on half of that.
+    """
+    while data := offer(fd, data):
+        await anyio.wait_writable(fd)
+    close(fd)
+
+
+def widen(fd: int, size: int) -> None:
+    """Have a pipe take so much at once, as far as the kernel lets it."""
+    with contextlib.suppress(OSError):
+        if size > fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)

@@ -81,8 +81,12 @@ def waiting(shape: Shape, shell_path: str, run_id: str) -> RunSpec:
 
 
 def commands(spec: RunSpec) -> bytearray:
-    """What the waiting shell is told. The caller wipes it: it holds the secret variables."""
-    parts: list[bytes | bytearray] = []
+    """What the waiting shell is told. The caller wipes it: it holds the secret variables.
+
+    One compound command, which the shell reads to its end before it does any of it: half of it, if
+    we die while we write, is no command at all.
+    """
+    parts: list[bytes | bytearray] = [b"{\n"]
     if "PWD" not in spec.env:
         parts.append(b"unset PWD\n")
     for name, value in spec.env.items():
@@ -92,7 +96,7 @@ def commands(spec: RunSpec) -> bytearray:
     parts.append(b"exec")
     for part in spec.argv:
         parts += (b" ", _quoted(part.encode("utf-8", "surrogateescape")))
-    parts.append(b" <&%d %d<&-\n" % (STDIN, STDIN))
+    parts.append(b" <&%d %d<&-\n}\n" % (STDIN, STDIN))
     # Made once at its full length: what grows leaves behind what it held.
     told = bytearray().join(parts)
     for quoted in chain.from_iterable(secret):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -188,6 +189,17 @@ async def test_what_was_told_is_forgotten(run: ProcessRunner) -> None:
         box = run.sandbox._pool._shelves[shape_of(spec)].boxes[0][0]  # type: ignore[index]
         await ran(run, spec)
         assert box.launched.secret == bytes(len(told))
+
+
+def test_half_of_what_it_is_told_runs_nothing(place: Path) -> None:
+    """A daemon that dies while it tells: wherever it stopped, the shell does none of it."""
+    spec = make_spec("/usr/bin/touch", str(place / "a"), str(place / "b c"), env={"PWD": "/tmp"})
+    told = bytes(commands(spec))
+    waits = ["/bin/sh", "-c", "exec /bin/sh 3</dev/null 2>/dev/null"]
+    for count in range(len(told) + 1):
+        subprocess.run(waits, input=told[:count], env={}, check=False)
+        ran = (place / "a").exists() or (place / "b c").exists()
+        assert ran == (count >= len(told) - 1), told[:count]
 
 
 @pytest.fixture
