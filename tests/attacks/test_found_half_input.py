@@ -88,7 +88,7 @@ def acted(place: Path) -> list[str]:
 
 
 def marks(place: Path) -> dict[Path, int]:
-    return {mark: mark.stat().st_mtime_ns for mark in place.glob("*/*")}
+    return {mark: mark.stat().st_mtime_ns for mark in place.glob("*/[0-9]*")}
 
 
 def with_workspaces(config: str, place: Path) -> str:
