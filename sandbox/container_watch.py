@@ -42,7 +42,7 @@ class ContainerWatch:
             "stderr": Trailer(box.nonce),
         }
         self._began = clock()
-        self._cpu_before = box.group.cpu_seconds() or 0.0
+        self._cpu_before = _cpu_seconds(box) or 0.0
         self._reading = anyio.CancelScope()
         self._delivery: anyio.CancelScope | None = None
         self.verdict: tuple[End, LimitName | None] | None = None
@@ -138,7 +138,7 @@ class ContainerWatch:
     def measure(self) -> None:
         """Take the figures of the whole container; it may be gone, then the last ones stay."""
         try:
-            cpu, memory = self._box.group.cpu_seconds(), self._box.group.peak_memory()
+            cpu, memory = _cpu_seconds(self._box), self._box.group.peak_memory()
         except OSError:
             return
         if cpu is not None:
@@ -155,3 +155,10 @@ class ContainerWatch:
     def _over_cpu(self) -> LimitName | None:
         used, allowed = self.cpu_seconds, self._spec.limits.cpu_seconds
         return LimitName.CPU if used is not None and used >= allowed else None
+
+
+def _cpu_seconds(box: Box) -> float | None:
+    try:
+        return box.group.cpu_seconds()
+    except OSError:
+        return None  # the container is gone, and its groups with it: what is read from it says so

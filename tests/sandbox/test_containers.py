@@ -24,7 +24,8 @@ from sandbox import (
     SpecRefusedError,
     TierUnavailableError,
 )
-from sandbox.box import Trailer
+from sandbox.box import Box, Trailer
+from sandbox.container_config import Profile
 from sandbox.frame import PYTHON
 from tests.sandbox.conftest import (
     Collected,
@@ -132,6 +133,24 @@ async def test_one_that_died_waiting_is_not_used(box: ContainerRunner) -> None:
         wait_until(lambda: not box.processes(), 5)
         out, _ = await ran(box, shell("echo ran"))
         assert out == b"ran\n"
+
+
+async def test_one_that_dies_as_it_is_taken_is_an_engine_that_failed(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone with its groups before it had its request: nothing ran, and the engine is blamed."""
+    start = box.sandbox._starter.start
+
+    async def start_and_die(profile: Profile) -> Box:
+        made = await start(profile)
+        box.docker.remove(made.container, ())
+        return made
+
+    monkeypatch.setattr(box.sandbox._starter, "start", start_and_die)
+    monkeypatch.setattr(box.sandbox._pool, "_start", start_and_die)
+    outcome = await box.sandbox.run(shell("echo ran"), sink := Collected())
+    assert (outcome.end, sink.out) == (End.ENGINE_FAILURE, b"")
+    assert outcome.detail
 
 
 async def test_a_run_that_may_write_to_the_host_starts_cold(
