@@ -15,6 +15,7 @@ its input: nothing is passed on before all of it is there.
 and counts in 4 bytes, big-endian. The input follows.
 """
 
+import mmap
 import os
 import resource
 import signal
@@ -23,6 +24,7 @@ import time
 
 LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without a daemon, the end
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
+LOOK_MILLISECONDS = 500
 CHUNK = 65536
 FLAGS = 5  # words of `python3 -I -S -X utf8`: how this runs, and how Python in place would be run
 
@@ -135,9 +137,9 @@ def tool() -> None:
         if kind == b"run":
             become(program, argv, environment)
     except OSError as error:
-        os.write(WRITE, b"no-%s %d" % (step, error.errno or 0))
+        TROUBLE.write(b"no-%s %d" % (step, error.errno or 0))
         os._exit(127)
-    os.close(WRITE)
+    TROUBLE.close()
     os.environb.clear()
     os.environb.update(environment)
     time.tzset()
@@ -157,22 +159,34 @@ def attend(child: int, pipe: int) -> int | None:
     waiting = select.poll()
     waiting.register(0, select.POLLIN)
     waiting.register(wake, select.POLLIN)
-    came = bytearray()
+    came, look = bytearray(), None
     while True:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == child:
                 return ended[1]
-        for fd, _ in waiting.poll():
+        # gVisor lets the tool read our descriptors, so that we could sleep through its end.
+        for fd, _ in waiting.poll(look):
             if fd == pipe:
                 pass_on(came, pipe, waiting)
-            elif not (part := os.read(fd, CHUNK)):
+            elif fd == wake:
+                woke(wake)
+            elif not (part := os.read(0, CHUNK)):
                 return None
-            elif fd == 0:
+            else:
                 came += part
                 if whole(came):
                     del came[:4]
+                    look = LOOK_MILLISECONDS
                     widen(pipe, len(came))
                     waiting.register(pipe, select.POLLOUT)
+
+
+def woke(wake: int) -> None:
+    """Take what woke us, unless the tool has."""
+    try:
+        os.read(wake, CHUNK)
+    except BlockingIOError:
+        pass
 
 
 def whole(came: bytearray) -> bool:
@@ -227,11 +241,10 @@ def report(status: int, trouble: bytes) -> bytes:
     return b"exit %d %s" % (os.WEXITSTATUS(status), full)
 
 
-READ, WRITE = os.pipe()
+TROUBLE = mmap.mmap(-1, 64)  # shared; no descriptor that a tool could say anything by
 OUT, INTO = os.pipe()
 CHILD = os.fork()
 if CHILD == 0:
-    os.close(READ)
     os.close(INTO)
     os.dup2(OUT, 0)
     os.close(OUT)
@@ -243,16 +256,17 @@ else:
     import fcntl
     import select
 
-    os.close(WRITE)
     os.close(OUT)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which an init does not get
+    # None that the kernel or gVisor may bring an init, for whatever reason, ends it.
+    for NUMBER in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        signal.signal(NUMBER, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: our memory is not the tool's to read
     NONCE = os.urandom(16).hex().encode()
     os.write(1, b"ready %s\n" % NONCE)
     STATUS = attend(CHILD, INTO)
     end_all()
     if STATUS is not None:
-        END = report(STATUS, os.read(READ, 64))
+        END = report(STATUS, TROUBLE[:].rstrip(b"\0"))
         for STREAM in (1, 2):
             os.set_blocking(STREAM, True)  # the tool shares it, and may have changed that
             os.write(STREAM, b"%s %s\n" % (NONCE, END))

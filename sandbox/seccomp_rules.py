@@ -21,6 +21,13 @@ _NAMESPACE_FLAGS = (
 )
 _FAMILIES = frozenset({1, 2, 10, 16})  # UNIX, INET, INET6, NETLINK: what a netns bounds
 _LAST_FAMILY = 64
+_INIT = 1
+# The call, and which argument names a process.
+_REACH_INIT = (
+    *(("kill", 0), ("tkill", 0), ("tgkill", 0), ("tgkill", 1)),
+    *(("rt_sigqueueinfo", 0), ("rt_tgsigqueueinfo", 0), ("prlimit64", 0)),
+)
+_F_SETSIG = 10
 
 # Each refused with EPERM, so that a program which only tries goes on without it.
 DENIED = (
@@ -78,3 +85,9 @@ def argument_rules() -> Iterator[ArgumentRule]:
             # AF_VSOCK reaches the hypervisor from inside any network namespace.
             for call in ("socket", "socketpair"):
                 yield ArgumentRule(call, 0, LOW_32, family, errno.EAFNOSUPPORT)
+    # With a sandbox's first process all of it ends, and as the engine's failure; stopped, it would
+    # not hear of the daemon's end. Linux lets few signals reach it, gVisor all; limits reach it in
+    # both, and so does a signal that is sent when a descriptor is ready.
+    for call, index in _REACH_INIT:
+        yield ArgumentRule(call, index, LOW_32, _INIT, errno.EPERM)
+    yield ArgumentRule("fcntl", 1, LOW_32, _F_SETSIG, errno.EPERM)

@@ -27,6 +27,17 @@ static long make(const char *name)
         return result;
     }
 #endif
+    if (!strcmp(name, "kill-init")) return syscall(SYS_kill, 1L, 0);
+    if (!strcmp(name, "kill-init-high")) return syscall(SYS_kill, 1L | (1L << 32), 0);
+    if (!strcmp(name, "tkill-init")) return syscall(SYS_tkill, 1L, 0);
+    if (!strcmp(name, "tgkill-init")) return syscall(SYS_tgkill, 1L, 1L, 0);
+    if (!strcmp(name, "queue-init")) return syscall(SYS_rt_sigqueueinfo, 1L, SIGURG, args);
+    if (!strcmp(name, "queue-init-thread"))
+        return syscall(SYS_rt_tgsigqueueinfo, 1L, 1L, SIGURG, args);
+    if (!strcmp(name, "limit-init")) return syscall(SYS_prlimit64, 1L, 0, 0, args);
+    if (!strcmp(name, "signal-by-fd")) return syscall(SYS_fcntl, 0, 10, SIGSTOP);
+    if (!strcmp(name, "kill-self")) return syscall(SYS_kill, (long)getpid(), 0);
+    if (!strcmp(name, "limit-self")) return syscall(SYS_prlimit64, 0L, 0, 0, args);
     if (!strcmp(name, "tiocsti")) return syscall(SYS_ioctl, 0, 0x5412L, "x");
     if (!strcmp(name, "tiocsti-high")) return syscall(SYS_ioctl, 0, 0x5412L | (1L << 32), "x");
     if (!strcmp(name, "tioclinux")) return syscall(SYS_ioctl, 0, 0x541CL | (5L << 33), "x");

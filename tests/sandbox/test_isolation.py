@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -186,12 +187,50 @@ async def test_link_out_of_a_mount(run: Runner, place: Path) -> None:
 async def test_init_out_of_reach(run: Runner) -> None:
     """Init is not the tool's: with its memory a tool could outlive the daemon, or forge its end."""
     # gVisor shows the environment and the map of any process of the same user; init has no secrets.
-    names = "mem root fd/0 task/1/mem" + ("" if run.gvisor else " environ maps")
+    names = "mem root task/1/mem" + ("" if run.gvisor else " fd/0 environ maps")
     look = "(head -c1 $f || ls $f/) >/dev/null && echo got"
-    _, sink = await run(
-        shell(f"cd /proc/1; for f in {names}; do {look}; done; kill -9 1; echo alive")
+    signals = "for s in KILL STOP TERM INT HUP SEGV USR1; do kill -$s 1; done"
+    outcome, sink = await run(
+        shell(f"cd /proc/1; for f in {names}; do {look}; done; {signals}; sleep 0.1; echo alive")
     )
-    assert sink.text == "alive"
+    assert (outcome.end, sink.text) == (End.EXITED, "alive")
+
+
+async def test_init_says_how_it_was_whatever_reaches_it(run: Runner) -> None:
+    """Nobody speaks for it or holds it up, also where its descriptors are open to all (gVisor)."""
+    code = """
+        import fcntl, os, resource, signal, socket
+        def tried(what, *how):
+            try:
+                what(*how)
+            except OSError:
+                pass
+        tried(resource.prlimit, 1, resource.RLIMIT_CPU, (0, 0))
+        tried(resource.prlimit, 1, resource.RLIMIT_NOFILE, (0, 0))
+        ours, theirs = socket.socketpair()
+        tried(fcntl.fcntl, ours, fcntl.F_SETOWN, 1)
+        tried(fcntl.fcntl, ours, 10, signal.SIGSTOP)  # F_SETSIG
+        tried(fcntl.fcntl, ours, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        theirs.send(b"x")
+        for fd in range(20):
+            for how in (os.O_RDONLY, os.O_WRONLY):
+                try:
+                    opened = os.open(f"/proc/1/fd/{fd}", how | os.O_NONBLOCK)
+                    os.set_inheritable(opened, True)
+                    os.write(opened, b"exit 0 free") if fd > 2 else None
+                except OSError:
+                    pass
+        if os.fork():
+            os._exit(7)
+        while True:
+            for fd in range(3, 30):
+                try:
+                    os.read(fd, 100)
+                except OSError:
+                    pass
+    """
+    outcome, _ = await run(python(textwrap.dedent(code)))
+    assert (outcome.end, outcome.exit_code) == (End.EXITED, 7), outcome
 
 
 async def test_hosts_uid(run: Runner) -> None:
@@ -245,6 +284,7 @@ async def test_no_network(run: Runner) -> None:
         port = server.getsockname()[1]
         script = f"""
 import socket
+import textwrap
 for address in ("127.0.0.1", {port}), ("192.0.2.1", 80), ("169.254.169.254", 80):
     try: socket.create_connection(address, 2)
     except OSError as error: print(error.errno)

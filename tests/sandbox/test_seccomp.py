@@ -18,7 +18,8 @@ DENIED = (
     *("tiocsti", "tiocsti-high", "tioclinux", "unshare-user", "clone-user", "clone-high", "setns"),
     *("io_uring", "bpf", "keyctl", "add_key", "request_key", "userfaultfd", "ptrace"),
     *("personality", "perf", "fsopen", "open_tree", "open_tree_attr", "process_vm_readv", "kexec"),
-    "init_module",
+    *("init_module", "kill-init", "kill-init-high", "tkill-init", "tgkill-init", "queue-init"),
+    *("queue-init-thread", "limit-init", "signal-by-fd"),
 )
 _X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86_64 has two other ABIs")
 
@@ -53,7 +54,9 @@ async def test_denied(run: Runner, calls: Path) -> None:
     assert dict(line.split() for line in text.splitlines()) == wanted
 
 
-@pytest.mark.parametrize("name", ["tiocsti", "tiocsti-high", "keyctl", "personality", "io_uring"])
+@pytest.mark.parametrize(
+    "name", ["tiocsti", "tiocsti-high", "keyctl", "personality", "io_uring", "signal-by-fd"]
+)
 def test_the_filter_is_the_reason(calls: Path, name: str) -> None:
     """Outside, the same call gets past the entry of the kernel: the pair to the denials."""
     assert outside(calls, name) != str(errno.EPERM)
@@ -63,6 +66,8 @@ async def test_ordinary_calls(run: Runner, calls: Path) -> None:
     """The filter lets ordinary calls through, also the neighbours of what it denies."""
     assert await inside(run, calls, "getpid") == "done"
     assert await inside(run, calls, "inet") == "done"
+    assert await inside(run, calls, "kill-self") == "done"
+    assert await inside(run, calls, "limit-self") == "done"
     assert await inside(run, calls, "tcgets") == str(errno.ENOTTY)
 
 
