@@ -94,6 +94,8 @@ def config(
         **dict.fromkeys(("OpenStdin", "StdinOnce"), True),
         **dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr"), True),
         "Tty": False,
+        # A stopping engine waits for nobody: the launcher is deaf to anything less.
+        "StopSignal": "SIGKILL",
         # Of the launcher; the tool's is in its request, and is exactly that.
         "Env": [],
         "WorkingDir": "/",

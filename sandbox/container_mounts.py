@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ _EMPTY = "ro,nosuid,nodev,noexec,size=4k,mode=555"
 class Mounted:
     """The mounts of one container, in Docker's words, and what has to be removed with it."""
 
+    name: str
     entries: list[dict[str, Any]] = field(default_factory=list)
     tmpfs: dict[str, str] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ def mounted(
 
     `programs_at` is where the host's programs are shown: where they are, or below this.
     """
-    found = Mounted()
+    found = Mounted(name)
     pinned = {mount: pin(mount.source, settings.inside_uid, fds) for mount in mounts}
     found.places = [identity(pinned[mount]) for mount in mounts]
     try:
@@ -166,11 +167,16 @@ def _bind(source: str, target: str, *, writable: bool = False) -> dict[str, Any]
     }
 
 
-def forget_copies(settings: ContainerSettings, family: str) -> None:
-    """Remove what an earlier daemon of this instance left of its copies."""
+def family(settings: ContainerSettings) -> str:
+    """What the name of every container of this tier of this daemon begins with."""
+    return f"stockade-{settings.instance}-{settings.tier}-"
+
+
+def forget_copies(settings: ContainerSettings, kept: Collection[str]) -> None:
+    """Remove all copies but those of these containers."""
     directory = Path(settings.directory or tempfile.gettempdir())
-    for path in directory.glob(f"stockade-{settings.instance}-*"):
-        if not path.name.startswith(family):
+    for path in directory.glob(family(settings) + "*"):
+        if path.name.rpartition("-")[0] not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 

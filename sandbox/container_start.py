@@ -18,7 +18,7 @@ import anyio.to_thread
 from sandbox import foreign_root, frame, root_image
 from sandbox.box import Box, BoxError
 from sandbox.container_config import LEAST_PIDS, Profile, config
-from sandbox.container_mounts import forget_copies, labels, mounted
+from sandbox.container_mounts import family, forget_copies, labels, mounted
 from sandbox.container_settings import ContainerSettings
 from sandbox.descriptors import Descriptors
 from sandbox.docker_engine import DockerEngine, EngineError
@@ -38,8 +38,9 @@ class ContainerStarter:
         self._images: dict[str, str] = {}
         self._launcher = _LAUNCHER.read_text("utf-8")
         self._threads = anyio.CapacityLimiter(_THREADS)
-        # What bears our labels and not this name was left by an earlier daemon.
-        self._family = f"stockade-{settings.instance}-{secrets.token_hex(4)}-"
+        # What bears our labels and is none of these was left by an earlier daemon, or while the
+        # engine could not be asked to remove it.
+        self._held: set[str] = set()
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Ask the engine, from a thread."""
@@ -78,7 +79,15 @@ class ContainerStarter:
 
     def _build(self, profile: Profile) -> Box:
         """A started container, in a thread. The descriptors it mounts from are open until then."""
-        name = self._family + secrets.token_hex(8)
+        name = family(self._settings) + secrets.token_hex(8)
+        self._held.add(name)
+        try:
+            return self._build_as(name, profile)
+        except BaseException:
+            self._held.discard(name)
+            raise
+
+    def _build_as(self, name: str, profile: Profile) -> Box:
         with Descriptors() as fds:
             below = foreign_root.PLACE if profile.own_image else ""
             start = foreign_root.command() if profile.own_image else frame.PYTHON
@@ -102,10 +111,11 @@ class ContainerStarter:
         try:
             self.docker.remove(box.container, box.mounted.volumes)
         except EngineError:
-            return  # the next start reaps it
+            return  # it is reaped when the engine is there again
         finally:
             box.close()
             box.mounted.forget()
+            self._held.discard(box.mounted.name)
 
     async def remove(self, container: str, volumes: Sequence[str] = ()) -> None:
         """Remove a container, also when cancelled."""
@@ -113,24 +123,24 @@ class ContainerStarter:
             try:
                 await self.ask(lambda: self.docker.remove(container, volumes))
             except EngineError:
-                return  # the next start reaps it
+                return  # it is reaped when the engine is there again
 
     async def close(self) -> None:
         """Give back the connections to the engine. Asked again, it connects again."""
         await self.ask(self.docker.close)
 
     async def reap(self) -> int:
-        """Remove all that bears our labels; how many containers of it still ran."""
+        """Remove all that bears our labels and that we do not hold; how many of it still ran."""
         ours = labels(self._settings)
         found = await self.ask(lambda: self.docker.containers(ours))
-        left = [one for one in found if not one.name.startswith(self._family)]
+        left = [one for one in found if one.name not in self._held]
         async with anyio.create_task_group() as group:
             for one in left:
                 group.start_soon(self.remove, one.container)
         for name in await self.ask(lambda: self.docker.volumes(ours)):
-            if not name.startswith(self._family):
+            if name.rpartition("-")[0] not in self._held:
                 await self.ask(partial(self.docker.remove_volume, name))
-        await self.ask(lambda: forget_copies(self._settings, self._family))
+        await self.ask(lambda: forget_copies(self._settings, self._held))
         return sum(one.running for one in left)
 
     def _find_image(self, reference: str) -> str:
