@@ -12,13 +12,20 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from daemon.config import Config, Workspace
+from daemon.config import Config, EnvFile, OpenBao, Workspace
 
 _HEADER = """\
 # Stockade's configuration. Every key is here with its default; unknown keys are refused.
 # The daemon reads it at start: `stockade down`, then `stockade up`.
 """
 
+
+# Sections of which there are as many as the operator likes, and the name of an example.
+MANY: dict[str, tuple[type[BaseModel], str]] = {
+    "workspaces": (Workspace, "notes"),
+    "env_files": (EnvFile, "team"),
+    "openbao": (OpenBao, "central"),
+}
 
 UNCHOSEN_LINE = '# root = "keychain" or "file": not chosen yet'
 
@@ -32,9 +39,8 @@ def commented_config(vault_root: str | None) -> str:
     """A config.toml in which everything but the vault's root is commented out."""
     lines = [_HEADER]
     for section, model in _sections():
-        if model is Workspace:
-            lines += ["# A directory that tools may be given, as many as you like:"]
-            lines += ["# [workspaces.notes]"]
+        if section in MANY:
+            lines += [f"# {model.__doc__}", f"# [{section}.{MANY[section][1]}]"]
         else:
             lines += [f"# {model.__doc__}", f"[{section}]"]
         for name, field in model.model_fields.items():
@@ -42,7 +48,7 @@ def commented_config(vault_root: str | None) -> str:
             if (section, name) == ("vault", "root"):
                 lines += [UNCHOSEN_LINE if vault_root is None else root_line(vault_root)]
             else:
-                setting = f"{name} = {_default(section, name, field)}"
+                setting = f"{name} = {_default(field)}"
                 lines += [f"# {line}" for line in _wrap(setting)]
         lines += [""]
     return "\n".join(lines)
@@ -52,11 +58,11 @@ def reference() -> str:
     """docs/configuration.md's tables: one section each."""
     lines: list[str] = []
     for section, model in _sections():
-        title = "workspaces.NAME" if model is Workspace else section
+        title = f"{section}.NAME" if section in MANY else section
         lines += [f"## `[{title}]`", "", str(model.__doc__), "", "| key | default | meaning |"]
         lines += ["| --- | --- | --- |"]
         for name, field in model.model_fields.items():
-            default = _default(section, name, field)
+            default = _default(field)
             lines += [f"| `{name}` | `{default}` | {field.description} |"]
         lines += [""]
     return "\n".join(lines)
@@ -65,12 +71,14 @@ def reference() -> str:
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in Config.model_fields.items():
         kind: Any = field.annotation
-        yield name, Workspace if name == "workspaces" else kind
+        yield name, MANY[name][0] if name in MANY else kind
 
 
-def _default(section: str, name: str, field: FieldInfo) -> str:
-    if (section, name) == ("workspaces", "path"):
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
         return '"/absolute/path"'
+    if field.default_factory is not None:
+        return "{}"
     if field.default is None:
         return "(chosen at init)"
     if isinstance(field.default, Decimal):

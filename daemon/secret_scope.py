@@ -1,7 +1,8 @@
 """Whose a secret is: everybody's, or one device's, agent's or tool's.
 
 Trusted to let a call name only secrets that are everybody's, its tool's, or its caller's own: a
-device's are not its agents', nor an agent's its device's. Whether the call may use them is then
+device's are not its agents', nor an agent's its device's. What another source keeps is everybody's.
+Whether the call may use them is then
 policy's to say. Pure.
 """
 
@@ -22,6 +23,6 @@ def not_its_own(references: Sequence[str], principal: Principal, tool: str) -> s
         except VaultError:
             return reference  # no name that any secret can have
         kind, _, owner = scope.partition("/")
-        if scope != GLOBAL and own.get(kind) != owner:
+        if scope.source is None and scope != GLOBAL and own.get(kind) != owner:
             return reference
     return None

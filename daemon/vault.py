@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest
 from daemon.foundation import Foundation
 from daemon.vault_backup import VaultBackup
 from daemon.vault_changes import Kept, VaultChanges
-from daemon.vault_keeper import OtherSource, VaultKeeper, VaultState, parsed_reference
+from daemon.vault_keeper import VaultKeeper, VaultState, parsed_reference
 from daemon.vault_mark import KeychainNotes, Notebook, NoteFile
 from daemon.vault_notes import Notes
 from daemon.vault_root import KEYCHAIN_SERVICE
@@ -33,11 +34,11 @@ class Vault:
     backup: VaultBackup
 
     @classmethod
-    def over(cls, base: Foundation, others: tuple[OtherSource, ...] = ()) -> Self:
+    def over(cls, base: Foundation) -> Self:
         """The vault of a daemon's store, still locked."""
         settings = base.config.vault
         notes = Notes(_notebooks(base))
-        keeper = VaultKeeper(base.reader, base.clock, others)
+        keeper = VaultKeeper(base.reader, base.clock, Sources.configured(base.config))
         warning = timedelta(days=settings.expiry_warning_days)
         kept = Kept(settings.keep_versions, round(warning.total_seconds() * 1000))
         changes = VaultChanges(keeper, base.reader, base.writer, base.clock, notes, kept)

@@ -257,11 +257,11 @@ class VaultChanges:
 
     def _own(self, reference: str) -> SecretReference:
         parsed = parsed_reference(reference)
-        if self._keeper.kept_elsewhere(parsed) is not None or parsed.scope.startswith("source/"):
+        if parsed.scope.source is not None:
             raise BadRequest(
                 f"{parsed} is kept elsewhere: it is changed there",
                 code="KEPT_ELSEWHERE",
-                fix="change it where the configuration's [sources] says it is kept",
+                fix="change it where the configuration says that it is kept",
             )
         return parsed
 

@@ -8,9 +8,9 @@ Raises `Unavailable` (VAULT_UNAVAILABLE), `NotFound`, `Refused` and `BadRequest`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from daemon.clock import Clock
+from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest, Conflict, NotFound, Unavailable
 from daemon.store import secrets
 from daemon.store.reader import Reader
@@ -48,23 +48,13 @@ class Keys:
         return self.opening.get(root_key_id, self.sealing)
 
 
-class OtherSource(Protocol):
-    """Secrets that others keep."""
-
-    def holds(self, reference: SecretReference) -> bool:
-        """Whether the reference is one of its."""
-
-    async def fetch(self, reference: SecretReference) -> tuple[int, Secret]:
-        """The value and its version there; raises faults."""
-
-
 class VaultKeeper:
     """See the module."""
 
-    def __init__(self, reader: Reader, clock: Clock, others: Sequence[OtherSource] = ()) -> None:
+    def __init__(self, reader: Reader, clock: Clock, sources: Sources) -> None:
         self._reader = reader
         self._clock = clock
-        self._others = others
+        self.sources = sources
         self._keys: Keys | None = None
         self._holders: dict[str, set[str]] = {}
         self.state = VaultState("", False, reason="the root key has not been read yet")
@@ -84,17 +74,15 @@ class VaultKeeper:
         """Puts root keys in force, or takes them out of it."""
         self._keys, self.state = keys, state
 
-    def kept_elsewhere(self, reference: SecretReference) -> OtherSource | None:
-        """Who keeps the secret, if not this vault."""
-        return next((one for one in self._others if one.holds(reference)), None)
-
     async def check(self, references: Sequence[str]) -> None:
         """Raises what would keep these from being opened, before anybody is asked to approve."""
         own = []
         for reference in references:
             parsed = parsed_reference(reference)
-            if self.kept_elsewhere(parsed) is None:
+            if parsed.scope.source is None:
                 own.append(parsed)
+            else:
+                self.sources.check(parsed)
         if own:
             _ = self.keys
             await self._rows(own)
@@ -109,14 +97,12 @@ class VaultKeeper:
             self._holders.setdefault(reference, set()).add(call_id)
         try:
             parsed = [parsed_reference(reference) for reference in references]
-            own = [one for one in parsed if self.kept_elsewhere(one) is None]
-            rows = await self._rows(own)
+            rows = await self._rows([one for one in parsed if one.scope.source is None])
             for reference, one in zip(references, parsed, strict=True):
-                elsewhere = self.kept_elsewhere(one)
-                if elsewhere is not None:
-                    opened[reference] = await elsewhere.fetch(one)
-                else:
+                if one.scope.source is None:
                     opened[reference] = (rows[one].version, self.value(one, rows[one]))
+                else:
+                    opened[reference] = await self.sources.fetch(one)
         except BaseException:
             for _, value in opened.values():
                 value.wipe()

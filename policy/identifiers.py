@@ -22,7 +22,7 @@ _GRAMMAR = {
     "Toolset": _NAME,
     "Tool": r"[a-z][a-z0-9_]{0,62}",
     "Workspace": _PART,
-    "Secret": rf"(global|(device|agent|tool)/{_PART})/{_PART}",
+    "Secret": rf"(global|(device|agent|tool|source)/{_PART})/{_PART}",
     "Host": rf"{_HOST_LABEL}(\.{_HOST_LABEL})*",
     "Call": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "Daemon": r"stockade",

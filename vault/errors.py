@@ -44,6 +44,7 @@ class Code(StrEnum):
     TOKEN_FAILED = "TOKEN_FAILED"  # noqa: S105 - a reason, not a password
 
     BACKUP_DAMAGED = "BACKUP_DAMAGED"
+    SOURCE_MALFORMED = "SOURCE_MALFORMED"
 
     KEYCHAIN_REFUSED = "KEYCHAIN_REFUSED"
     KEYCHAIN_SILENT = "KEYCHAIN_SILENT"
@@ -85,3 +86,7 @@ class RedactorError(VaultError):
 
 class BackupError(VaultError):
     """What should be a backup cannot be read as one."""
+
+
+class SourceError(VaultError):
+    """What another source of secrets holds cannot be read."""

@@ -2,9 +2,9 @@
 
 Trusted to give each secret exactly one spelling of its name, because policies permit and forbid by
 it: no case folding, no percent-decoding, no Unicode, no dots that walk. A reference is
-`secret://global/<name>`, or `secret://<kind>/<owner>/<name>` with the kinds device, agent and
-tool. Raises `ReferenceFormError` and never repeats the text: people paste secrets in the wrong
-place.
+`secret://global/<name>`, or `secret://<kind>/<owner>/<name>` with the kinds device, agent, tool
+and source (what is kept by others). Raises `ReferenceFormError` and never repeats the text: people
+paste secrets in the wrong place.
 """
 
 import re
@@ -15,7 +15,8 @@ from vault.errors import Code, ReferenceFormError
 
 _PART: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 _NAME: Final = re.compile(_PART)
-_SCOPE: Final = re.compile(rf"global|(?:device|agent|tool)/{_PART}")
+_SCOPE: Final = re.compile(rf"global|(?:device|agent|tool|source)/{_PART}")
+_ELSEWHERE: Final = "source/"
 _SCHEME: Final = "secret://"
 _MAX: Final = 256  # the longest reference has 9 + 6 + 1 + 63 + 1 + 63 characters
 
@@ -35,7 +36,7 @@ class SecretName(str):
 
 @final
 class Scope(str):
-    """Whose a secret is: everybody's, or one device's, agent's or tool's."""
+    """Whose a secret is: everybody's, one device's, agent's or tool's, or another source's."""
 
     __slots__ = ()
 
@@ -44,6 +45,11 @@ class Scope(str):
         if not _SCOPE.fullmatch(text) or ".." in text:
             raise _malformed("scope")
         return super().__new__(cls, text)
+
+    @property
+    def source(self) -> str | None:
+        """The source that keeps it, if that is not the vault."""
+        return self.removeprefix(_ELSEWHERE) if self.startswith(_ELSEWHERE) else None
 
 
 GLOBAL: Final = Scope("global")
@@ -73,7 +79,7 @@ def _malformed(what: str) -> ReferenceFormError:
     return ReferenceFormError(
         Code.REFERENCE_MALFORMED,
         f"this is not a {what}",
-        "use secret://global/NAME or secret://device|agent|tool/OWNER/NAME, where each part is 1 "
-        "to 63 of a-z, 0-9, dot, underscore and hyphen, begins with a letter or digit, and has "
-        "no two dots in a row",
+        "use secret://global/NAME or secret://device|agent|tool|source/OWNER/NAME, where each part "
+        "is 1 to 63 of a-z, 0-9, dot, underscore and hyphen, begins with a letter or digit, and "
+        "has no two dots in a row",
     )

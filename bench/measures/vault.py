@@ -12,6 +12,7 @@ from bench.result import Result, rate, timing
 from bench.sampling import Samples
 from bench.store import stored
 from daemon.clock import Clock
+from daemon.elsewhere.sources import Sources
 from daemon.vault_changes import Kept, VaultChanges
 from daemon.vault_keeper import Keys, VaultKeeper, VaultState
 from daemon.vault_notes import Notes
@@ -50,7 +51,7 @@ async def _vault() -> AsyncIterator[tuple[VaultKeeper, VaultChanges]]:
     """A vault on a store of its own, open."""
     async with stored() as base:
         root = FileRoot(base.directory / "vault.root").create()
-        keeper = VaultKeeper(base.reader, Clock())
+        keeper = VaultKeeper(base.reader, Clock(), Sources({}))
         keeper.hold(Keys(root, {root.key_id: root}), VaultState("bench", True))
         changes = VaultChanges(keeper, base.reader, base.writer, Clock(), Notes(()), Kept(2, 0))
         yield keeper, changes

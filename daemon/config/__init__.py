@@ -8,8 +8,9 @@ refused with the key and the reason (`ConfigError`): a typo must not remove a ru
 import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from daemon.config.elsewhere import EnvFile, OpenBao, SourceName
 from daemon.config.judging import Approvals, PolicySection, Risk, zone_of
 from daemon.config.keeping import Ledger, Vault
 from daemon.config.running import (
@@ -28,8 +29,10 @@ __all__ = [
     "Authority",
     "Config",
     "Containers",
+    "EnvFile",
     "Ledger",
     "Log",
+    "OpenBao",
     "Rates",
     "Vault",
     "Workspace",
@@ -46,6 +49,8 @@ class Config(Section):
     identity: Identity = Identity()
     authority: Authority = Authority()
     vault: Vault = Vault()
+    env_files: dict[SourceName, EnvFile] = Field(default_factory=dict)
+    openbao: dict[SourceName, OpenBao] = Field(default_factory=dict)
     ledger: Ledger = Ledger()
     approvals: Approvals = Approvals()
     policy: PolicySection = PolicySection()
@@ -57,6 +62,13 @@ class Config(Section):
     calls: Calls = Calls()
     rates: Rates = Rates()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _one_source_to_a_name(self) -> "Config":
+        twice = self.env_files.keys() & self.openbao.keys()
+        if twice:
+            raise ValueError(f"two sources of secrets are named {min(twice)}")
+        return self
 
 
 def parse_config(data: bytes, name: str = "config.toml") -> Config:

@@ -14,7 +14,7 @@ WorkspaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
 class Workspace(Section):
-    """A directory that tools may be given."""
+    """A directory that tools may be given; as many as you like."""
 
     path: str = Field(
         pattern=r"^/", description="Absolute path of a directory. Only what is in it is mounted."

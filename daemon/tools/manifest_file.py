@@ -28,7 +28,7 @@ VARIABLE = r"^[A-Z_][A-Z0-9_]{0,62}$"
 VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$"
 _PART = "[a-z0-9][a-z0-9._-]{0,62}"
 # The vault's grammar, and policy's: what only one of them took would name nothing.
-REFERENCE = rf"^secret://(?:global|(?:device|agent|tool)/{_PART})/{_PART}$"
+REFERENCE = rf"^secret://(?:global|(?:device|agent|tool|source)/{_PART})/{_PART}$"
 # By digest: an image's id, or what a registry calls it. A tag can be moved.
 IMAGE = r"^(?:[a-z0-9][a-z0-9._/:-]{0,200}@)?sha256:[0-9a-f]{64}$"
 RISK_PLACES = 4  # decimal places of a risk input: as many as Cedar's decimal has

@@ -6,19 +6,26 @@ import tomllib
 import pytest
 
 from daemon.config import Config, parse_config
-from daemon.config_file import commented_config, reference
+from daemon.config_file import MANY, commented_config, reference
 
 # A key with its value; a list goes on in the lines below it.
 KEY_LINE = re.compile(r"^# ([a-z_]+ = .+(?:(?<=,)\n# .+)*)$", re.MULTILINE)
 SECTIONS = {
     section: field.annotation.model_fields  # type: ignore[union-attr]
     for section, field in Config.model_fields.items()
-    if section != "workspaces"
+    if section not in MANY
 }
 
 
 def uncommented(text: str) -> str:
     return KEY_LINE.sub(lambda found: found[1].replace("\n# ", "\n"), text)
+
+
+def example_of(section: str) -> str:
+    """The example of a section, with its lines uncommented."""
+    header = f"[{section}.{MANY[section][1]}]\n"
+    _, _, after = commented_config("file").partition(f"# {header}")
+    return header + uncommented(after.partition("\n\n")[0]) + "\n"
 
 
 @pytest.mark.parametrize("root", ["keychain", "file"])
@@ -31,9 +38,12 @@ def test_as_written_it_is_the_defaults(root: str) -> None:
 
 def test_uncommented_it_is_the_defaults_too() -> None:
     """Every commented value is the default it says it is: taking the # away changes nothing."""
-    text = uncommented(commented_config("file"))
-    kept = text.split("# A directory that tools may be given")
-    without_example = kept[0] + kept[1].partition("\n\n")[2]
+    text = commented_config("file")
+    for section, (_, name) in MANY.items():
+        before, example, after = text.partition(f"# [{section}.{name}]\n")
+        assert example
+        text = before + after.partition("\n\n")[2]
+    without_example = uncommented(text)
     assert set(tomllib.loads(without_example)) == set(SECTIONS)
     config = parse_config(without_example.encode())
     assert config.model_copy(update={"vault": Config().vault}) == Config()
@@ -41,10 +51,17 @@ def test_uncommented_it_is_the_defaults_too() -> None:
 
 def test_the_example_of_a_workspace_can_be_used() -> None:
     """The workspace in the file works once its lines are uncommented."""
-    text = commented_config("file").replace("# [workspaces.notes]", "[workspaces.notes]")
-    config = parse_config(uncommented(text).encode())
+    config = parse_config(example_of("workspaces").encode())
     assert config.workspaces["notes"].access == "read"
     assert ".vscode" in config.workspaces["notes"].protected
+
+
+def test_the_examples_of_other_sources_can_be_used() -> None:
+    """The file and the server work once their lines are uncommented and the token has its place."""
+    text = example_of("env_files") + example_of("openbao")
+    config = parse_config(text.replace('token_file = ""', 'token_file = "/token"').encode())
+    assert config.env_files["team"].names == {}
+    assert config.openbao["central"].mount == "secret"
 
 
 def test_every_key_is_in_the_file_with_its_meaning() -> None:
@@ -66,7 +83,11 @@ def test_every_key_is_in_the_reference() -> None:
         for name, field in fields.items():
             assert f"| `{name}` |" in text
             assert str(field.description) in text
-    assert "## `[workspaces.NAME]`" in text
+    for section, (model, _) in MANY.items():
+        assert f"## `[{section}.NAME]`" in text
+        for name, field in model.model_fields.items():
+            assert f"| `{name}` |" in text
+            assert str(field.description) in text
 
 
 def test_lines_are_short_enough_to_read() -> None:

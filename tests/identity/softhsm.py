@@ -1,5 +1,6 @@
 """Tokens of SoftHSM, a PKCS #11 token in software: real ones, in a folder of the test's own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pkcs11
+from pkcs11.exceptions import PKCS11Error
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 LABEL, PIN, SO_PIN = "stockade tests", "19283746", "64738291"
@@ -65,6 +69,12 @@ with token.open(user_pin=sys.argv[3], rw=True) as session:
             A.KEY_TYPE: pkcs11.KeyType.EC, A.EC_PARAMS: curve, A.EC_POINT: point,
             A.LABEL: sys.argv[4], A.ID: bytes.fromhex(sys.argv[5])})
 """
+
+
+def look_again() -> None:
+    """The module has what is plugged in, and its configuration, from when it was begun."""
+    with contextlib.suppress(PKCS11Error):  # as it is where its only token is gone
+        pkcs11.lib(str(MODULE)).reinitialize()
 
 
 @dataclass(frozen=True)

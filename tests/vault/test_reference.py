@@ -12,7 +12,7 @@ parts = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True).filter(
 )
 scopes = st.one_of(
     st.just("global"),
-    st.builds("{}/{}".format, st.sampled_from(["device", "agent", "tool"]), parts),
+    st.builds("{}/{}".format, st.sampled_from(["device", "agent", "tool", "source"]), parts),
 )
 
 

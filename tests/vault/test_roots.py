@@ -1,16 +1,13 @@
 """The roots that are neither a keychain nor a plain file."""
 
-import contextlib
 import os
 from pathlib import Path
 
-import pkcs11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pkcs11.exceptions import PKCS11Error
 
-from tests.identity.softhsm import LABEL, MODULE, PIN, SoftToken
+from tests.identity.softhsm import LABEL, MODULE, PIN, SoftToken, look_again
 from vault.errors import Code, RootError
 from vault.passphrase import Cost, open_under, seal_under
 from vault.passphraseroot import PassphraseRoot
@@ -141,12 +138,6 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftToken:
         monkeypatch.setenv(name, value)
     look_again()
     return made
-
-
-def look_again() -> None:
-    """The module has what is plugged in, and its configuration, from when it was begun."""
-    with contextlib.suppress(PKCS11Error):  # as it is where its only token is gone
-        pkcs11.lib(str(MODULE)).reinitialize()
 
 
 def in_token(token: SoftToken, *, pin: str = PIN, label: str = LABEL) -> TokenRoot:

@@ -126,13 +126,13 @@ def _all_sealed(connection: Connection) -> list[bytes]:
 async def test_every_change_and_every_refusal_is_a_receipt(tmp_path: Path) -> None:
     """With handle and version; without value, length, or anything made of the value."""
     async with opened(home_at(tmp_path)) as it:
-        value = b"low-entropy-7391"
+        value = b"low-entropy-zQ91"
         await it.put(TOKEN, value)
         await it.put(TOKEN, value)
         await it.vault.changes.revert(TOKEN, 1, "me")
         await it.vault.changes.seal_anew(TOKEN, "me")
         await it.vault.changes.refused("put", TOKEN, "me", "VALUE_TOO_LARGE")
-        await it.vault.changes.refused("put", "low-entropy-7391", "me", "REFERENCE_MALFORMED")
+        await it.vault.changes.refused("put", "low-entropy-zQ91", "me", "REFERENCE_MALFORMED")
         await it.vault.changes.revoke(TOKEN, False, "me")
         await it.put(TOKEN, value)
         await it.vault.changes.remove(TOKEN, "me")
@@ -144,7 +144,7 @@ async def test_every_change_and_every_refusal_is_a_receipt(tmp_path: Path) -> No
             *("secret.put", "secret.removed"),
         ]
         text = b"".join(entry.canonical for entry in await it.receipts())
-        assert b"7391" not in text
+        assert b"zQ91" not in text
         assert b'"reference":"secret://global/token"' in text
         assert b'"version":3' in text
         assert b'"length"' not in text

@@ -11,7 +11,7 @@ from daemon.errors import Conflict, Fault, Unavailable
 from daemon.vault_standing import Held, Place, Standing
 from stockade.home import Home
 from tests.daemon.vault.opened import TOKEN, WORDS, home_at, opened
-from tests.identity.softhsm import LABEL, MODULE, SoftToken
+from tests.identity.softhsm import LABEL, MODULE, SoftToken, look_again
 from tests.running import CONFIG
 from vault.errors import VaultError
 from vault.rootkey import generate_root
@@ -167,6 +167,7 @@ async def test_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = SoftToken.make(tmp_path)
     for name, value in token.environ.items():
         monkeypatch.setenv(name, value)
+    look_again()
     settings = f'module = "{MODULE}"\ntoken = "{LABEL}"\npin_file = "{token.pin_file}"\n[log]'
     home = home_at(tmp_path / "home", CONFIG.replace("[log]", settings))
     async with opened(home) as it:

@@ -1,0 +1,1 @@
+"""Secrets that others keep, behind one interface."""

@@ -1,0 +1,83 @@
+"""The sources of secrets beside the vault, by the names that the configuration gives them.
+
+Trusted to fetch what the configuration names and nothing else: a reference that is not in its
+`names` does not exist, whatever the source holds. Nothing is kept between two fetches: what was
+changed or taken away there is so for the next run. Leaves `NotFound` (UNKNOWN_SECRET) and
+`Unavailable` (SOURCE_UNUSABLE, SOURCE_UNREACHABLE, SOURCE_REFUSED, SOURCE_MALFORMED).
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+from daemon.config import Config
+from daemon.elsewhere.files import EnvironmentFile
+from daemon.elsewhere.openbao import OpenBaoServer
+from daemon.errors import NotFound, Unavailable
+from vault.envelope import MAX_VALUE
+from vault.reference import SecretReference
+from vault.secret import Secret
+
+
+class Source(Protocol):
+    """Where others keep secrets. Raises faults, and never says what it read."""
+
+    def names(self) -> frozenset[str]:
+        """The names of the secrets that may be had of it."""
+
+    async def fetch(self, name: str) -> tuple[int, Secret] | None:
+        """The version and the value of one of these; None where it is not there."""
+
+
+class Sources:
+    """See the module."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+
+    @classmethod
+    def configured(cls, config: Config) -> Self:
+        """Those of a configuration. Nothing is looked at before it is needed."""
+        files = {name: EnvironmentFile(one) for name, one in config.env_files.items()}
+        servers = {name: OpenBaoServer(one) for name, one in config.openbao.items()}
+        return cls({**files, **servers})
+
+    def names(self) -> list[str]:
+        """The references of everything that may be had, in order."""
+        return sorted(
+            f"secret://source/{source}/{name}"
+            for source, one in self._sources.items()
+            for name in one.names()
+        )
+
+    def check(self, reference: SecretReference) -> None:
+        """Raises what can be said without asking anybody."""
+        self._of(reference)
+
+    async def fetch(self, reference: SecretReference) -> tuple[int, Secret]:
+        """The version and the value; the version is the source's own."""
+        found = await self._of(reference).fetch(reference.name)
+        if found is None:
+            raise NotFound(
+                f"{reference} is not where the configuration says",
+                code="UNKNOWN_SECRET",
+                fix="put it there, or correct `names` in config.toml",
+            )
+        version, value = found
+        if not 0 < len(value.view()) <= MAX_VALUE:
+            value.wipe()
+            raise Unavailable(
+                f"{reference} does not have 1 to {MAX_VALUE} bytes there",
+                code="SOURCE_MALFORMED",
+                fix="change it there",
+            )
+        return version, value
+
+    def _of(self, reference: SecretReference) -> Source:
+        source = self._sources.get(reference.scope.source or "")
+        if source is None or reference.name not in source.names():
+            raise NotFound(
+                f"the configuration names no {reference}",
+                code="UNKNOWN_SECRET",
+                fix="name it in config.toml, in [env_files.NAME] or [openbao.NAME], and restart",
+            )
+        return source

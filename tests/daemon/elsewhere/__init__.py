@@ -1,0 +1,1 @@
+"""Sources of secrets beside the vault, against the real ones."""
