@@ -8,8 +8,8 @@ starting leaves as a `Fault` (or a leaf's error) that says what to do.
 import gc
 import os
 import resource
-import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -26,13 +26,16 @@ from daemon.entities import Entities
 from daemon.errors import StartError
 from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
+from daemon.handed import handed_sockets
 from daemon.hardening import keep_memory_private
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
+from daemon.notify import ServiceManager
 from daemon.parts import Parts
 from daemon.policies import Policies
 from daemon.registrar import load_registry
 from daemon.server import Served, serving
+from daemon.signals import until_told_to_stop
 from daemon.store import meta
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
@@ -57,6 +60,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
     os.umask(0o077)
     keep_memory_private()
     _raise_descriptor_limit()
+    manager, handed = ServiceManager.from_environment(), handed_sockets()
     if not home.data.is_dir():
         raise StartError(
             f"{home.data} has not been initialised",
@@ -68,7 +72,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
         config = load_config(home.config_file)
         configure_log(config.log)
         check_workspaces(config.workspaces, home)
-        async with foundation(Estate.open(home), config) as base, _daemon(base) as served:
+        async with foundation(Estate.open(home), config) as base, _daemon(base, handed) as served:
             await _record(base, "daemon.started", {"address": served.address})
             # Modules, policies, tools: some 100,000 objects that stay. Looked through at every full
             # collection, they would hold up whatever call is under way for 50 ms.
@@ -78,9 +82,9 @@ async def serve(home: Home, ready_fd: int | None) -> None:
                 if ready_fd is not None:
                     with os.fdopen(ready_fd, "wb") as ready:
                         ready.write(b"ready\n")
-                await _stop_signal()
-            _log.info("daemon.stopping", drain_seconds=config.server.drain_seconds)
-            await served.stop()
+                drain_seconds = await until_told_to_stop(manager, home.config_file, config)
+            _log.info("daemon.stopping", drain_seconds=drain_seconds)
+            await served.stop(drain_seconds)
             await _record(base, "daemon.stopped", {})
             await base.checkpoints.end()
     _log.info("daemon.stopped")
@@ -97,7 +101,7 @@ def _raise_descriptor_limit() -> None:
 
 
 @asynccontextmanager
-async def _daemon(base: Foundation) -> AsyncIterator[Served]:
+async def _daemon(base: Foundation, handed: Sequence[socket.socket]) -> AsyncIterator[Served]:
     estate, config = base.estate, base.config
     devices = Devices(estate.trust_domain, base.clock, base.authorities.accepts)
     await load_registry(devices, base.reader, base.clock)
@@ -133,7 +137,7 @@ async def _daemon(base: Foundation) -> AsyncIterator[Served]:
             local,
             _watched(base, worlds, policies),
         )
-        async with serving(parts) as served:
+        async with serving(parts, handed) as served:
             yield served
 
 
@@ -175,9 +179,3 @@ async def _first_world(
 
 async def _record(base: Foundation, kind: str, body: dict[str, object]) -> None:
     await base.writer.write(lambda tx: tx.receipt(kind, body))
-
-
-async def _stop_signal() -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            return

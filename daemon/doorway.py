@@ -1,10 +1,11 @@
-"""The door of the pairing listeners: strangers are counted before they cost a handshake.
+"""Doors: plain TCP listeners in front of gRPC's, which can then only be reached through them.
 
-A plain TCP listener in front of gRPC's, which can only be reached through it: by a socket in the
-data directory. Trusted so that no source has more than its share, over all invitations together:
-so many connections at once, so many a minute; who comes beyond is hung up on, unread. Bytes are
-passed on as they are: TLS is between device and gRPC, nothing of it is seen here. What a
-source is, is `daemon.source`'s. Raises `OSError` when it cannot listen.
+Two kinds of listener need one: for pairing, strangers are counted before they cost a handshake; and
+a socket that the service manager listens on cannot be given to gRPC itself (docs/adr/0027). gRPC
+listens on a socket in the data directory. Trusted so that no source has more than its share, over
+all doors together: so many connections at once, so many a minute; who comes beyond is hung up on,
+unread. Bytes are passed on as they are: TLS is between device and gRPC, nothing of it is seen here.
+What a source is, is `daemon.source`'s. Raises `OSError` when it cannot listen.
 """
 
 import asyncio
@@ -12,10 +13,11 @@ import errno
 import ipaddress
 import itertools
 import os
+import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,7 @@ LEAVE_SECONDS = 1.0
 PEER = f"stockade-door-{os.getpid()}-"
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FULL_SECONDS = 0.2
+_numbers = itertools.count(1)  # of all doorways: each connection has a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,34 @@ class _Door:
 
 
 class Doorway:
-    """All doors of a daemon, in its task group. `rates` counts connections, as `Kind.PAIRING`."""
+    """Doors that count together, in the daemon's task group.
 
-    def __init__(self, group: TaskGroup, rates: Rates) -> None:
+    `rates` counts connections, as `Kind.PAIRING`; without it only those that are open count.
+    """
+
+    def __init__(
+        self,
+        group: TaskGroup,
+        rates: Rates | None,
+        *,
+        of_a_source: int = MAX_OF_A_SOURCE,
+        at_once: int = MAX_CONNECTIONS,
+    ) -> None:
         self._group = group
         self._rates = rates
+        self._of_a_source = of_a_source
+        self._at_once = at_once
         self._inside: Counter[str] = Counter()
         self._visitors: dict[str, Visitor] = {}
-        self._numbers = itertools.count(1)
 
     def visitor(self, peer: str) -> Visitor | None:
         """The peer of that name of gRPC's; None for one that did not come by a door."""
         return self._visitors.get(peer.removeprefix("unix-abstract:"))
+
+    def origin_of(self, peer: str) -> str:
+        """The address of a peer as gRPC would call it, by a door or not."""
+        visitor = self.visitor(peer)
+        return peer if visitor is None else visitor.address
 
     @asynccontextmanager
     async def open(self, host: str, inner: Path) -> AsyncIterator[int]:
@@ -75,10 +94,17 @@ class Doorway:
 
         Whoever is inside when it closes has a moment to hear the last word.
         """
-        door = _Door(_listen(host), inner)
+        listener = _listen(host)
+        async with self.before(listener, inner):
+            yield listener.getsockname()[1]
+
+    @asynccontextmanager
+    async def before(self, listener: socket.socket, inner: Path) -> AsyncIterator[None]:
+        """The same with a socket that listens already; it is closed at the end."""
+        door = _Door(listener, inner)
         self._group.start_soon(self._serve, door)
         try:
-            yield door.listener.getsockname()[1]
+            yield
         finally:
             door.open.cancel()
             with anyio.CancelScope(shield=True):
@@ -104,22 +130,25 @@ class Doorway:
                 continue
             visitor = _visitor(*address[:2])
             if self._lets_in(visitor.source):
+                # What is passed on was written whole: waiting for more of it would only take time.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 inside.start_soon(self._pass, connection, visitor, door.inner)
             else:
                 connection.close()
 
     def _lets_in(self, source: str) -> bool:
-        if self._inside[source] >= MAX_OF_A_SOURCE or self._inside.total() >= MAX_CONNECTIONS:
+        if self._inside[source] >= self._of_a_source or self._inside.total() >= self._at_once:
             return False
         try:
-            self._rates.take(source, Kind.PAIRING)
+            if self._rates is not None:
+                self._rates.take(source, Kind.PAIRING)
         except TooOften:
             return False
         self._inside[source] += 1
         return True
 
     async def _pass(self, outer: socket.socket, visitor: Visitor, inner: Path) -> None:
-        name = f"{PEER}{next(self._numbers)}"
+        name = f"{PEER}{next(_numbers)}"
         self._visitors[name] = visitor
         try:
             with outer, socket.socket(socket.AF_UNIX) as within, suppress(OSError):
@@ -134,6 +163,21 @@ class Doorway:
             self._inside[visitor.source] -= 1
             if not self._inside[visitor.source]:
                 del self._inside[visitor.source]
+
+
+@contextmanager
+def inner_place(data: Path, name: str) -> Iterator[Path]:
+    """Where gRPC listens: a socket in the data directory, which is this user's alone.
+
+    By way of its descriptor, since the path of a socket has at most 107 bytes.
+    """
+    folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    inner = Path(f"/proc/self/fd/{folder}/{name}-{secrets.token_hex(4)}.sock")
+    try:
+        yield inner
+    finally:
+        inner.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def _visitor(host: str, port: int) -> Visitor:

@@ -7,10 +7,9 @@ log and no receipt. Protocol and threats: docs/pairing.md.
 """
 
 import hmac
-import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ import structlog
 from daemon.authorities import Authorities
 from daemon.clock import Clock
 from daemon.devices import Known
-from daemon.doorway import Doorway
+from daemon.doorway import Doorway, inner_place
 from daemon.errands import Errands
 from daemon.errors import BadRequest, Fault, NotFound, Refused
 from daemon.rates import Kind, Rates
@@ -258,7 +257,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         server = grpc.aio.server(options=_OPTIONS)
         device_pb2_grpc.add_PairingServiceServicer_to_server(self, server)
         credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-        with _inner_place(self._data) as inner:
+        with inner_place(self._data, "pairing") as inner:
             async with self._doorway.open(self._host, inner) as port:
                 server.add_secure_port(f"unix:{inner}", credentials)
                 await server.start()
@@ -267,21 +266,6 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
                 finally:
                     with anyio.CancelScope(shield=True):
                         await server.stop(grace=1)
-
-
-@contextmanager
-def _inner_place(data: Path) -> Iterator[Path]:
-    """Where gRPC listens: a socket in the data directory, which is this user's alone.
-
-    By way of its descriptor, since the path of a socket has at most 107 bytes.
-    """
-    folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    inner = Path(f"/proc/self/fd/{folder}/pairing-{secrets.token_hex(4)}.sock")
-    try:
-        yield inner
-    finally:
-        inner.unlink(missing_ok=True)
-        os.close(folder)
 
 
 def _refused() -> Refused:

@@ -1,15 +1,13 @@
 """The served daemon: calls, services and the gate, listening.
 
-One gRPC server with one interceptor. Everything is built before the port is bound, and what the
-last run left is found and recorded before the first RPC. Raises `StartError` (PORT_IN_USE) when the
-address cannot be had.
+One gRPC server with one interceptor. What the last run left is found and recorded before the first
+RPC. Raises what `daemon.rpc.listening` does when it cannot listen.
 """
 
-import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import anyio
 import grpc
@@ -21,10 +19,9 @@ from daemon.asking import Asking, asking
 from daemon.battery import Battery
 from daemon.book import Book
 from daemon.calls.engine import Calls
+from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
-from daemon.errors import StartError
-from daemon.foundation import Foundation
 from daemon.memory import give_back
 from daemon.pairing import Pairing
 from daemon.parts import Parts
@@ -37,11 +34,11 @@ from daemon.rpc.devices import DeviceService
 from daemon.rpc.gate import Gate
 from daemon.rpc.leases import LeaseService
 from daemon.rpc.ledger import LedgerService
+from daemon.rpc.listening import listening, most_connections
 from daemon.rpc.live_rpcs import SWEEP_SECONDS, LiveRpcs
 from daemon.rpc.methods import by_name
 from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
-from daemon.rpc.server_certificate import ServerCertificate
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
 from stockade.v1 import (
@@ -68,8 +65,6 @@ from stockade.v1 import (
 # Above every request that is refused with a reason of ours: 10 MiB of arguments still get one.
 MAX_MESSAGE = 16 * 1024 * 1024
 HANDSHAKE_MILLISECONDS = 10_000
-# A connection that never speaks costs up to 60 kB until it is given up: with these, 1 GB.
-MAX_CONNECTIONS = 16_384
 # On one connection. A stream costs up to 15 kB before its request is there to be counted as a call.
 MAX_STREAMS = 2048
 # So many devices are asked about when a caller is told who may approve; policy decides in the end.
@@ -97,28 +92,29 @@ class Served:
     _server: grpc.aio.Server
     _calls: Calls
     _health: health.aio.HealthServicer
-    _drain_seconds: float
 
-    async def stop(self) -> None:
+    async def stop(self, drain_seconds: float) -> None:
         """Takes no more calls, ends those under way in bounded time, then closes the port."""
         await self._health.enter_graceful_shutdown()
-        await self._calls.stop(self._drain_seconds)
+        await self._calls.stop(drain_seconds)
         await self._server.stop(grace=1)
 
 
 @asynccontextmanager
-async def serving(parts: Parts) -> AsyncIterator[Served]:
-    """Serves for as long as the context lasts."""
+async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterator[Served]:
+    """Serves for as long as the context lasts, at the sockets that were handed over, if any."""
     base, config = parts.base, parts.base.config
     live_rpcs = LiveRpcs(config.rates.open_streams)
     rates = membership.rates(config.rates)
     permission = Permission(parts.devices, parts.worlds, base.writer, base.clock)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, AsyncExitStack() as ways_in:
         errands = Errands(group)
         asked = asking(parts, permission, group)
         calls = asked.calls
+        most = most_connections(doors=bool(handed))
+        doorway = Doorway(group, None, of_a_source=most, at_once=most)
         server = grpc.aio.server(
-            interceptors=[Gate(permission, live_rpcs, errands, rates)],
+            interceptors=[Gate(permission, live_rpcs, errands, rates, doorway.origin_of)],
             options=[
                 # With it, a second daemon would silently share the port.
                 ("grpc.so_reuseport", 0),
@@ -128,12 +124,12 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
                 # Connections that never finish their handshake do not stay.
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
                 # Nor do they take the descriptors that runs, the database and files need.
-                ("grpc.max_allowed_incoming_connections", _most_connections()),
+                ("grpc.max_allowed_incoming_connections", most),
             ],
         )
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
         await rotation.retire_if_due()
-        address = _bind(server, base)
+        address = await ways_in.enter_async_context(listening(server, base, handed, doorway))
         registrar = membership.registrar(parts, calls, live_rpcs, asked.leases)
         enrolment = membership.enrolment(parts, calls, live_rpcs, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
@@ -172,7 +168,7 @@ async def serving(parts: Parts) -> AsyncIterator[Served]:
         for name in ("", *SERVICES):
             await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
-            yield Served(address, server, calls, health_servicer, config.server.drain_seconds)
+            yield Served(address, server, calls, health_servicer)
         finally:
             with anyio.CancelScope(shield=True):
                 await calls.stop(0)
@@ -238,26 +234,3 @@ async def _watch(live_rpcs: LiveRpcs, parts: Parts) -> None:
     while True:
         await anyio.sleep(SWEEP_SECONDS)
         _sweep(live_rpcs, parts)
-
-
-def _most_connections() -> int:
-    """Whoever comes beyond is hung up on; a quarter of the descriptors is kept for the rest."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(soft * 3 // 4, MAX_CONNECTIONS)
-
-
-def _bind(server: grpc.aio.Server, base: Foundation) -> str:
-    """Binds the port; the address with the real port number."""
-    config = base.config
-    host, _, port = config.server.listen.rpartition(":")
-    lifetime = timedelta(hours=config.identity.server_certificate_hours)
-    credentials = ServerCertificate(base.authorities, base.clock, lifetime).credentials()
-    try:
-        bound = server.add_secure_port(f"{host}:{port}", credentials)
-    except RuntimeError:
-        raise StartError(
-            f"{config.server.listen} cannot be listened on: it is in use, or not an address here",
-            code="PORT_IN_USE",
-            fix="change server.listen in config.toml, or end what listens there",
-        ) from None
-    return f"{host}:{bound}"

@@ -51,9 +51,16 @@ class Gate(grpc.aio.ServerInterceptor):
     """See the module."""
 
     def __init__(
-        self, doorkeeper: Doorkeeper, live: LiveRpcs, errands: Errands, rates: Rates
+        self,
+        doorkeeper: Doorkeeper,
+        live: LiveRpcs,
+        errands: Errands,
+        rates: Rates,
+        origin_of: Callable[[str], str] = str,
     ) -> None:
+        """`origin_of` gives the address of a peer, who may have come by a door."""
         self._doorkeeper = doorkeeper
+        self._origin_of = origin_of
         self._rates = rates
         self._errands = errands
         self._live = live
@@ -130,7 +137,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def _guard(self, method: str, rule: Rule | None, inner: Inner) -> Inner:
         async def serve(request: Any, context: Context) -> Any:
-            subject, origin = "unknown", context.peer()
+            subject, origin = "unknown", self._origin_of(context.peer())
             try:
                 principal = self._authenticate(context, origin)
                 subject = str(principal)

@@ -1,0 +1,53 @@
+"""While the daemon serves: signals are heard, and the service manager is told.
+
+SIGTERM and SIGINT stop it; SIGHUP has it read its configuration again, unless it was started on a
+terminal, whose end SIGHUP then means. However many come at once, they are one. Raises nothing.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+
+from daemon.config import Config
+from daemon.notify import ServiceManager
+from daemon.reload import reload
+
+# Besides draining: calls that are ended, the port, the last receipt.
+STOP_MARGIN_SECONDS = 20
+
+
+async def until_told_to_stop(manager: ServiceManager, config_file: Path, config: Config) -> float:
+    """Returns when it is to stop, with the seconds that calls under way may take."""
+    again = anyio.Event()
+    current = config
+
+    async def read_again() -> None:
+        nonlocal again, current
+        while True:
+            await again.wait()
+            again = anyio.Event()
+            manager.reloading()
+            reloaded = await reload(config_file, current, config)
+            current = reloaded.config
+            manager.ready(reloaded.status)
+
+    heard = (signal.SIGTERM, signal.SIGINT, *(() if _on_terminal() else (signal.SIGHUP,)))
+    async with anyio.create_task_group() as group:
+        with anyio.open_signal_receiver(*heard) as signals:
+            manager.ready("serves")
+            group.start_soon(manager.keep_alive)
+            group.start_soon(read_again)
+            async for received in signals:
+                if received != signal.SIGHUP:
+                    break
+                again.set()
+        group.cancel_scope.cancel()
+    manager.stopping(current.server.drain_seconds + STOP_MARGIN_SECONDS)
+    return current.server.drain_seconds
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and os.isatty(sys.stdin.fileno())
