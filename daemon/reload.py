@@ -1,7 +1,8 @@
 """What SIGHUP does: `config.toml` is read again, and what can change in a running daemon changes.
 
-That is how much is logged, and how long a stop may take. A file that is not valid, or not whole yet, changes
-nothing; what only a restart can change is named. Either way the daemon serves on. Raises nothing.
+That is how much is logged, and how long a stop may take. A file that is not valid, or not whole,
+changes nothing; what only a restart can change is named. Either way the daemon serves on. Raises
+nothing.
 """
 
 from dataclasses import dataclass

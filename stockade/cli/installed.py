@@ -1,7 +1,7 @@
 """The `stockaded` that was installed beside this command, started to be asked something.
 
-With `stockade.cli.up` the only module of the client that starts a process, and the only one it
-starts. Raises `StockadeError`.
+With `stockade.cli.up` and `stockade.cli.preparation` the only modules of the client that start it.
+Raises `StockadeError`.
 """
 
 import json

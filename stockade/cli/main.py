@@ -23,6 +23,7 @@ from stockade.cli import (
     pair,
     policy,
     secrets_vault,
+    service,
     status,
     tools,
     up,
@@ -50,7 +51,18 @@ app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("call", epilog=call.EXAMPLES)(call.call)
 app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
-for group in (tools, calls, approvals, leases, policy, secrets_vault, devices, agents, ledger):
+for group in (
+    tools,
+    calls,
+    approvals,
+    leases,
+    policy,
+    secrets_vault,
+    devices,
+    agents,
+    ledger,
+    service,
+):
     app.add_typer(group.app)
 
 

@@ -69,9 +69,11 @@ FENCES: dict[str, tuple[str, ...]] = {
 
 SPAWNERS = (
     "sandbox/",
-    "stockade/cli/up.py",
-    "stockade/cli/installed.py",
     "stockade/cli/ledger_jobs.py",  # the offline verifier's own copies, to use every core
+    "stockade/cli/installed.py",
+    "stockade/cli/preparation.py",
+    "stockade/cli/service_manager.py",  # systemctl and its kin, by absolute path
+    "stockade/cli/up.py",
 )
 SPAWNING_MODULES = ("subprocess", "multiprocessing", "concurrent.futures.process", "pty", "posix")
 SPAWNING_NAMES = (
@@ -198,7 +200,7 @@ def test_one_module_speaks_a_dialect() -> None:
 
 
 def test_processes_are_started_in_few_places() -> None:
-    """Only the sandbox starts processes; and the command line starts `stockaded`."""
+    """Only the sandbox starts processes; the command line `stockaded` and the service manager."""
     found = offenders(
         lambda _, name: any(within(name, one) for one in SPAWNING_MODULES),
         lambda m: not m.path.startswith(SPAWNERS),
