@@ -24,7 +24,7 @@ from stockade.cli.service_files import (
     SOCKET,
     Choices,
 )
-from stockade.cli.service_manager import Systemd, make_credential, run, runs_as
+from stockade.cli.systemd import Systemd, make_credential, run, runs_as
 from stockade.cli.terminal import UsageError, ask, facts, note, say
 from stockade.errors import StockadeError
 from stockade.home import Home

@@ -236,7 +236,7 @@ def test_whatever_is_no_uri_is_refused(data: bytes) -> None:
     assert KeyUri.parse(uri.encode()) == uri
 
 
-def test_a_credential_is_read_from_the_service_managers_folder_alone(
+def test_a_credential_is_read_from_the_systemds_folder_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a plain name, not through a link, and only if nobody else could have had it."""

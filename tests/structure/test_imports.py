@@ -72,7 +72,7 @@ SPAWNERS = (
     "stockade/cli/ledger_jobs.py",  # the offline verifier's own copies, to use every core
     "stockade/cli/installed.py",
     "stockade/cli/preparation.py",
-    "stockade/cli/service_manager.py",  # systemctl and its kin, by absolute path
+    "stockade/cli/systemd.py",  # systemctl and its kin, by absolute path
     "stockade/cli/up.py",
 )
 SPAWNING_MODULES = ("subprocess", "multiprocessing", "concurrent.futures.process", "pty", "posix")

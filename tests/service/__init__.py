@@ -1,0 +1,1 @@
+"""The daemon as a service: real systemd, booted in a container."""
