@@ -32,6 +32,9 @@ NOT_CODES = {
         "STOCKADE_HOME",
         "STOCKADE_VICTIM",
         "CREDENTIALS_DIRECTORY",
+        *("LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID"),
+        *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
+        *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"),
     ),
     # words of the operating system's
     *("POSIX_SPAWN_CLOSEFROM", "RLIMIT_CORE", "RLIMIT_FSIZE", "SC_CLK_TCK", "SC_PAGE_SIZE"),
