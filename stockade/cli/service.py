@@ -99,6 +99,8 @@ def install(
     systemd.systemctl("daemon-reload")
     systemd.systemctl("enable", "--quiet", SERVICE, *([SOCKET] if socket else []))
     if start:
+        # One that ran without the socket unit has the port, which systemd is to have now.
+        systemd.systemctl("stop", SERVICE, check=False)
         systemd.systemctl("restart", *([SOCKET] if socket else []), SERVICE)
     say(f"installed{' and started' if start else ''}: {SERVICE}{', ' + SOCKET if socket else ''}")
     say("next: stockade service status · stockade doctor")
@@ -161,7 +163,7 @@ def uninstall(
     systemd.systemctl("reset-failed", *units, check=False)
     if purge:
         for folder in (home.data, home.config):
-            shutil.rmtree(folder, ignore_errors=True)
+            _destroy(folder)
         if not user:
             CREDENTIAL_FILE.unlink(missing_ok=True)
             _remove_account()
@@ -184,6 +186,15 @@ def _prepare_system(home: Home, program: Path) -> None:
         make_credential(program, CREDENTIAL, CREDENTIAL_FILE)
     fresh = None if home.config_file.exists() else "credential"
     prepare(home, program, fresh, Account(entry.pw_uid, entry.pw_gid, _ENVIRONMENT))
+
+
+def _destroy(folder: Path) -> None:
+    """With all that is in it, copies of tools too, which are closed to writing."""
+    if not folder.exists():
+        return
+    for inner, _, _ in os.walk(folder):
+        Path(inner).chmod(0o700)
+    shutil.rmtree(folder)
 
 
 def _remove_account() -> None:
