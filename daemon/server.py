@@ -22,6 +22,7 @@ from daemon.calls.engine import Calls
 from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
+from daemon.evidence_pack import EvidencePacks
 from daemon.memory import give_back
 from daemon.pairing import Pairing
 from daemon.parts import Parts
@@ -222,7 +223,10 @@ def _add_services(
     agent_pb2_grpc.add_AgentServiceServicer_to_server(
         AgentService(parts.devices, enrolment, permission, base.authorities), server
     )
-    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(book, base.writer), server)
+    packs = EvidencePacks(book, base.reader, base.estate.home.data / "tools")
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(
+        LedgerService(book, base.writer, packs), server
+    )
 
 
 def _sweep(live_rpcs: LiveRpcs, parts: Parts, *, every: bool = False) -> None:

@@ -12,6 +12,9 @@ checkpoint  the signed head: how long the ledger was, and the root over all of i
 authentic   one entry by itself, and the step to the next
 segment     a stretch of an export, verified beside others
 verify      the offline verifier: names the first bad entry
+documents   what receipts name by digest
+evidence    some receipts with their proofs, and what they name, in one file
+account     the same as people read it: text, or one page of HTML
 errors      what may leave this package
 
 This package imports nothing of ours and does no I/O: the folder can be lifted out and read, or

@@ -60,6 +60,12 @@ class ProofError(LedgerError):
     default_fix = "do not trust this proof; ask for it again"
 
 
+class EvidenceError(LedgerError):
+    """Evidence does not show what it was offered for."""
+
+    default_fix = "do not rely on it; ask for it again, and for an export of the whole ledger"
+
+
 class Fault(StrEnum):
     """Why an entry is bad; frozen: scripts match on these words."""
 

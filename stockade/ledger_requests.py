@@ -32,6 +32,19 @@ class LedgerRequests:
         """The whole chain as the export's lines."""
         return self._connection.follow(self._ledger.ExportLedger, ledger_pb2.ExportLedgerRequest())
 
+    def export_evidence(
+        self, *, call_id: str = "", lease_id: str = "", begin: str = "", end: str = ""
+    ) -> Stream[ledger_pb2.ExportEvidenceResponse]:
+        """Evidence of one call, one lease, or a period: pieces of a file, in order."""
+        request = ledger_pb2.ExportEvidenceRequest()
+        if call_id:
+            request.call_id = call_id
+        elif lease_id:
+            request.lease_id = lease_id
+        else:
+            request.period.begin, request.period.end = begin, end
+        return self._connection.follow(self._ledger.ExportEvidence, request)
+
     def checkpoint_ledger(self) -> bytes:
         """A checkpoint of the chain as it is now: a C2SP signed note."""
         request = ledger_pb2.CheckpointLedgerRequest()

@@ -80,6 +80,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.LedgerService/ReadLedger": Rule("read_ledger"),
         "/stockade.v1.LedgerService/FollowLedger": Rule("follow_ledger"),
         "/stockade.v1.LedgerService/ExportLedger": Rule("export_ledger"),
+        "/stockade.v1.LedgerService/ExportEvidence": Rule("export_evidence"),
         "/stockade.v1.LedgerService/CheckpointLedger": Rule("checkpoint_ledger"),
         "/stockade.v1.LedgerService/GetLedgerKeys": Rule("get_ledger_keys"),
         "/stockade.v1.DaemonService/GetStatus": Rule("get_status"),

@@ -4,22 +4,29 @@ from collections.abc import AsyncIterator
 
 from daemon.book import Book
 from daemon.calls.tell import receipt
-from daemon.errors import Conflict
+from daemon.errors import BadRequest, Conflict
+from daemon.evidence_pack import EvidencePacks
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
 from daemon.store.writer import Writer
+from ledger.errors import ReceiptError
+from ledger.evidence import Subject
+from ledger.receipt import parse_time
 from stockade.v1 import call_pb2, ledger_pb2, ledger_pb2_grpc
 
 DEFAULT_PAGE = 50
+# Of evidence in one message: a policy state is one line, and may be large.
+PIECE = 1024 * 1024
 
 
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     """See proto/stockade/v1/ledger.proto."""
 
-    def __init__(self, book: Book, writer: Writer) -> None:
+    def __init__(self, book: Book, writer: Writer, packs: EvidencePacks) -> None:
         self._book = book
         self._writer = writer
+        self._packs = packs
 
     async def ReadLedger(
         self, request: ledger_pb2.ReadLedgerRequest, context: Context
@@ -53,6 +60,18 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         async for lines in self._book.lines():
             yield ledger_pb2.ExportLedgerResponse(lines=lines)
 
+    async def ExportEvidence(
+        self, request: ledger_pb2.ExportEvidenceRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.ExportEvidenceResponse]:
+        principal, subject = str(current_principal()), _subject(request)
+        body = {"principal": principal, "subject": dict(subject)}
+        await self._writer.write(
+            lambda tx: tx.receipt("ledger.evidence_exported", body, principal=principal)
+        )
+        async for line in self._packs.lines(subject):
+            for at in range(0, len(line), PIECE):
+                yield ledger_pb2.ExportEvidenceResponse(data=line[at : at + PIECE])
+
     async def CheckpointLedger(
         self, request: ledger_pb2.CheckpointLedgerRequest, context: Context
     ) -> ledger_pb2.CheckpointLedgerResponse:
@@ -64,3 +83,23 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetLedgerKeysRequest, context: Context
     ) -> ledger_pb2.GetLedgerKeysResponse:
         return ledger_pb2.GetLedgerKeysResponse(keys=self._book.public_keys)
+
+
+def _subject(request: ledger_pb2.ExportEvidenceRequest) -> Subject:
+    match request.WhichOneof("subject"):
+        case "call_id":
+            return {"call": parse_call_id(request.call_id)}
+        case "lease_id":
+            return {"lease": parse_call_id(request.lease_id)}
+        case "period":
+            start, end = request.period.begin, request.period.end
+            try:
+                if parse_time(start) <= parse_time(end):
+                    return {"from": start, "to": end}
+            except ReceiptError:
+                pass
+    raise BadRequest(
+        "a call, a lease, or a period with its beginning before its end",
+        code="NO_SUBJECT",
+        fix="name one; times are RFC 3339, UTC, milliseconds and Z",
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stockade.cli import ledger_verify, machine
+from stockade.cli import ledger_evidence, ledger_verify, machine
 from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import say, when
@@ -120,6 +120,21 @@ app.command(
         "stockade ledger verify big.jsonl --key ledger.pub --jobs 8",
     )
 )(ledger_verify.verify)
+
+
+app.command(
+    epilog=examples(
+        "stockade ledger evidence call.evidence --call 01988a3c-5d1f",
+        "stockade ledger evidence week.evidence --since 7d",
+        "stockade ledger evidence day.evidence --since 2026-11-28 --until 2026-11-28",
+    )
+)(ledger_evidence.evidence)
+app.command(
+    epilog=examples(
+        "stockade ledger report call.evidence --key ledger.pub",
+        "stockade ledger report call.evidence --key ledger.pub --html call.html",
+    )
+)(ledger_evidence.report)
 
 
 def _whole(client: "Client", text: str) -> str:

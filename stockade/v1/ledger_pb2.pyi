@@ -125,6 +125,75 @@ class ExportLedgerResponse(_message.Message):
 Global___ExportLedgerResponse: _TypeAlias = ExportLedgerResponse  # noqa: Y015
 
 @_typing.final
+class ExportEvidenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Period(_message.Message):
+        """Both times in the form that receipts have: RFC 3339, UTC, milliseconds, "Z"."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        BEGIN_FIELD_NUMBER: _builtins.int
+        END_FIELD_NUMBER: _builtins.int
+        begin: _builtins.str
+        end: _builtins.str
+        def __init__(
+            self,
+            *,
+            begin: _builtins.str = ...,
+            end: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    lease_id: _builtins.str
+    @_builtins.property
+    def period(self) -> Global___ExportEvidenceRequest.Period: ...
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
+        period: Global___ExportEvidenceRequest.Period | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "lease_id", b"lease_id", "period", b"period", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "lease_id", b"lease_id", "period", b"period", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["call_id", "lease_id", "period"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ExportEvidenceRequest: _TypeAlias = ExportEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class ExportEvidenceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportEvidenceResponse: _TypeAlias = ExportEvidenceResponse  # noqa: Y015
+
+@_typing.final
 class CheckpointLedgerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

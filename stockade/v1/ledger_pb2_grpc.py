@@ -50,6 +50,11 @@ class LedgerServiceStub:
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.ExportLedgerRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_ledger__pb2.ExportLedgerResponse.FromString,
                 _registered_method=True)
+        self.ExportEvidence = channel.unary_stream(
+                '/stockade.v1.LedgerService/ExportEvidence',
+                request_serializer=stockade_dot_v1_dot_ledger__pb2.ExportEvidenceRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_ledger__pb2.ExportEvidenceResponse.FromString,
+                _registered_method=True)
         self.CheckpointLedger = channel.unary_unary(
                 '/stockade.v1.LedgerService/CheckpointLedger',
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerRequest.SerializeToString,
@@ -86,6 +91,14 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportEvidence(self, request, context):
+        """Evidence of a call, a lease or a period: its receipts, the proof that each is in the ledger, and
+        the documents they name (docs/formats.md#evidence). In pieces, to be put together as they come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckpointLedger(self, request, context):
         """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint).
         """
@@ -117,6 +130,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ExportLedger,
                     request_deserializer=stockade_dot_v1_dot_ledger__pb2.ExportLedgerRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_ledger__pb2.ExportLedgerResponse.SerializeToString,
+            ),
+            'ExportEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportEvidence,
+                    request_deserializer=stockade_dot_v1_dot_ledger__pb2.ExportEvidenceRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_ledger__pb2.ExportEvidenceResponse.SerializeToString,
             ),
             'CheckpointLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckpointLedger,
@@ -210,6 +228,33 @@ class LedgerService:
             '/stockade.v1.LedgerService/ExportLedger',
             stockade_dot_v1_dot_ledger__pb2.ExportLedgerRequest.SerializeToString,
             stockade_dot_v1_dot_ledger__pb2.ExportLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stockade.v1.LedgerService/ExportEvidence',
+            stockade_dot_v1_dot_ledger__pb2.ExportEvidenceRequest.SerializeToString,
+            stockade_dot_v1_dot_ledger__pb2.ExportEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,10 @@ class LedgerServiceStub:
     """New receipts as they become durable, until the client goes."""
     ExportLedger: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportLedgerRequest, _ledger_pb2.ExportLedgerResponse]
     """The whole chain as the export's lines (docs/formats.md#export), in order."""
+    ExportEvidence: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportEvidenceRequest, _ledger_pb2.ExportEvidenceResponse]
+    """Evidence of a call, a lease or a period: its receipts, the proof that each is in the ledger, and
+    the documents they name (docs/formats.md#evidence). In pieces, to be put together as they come.
+    """
     CheckpointLedger: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointLedgerRequest, _ledger_pb2.CheckpointLedgerResponse]
     """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint)."""
     GetLedgerKeys: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]
@@ -52,6 +56,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """New receipts as they become durable, until the client goes."""
     ExportLedger: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportLedgerRequest, _ledger_pb2.ExportLedgerResponse]  # type: ignore[assignment]
     """The whole chain as the export's lines (docs/formats.md#export), in order."""
+    ExportEvidence: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportEvidenceRequest, _ledger_pb2.ExportEvidenceResponse]  # type: ignore[assignment]
+    """Evidence of a call, a lease or a period: its receipts, the proof that each is in the ledger, and
+    the documents they name (docs/formats.md#evidence). In pieces, to be put together as they come.
+    """
     CheckpointLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointLedgerRequest, _ledger_pb2.CheckpointLedgerResponse]  # type: ignore[assignment]
     """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint)."""
     GetLedgerKeys: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]  # type: ignore[assignment]
@@ -81,6 +89,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.ExportLedgerResponse], _abc.AsyncIterator[_ledger_pb2.ExportLedgerResponse]]:
         """The whole chain as the export's lines (docs/formats.md#export), in order."""
+
+    @_abc_1.abstractmethod
+    def ExportEvidence(
+        self,
+        request: _ledger_pb2.ExportEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ledger_pb2.ExportEvidenceResponse], _abc.AsyncIterator[_ledger_pb2.ExportEvidenceResponse]]:
+        """Evidence of a call, a lease or a period: its receipts, the proof that each is in the ledger, and
+        the documents they name (docs/formats.md#evidence). In pieces, to be put together as they come.
+        """
 
     @_abc_1.abstractmethod
     def CheckpointLedger(

@@ -31,7 +31,7 @@ READ = {
     *("list_calls", "get_policy", "list_policy_versions", "check_policy", "explain_policy"),
     *("list_secrets", "list_devices", "read_ledger", "follow_ledger", "export_ledger"),
     *("get_ledger_keys", "reflection", "list_agents", "get_entities"),
-    *("test_policy", "replay_policy", "diff_policy", "suggest_policy"),
+    *("test_policy", "replay_policy", "diff_policy", "suggest_policy", "export_evidence"),
 }
 REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
 OPERATE = {

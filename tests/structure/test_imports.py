@@ -22,7 +22,11 @@ SHARED = (
 
 # The commands that work on files alone, and the leaf that they do it with.
 OFFLINE = {
-    "ledger": ("stockade/cli/ledger_jobs.py", "stockade/cli/ledger_verify.py"),
+    "ledger": (
+        "stockade/cli/ledger_evidence.py",
+        "stockade/cli/ledger_jobs.py",
+        "stockade/cli/ledger_verify.py",
+    ),
     "policy": ("stockade/cli/policy_evaluate.py",),
 }
 
