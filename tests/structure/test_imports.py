@@ -65,6 +65,8 @@ FENCES: dict[str, tuple[str, ...]] = {
         # These name the type of the connection they pass on, see the test below.
         "daemon/agents.py",
         "daemon/devices.py",
+        "daemon/evidence_documents.py",
+        "daemon/evidence_pack.py",
         "daemon/policies.py",
         "daemon/inquiry/",
         "daemon/rpc/approvals.py",
