@@ -1,6 +1,6 @@
 """The console script `stockaded`: `init` makes a data directory, `serve` runs the daemon.
 
-`check` looks at policies without one.
+`check` looks at policies without one; `backup` and `restore` keep a home and make it anew.
 
 Nothing of gRPC may be imported before `_configure_grpc` has run: the library reads its cipher list
 from the environment when it is loaded.
@@ -10,10 +10,15 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.errors import Fault, StartError
 from daemon.origin import check_origin
+
+if TYPE_CHECKING:
+    from vault.secret import Secret
 
 # BoringSSL configures TLS 1.3 suites apart. The server's key is ECDSA, so a list of nothing but an
 # RSA suite leaves TLS 1.2 and below without a cipher they could agree on. gRPC for Python has no
@@ -46,6 +51,10 @@ def main() -> None:
             _check(arguments)
         elif arguments.command == "new-root":
             _new_root()
+        elif arguments.command == "backup":
+            _back_up(arguments)
+        elif arguments.command == "restore":
+            _restore(arguments)
         else:
             _serve(arguments)
     except Exception as caught:
@@ -81,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--policies", type=Path, required=True, metavar="DIR")
     check.add_argument("--schema", type=Path, metavar="FILE", help="against this Cedar schema")
     serve.add_argument("--ready-fd", type=int, metavar="FD", help="written to once it serves")
+    for name, does in (("backup", "write this home to a file"), ("restore", "make it anew of one")):
+        one = commands.add_parser(name, help=f"{does}; the passphrase is read from standard input")
+        one.add_argument("--file", type=Path, required=True, metavar="FILE")
     commands.add_parser(
         "new-root",
         help="print a new root key for the vault, for a service manager to keep",
@@ -124,6 +136,28 @@ def _check(arguments: argparse.Namespace) -> None:
 
     answer = check(arguments.policies, Home.locate(), arguments.schema)
     print(json.dumps(answer))  # noqa: T201 - the command's answer
+
+
+def _back_up(arguments: argparse.Namespace) -> None:
+    from daemon.home_backup import back_up
+    from stockade.home import Home
+
+    facts = back_up(Home.locate(), _passphrase(), arguments.file)
+    print(json.dumps(asdict(facts)))  # noqa: T201 - the command's answer
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from daemon.home_restore import restore
+    from stockade.home import Home
+
+    facts = restore(Home.locate(), _passphrase(), arguments.file)
+    print(json.dumps(asdict(facts)))  # noqa: T201 - the command's answer
+
+
+def _passphrase() -> "Secret":
+    from vault.secret import Secret
+
+    return Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
 
 
 def _serve(arguments: argparse.Namespace) -> None:

@@ -5,47 +5,27 @@ from the middle, or taken from another backup without notice; a backup that was 
 last record. Nothing of it needs the root key. Raises `BackupError` (and `RootError` for the
 passphrase).
 
-The form, version 1, frozen:
-
-    93 bytes    header: 32 random bytes, the backup's key, sealed under the passphrase
-                (`vault.passphrase`, magic "SKDB")
-    records     from number 0 on:
-      4 bytes   length of what follows in this record, big-endian
-      1 byte    1: a secret; 0: the end
-      8 bytes   number of the record
-      12 bytes  nonce
-      n + 16    content, AES-256-GCM under the backup's key; additional data: "stockade-backup-v1",
-                and the 9 bytes before the nonce
-
-    content of a secret: 2 bytes length of the reference, the reference, 8 bytes each of version,
-    time of creation and of expiry in milliseconds (0: none), the value; of the end: nothing
+The form, version 1, frozen: records (`vault.records`) of the magic "SKDB", bound to
+"stockade-backup-v1", of 131,072 bytes at most. Kind 1 is a secret: 2 bytes length of the reference,
+the reference, 8 bytes each of version, time of creation and of expiry in milliseconds (0: none),
+the value; the end is empty.
 """
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from vault.burn import burn
-from vault.errors import BackupError, Code
-from vault.passphrase import Cost, check_passphrase, open_under, seal_under
+from vault.passphrase import Cost
+from vault.records import END, HEADER, LENGTH, Form, Opener, Random, Sealer, refused
 from vault.reference import SecretReference, parse_reference
 from vault.secret import Secret
 
-HEADER: Final = 93
-_MAGIC: Final = b"SKDB"
-_BOUND_TO: Final = b"stockade-backup-v1"
-_LENGTH: Final = struct.Struct(">I")
-_FRAME: Final = struct.Struct(">BQ")
+_FORM: Final = Form(magic=b"SKDB", bound_to=b"stockade-backup-v1", largest=1 << 17)
 _FACTS: Final = struct.Struct(">QQQ")
-_NONCE, _KEY, _TAG = 12, 32, 16
-_MAX_RECORD: Final = 1 << 17
-_END, _SECRET = 0, 1
-Random = Callable[[int], bytes]
+_SECRET: Final = 1
 
 
 @final
@@ -67,13 +47,8 @@ class BackupWriter:
     def __init__(
         self, passphrase: Secret, cost: Cost | None = None, random: Random = os.urandom
     ) -> None:
-        check_passphrase(passphrase)
-        key = random(_KEY)
-        self.header: Final = seal_under(passphrase, _MAGIC, key, cost, random)
-        self._cipher = AESGCM(key)
-        self._random = random
-        self._number = 0
-        burn(key)
+        self._sealer = Sealer(_FORM, passphrase, cost, random)
+        self.header: Final = self._sealer.header
 
     def secret(self, one: BackedUp) -> bytes:
         """The record of a secret."""
@@ -83,60 +58,26 @@ class BackupWriter:
             head = len(name).to_bytes(2, "big") + name + facts
             content = bytearray().join((head, value))
         try:
-            return self._record(_SECRET, content)
+            return self._sealer.record(_SECRET, content)
         finally:
             burn(content)
 
     def end(self) -> bytes:
         """The last record."""
-        return self._record(_END, bytearray())
-
-    def _record(self, kind: int, content: bytearray) -> bytes:
-        frame, nonce = _FRAME.pack(kind, self._number), self._random(_NONCE)
-        self._number += 1
-        sealed = self._cipher.encrypt(nonce, content, _BOUND_TO + frame)
-        return _LENGTH.pack(len(frame) + len(nonce) + len(sealed)) + frame + nonce + sealed
+        return self._sealer.record(END, b"")
 
 
 def read_backup(passphrase: Secret, data: bytes) -> Iterator[BackedUp | None]:
     """The secrets of a header and records that follow each other; None for the end."""
-    if len(data) < HEADER:
-        raise _refused("it is no backup of a vault")
-    with open_under(passphrase, _MAGIC, data[:HEADER]) as key, key.view() as raw:
-        cipher = AESGCM(raw)
-    at, expected, ended = HEADER, None, False
-    while at < len(data):
-        record = _framed(data, at)
-        at += _LENGTH.size + len(record)
-        kind, number = _FRAME.unpack_from(record)
-        if ended or expected not in (None, number):
-            raise _refused("a record is missing, or stands in another place")
-        expected = number + 1
-        opened = _opened(cipher, record)
-        ended = kind == _END
-        yield None if ended else _secret(opened)
-
-
-def _framed(data: bytes, at: int) -> memoryview:
-    length = _LENGTH.unpack_from(data, at)[0] if at + _LENGTH.size <= len(data) else 0
-    record = memoryview(data)[at + _LENGTH.size :][:length]
-    least = _FRAME.size + _NONCE + _TAG
-    if not least <= length <= _MAX_RECORD or len(record) < length:
-        raise _refused("it is cut off, or damaged")
-    return record
-
-
-def _opened(cipher: AESGCM, record: memoryview) -> Secret:
-    frame, rest = bytes(record[: _FRAME.size]), record[_FRAME.size :]
-    try:
-        return Secret.written(
-            len(rest) - _NONCE - _TAG,
-            lambda place: cipher.decrypt_into(
-                bytes(rest[:_NONCE]), bytes(rest[_NONCE:]), _BOUND_TO + frame, place
-            ),
-        )
-    except InvalidTag:
-        raise _refused("a record was changed, or is of another backup") from None
+    opener = Opener(_FORM, passphrase, data[:HEADER])
+    rest = memoryview(data)[HEADER:]
+    while rest:
+        length = opener.length(rest[: LENGTH.size])
+        record, rest = rest[LENGTH.size :][:length], rest[LENGTH.size + length :]
+        if len(record) < length:
+            raise refused("it is cut off, or damaged")
+        kind, opened = opener.secret(record)
+        yield None if kind == END else _secret(opened)
 
 
 def _secret(opened: Secret) -> BackedUp:
@@ -146,9 +87,3 @@ def _secret(opened: Secret) -> BackedUp:
         version, created, expires = _FACTS.unpack_from(content, 2 + length)
         value = Secret(content[2 + length + _FACTS.size :])
     return BackedUp(reference, version, created, expires or None, value)
-
-
-def _refused(why: str) -> BackupError:
-    return BackupError(
-        Code.BACKUP_DAMAGED, f"the backup cannot be read: {why}", "use another copy of it"
-    )

@@ -1,4 +1,4 @@
-"""Opening the database; the only module with a dialect's own SQL.
+"""Opening the database; with `copying`, the only module with a dialect's own SQL.
 
 Trusted to open a private file (0600, no symbolic link), to make every commit durable before it
 returns (WAL with synchronous FULL: the log is fsynced at each commit), and to let nothing write

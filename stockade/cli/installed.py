@@ -6,6 +6,7 @@ Raises `StockadeError`.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from stockade.errors import StockadeError
 from stockade.home import Home
 
 SECONDS = 300.0
+_FAULT = re.compile(r"stockaded: ([A-Z][A-Z0-9_]*): (.*)")
 
 
 def program() -> Path:
@@ -41,13 +43,13 @@ def environment(home: Home) -> dict[str, str]:
     return ours
 
 
-def ask(home: Home, arguments: Sequence[str]) -> dict[str, Any]:
-    """Runs it with these arguments; the JSON object it prints."""
+def ask(home: Home, arguments: Sequence[str], told: bytes = b"") -> dict[str, Any]:
+    """Runs it with these arguments, and `told` on standard input; the JSON object it prints."""
     try:
         done = subprocess.run(  # noqa: S603 - no shell, and the program is ours
             [program(), *arguments],
             env=environment(home),
-            stdin=subprocess.DEVNULL,
+            input=told,
             capture_output=True,
             timeout=SECONDS,
             check=True,
@@ -55,6 +57,8 @@ def ask(home: Home, arguments: Sequence[str]) -> dict[str, Any]:
         answer = json.loads(done.stdout)
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip().splitlines()
+        if said and (fault := _FAULT.fullmatch(said[0])):
+            raise StockadeError(fault[2], reason=fault[1], fix=_fix(said)) from None
         message = said[0] if said else f"stockaded ended with {error.returncode}"
         raise StockadeError(message, reason="DAEMON_FAILED", fix=_fix(said)) from None
     except (subprocess.TimeoutExpired, OSError, ValueError) as error:

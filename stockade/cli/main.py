@@ -13,6 +13,7 @@ import typer
 from stockade.cli import (
     agents,
     approvals,
+    backup,
     call,
     calls,
     devices,
@@ -51,6 +52,8 @@ app.command("whoami", epilog=status.WHOAMI_EXAMPLES)(status.whoami)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("call", epilog=call.EXAMPLES)(call.call)
 app.command("pair", epilog=pair.EXAMPLES)(pair.pair)
+app.command("backup", epilog=backup.BACKUP_EXAMPLES)(backup.backup)
+app.command("restore", epilog=backup.RESTORE_EXAMPLES)(backup.restore)
 for group in (
     tools,
     calls,

@@ -66,7 +66,7 @@ def _rotate_root(to: str, credential: str, json_: bool) -> None:
 
     with Client.open() as client:
         kept = to or ("passphrase" if "passphrase" in client.status().vault.root else "")
-        passphrase = _passphrase(new=True) if kept == "passphrase" else b""
+        passphrase = read_passphrase(new=True) if kept == "passphrase" else b""
         answer = client.rotate_vault_root(to, passphrase=passphrase, credential=credential)
     if json_:
         machine.emit(answer)
@@ -85,7 +85,7 @@ def unlock(json_: Json = False) -> int:
         answer = client.unlock_vault()
         if answer.code in ("ROOT_LOCKED", "ROOT_ABSENT") and "passphrase" in answer.root:
             new = answer.code == "ROOT_ABSENT"
-            answer = client.unlock_vault(_passphrase(new=new), create=new)
+            answer = client.unlock_vault(read_passphrase(new=new), create=new)
     if json_:
         machine.emit(answer)
         return 0 if answer.available else 1
@@ -140,7 +140,7 @@ def backup(
 
     if file.exists():
         raise UsageError(f"{file} is there already", fix="name a new file")
-    passphrase = _passphrase(new=True)
+    passphrase = read_passphrase(new=True)
     with Client.open() as client, client.back_up_vault(passphrase) as answers:
         parts = list(answers)
     write_whole(file, b"".join(part.data for part in parts))
@@ -163,7 +163,7 @@ def restore(
     from stockade.client import Client
 
     batches = list(_batches(file.read_bytes()))
-    passphrase = _passphrase(new=False)
+    passphrase = read_passphrase(new=False)
     restored: list[str] = []
     kept: list[str] = []
     with Client.open() as client:
@@ -219,7 +219,8 @@ def _batches(data: bytes) -> Iterator[bytes]:
     yield header + data[start:]
 
 
-def _passphrase(*, new: bool) -> bytes:
+def read_passphrase(*, new: bool) -> bytes:
+    """A passphrase from standard input, or from a hidden prompt: twice if it is a new one."""
     if sys.stdin.isatty():
         return hidden("passphrase", twice=new).encode()
     return sys.stdin.buffer.read(4096).rstrip(b"\r\n")

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.backup import HEADER, BackedUp, BackupWriter, read_backup
+from vault.backup import BackedUp, BackupWriter, read_backup
 from vault.errors import Code, VaultError
 from vault.passphrase import Cost
+from vault.records import HEADER
 from vault.reference import parse_reference
 from vault.secret import Secret
 

@@ -152,6 +152,30 @@ def test_an_older_database_is_brought_up_with_all_that_is_in_it(
     connection.close()
 
 
+def test_a_copy_is_made_before_a_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a database that is there, closed to others, under the name of what it is before."""
+    monkeypatch.setattr(schema, "REVISION", "0001")
+    open_engine(path).dispose()
+    copy = path.with_name(f"{path.stem}-before-0001{path.suffix}")
+    assert not copy.exists()
+    monkeypatch.undo()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO devices VALUES ('dev-1', 'laptop', 'device', 'active', 1, NULL)"
+        )
+    connection.close()
+    open_engine(path).dispose()
+    copy = path.with_name(f"{path.stem}-before-{schema.REVISION}{path.suffix}")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(copy) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT name FROM devices").fetchone() == ("laptop",)
+    connection.close()
+    assert sorted(file.name for file in path.parent.iterdir() if "before" in file.name) == [
+        copy.name
+    ]
+
+
 def test_older_policies_are_kept_with_their_history(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,150 @@
+"""A backup of a whole home: database, keys, policies, tools, configuration, sealed in one file.
+
+Trusted to hold one state of the database, also of a daemon that serves; to leave out what belongs
+to a running daemon, and what is kept elsewhere: root keys in a keychain, token or credential, files
+that the configuration names outside of the home. Raises `StartError`, `StoreFault` and the errors
+of `vault`.
+
+The content: a tar stream (POSIX.1-2001) of `backup.json`, then of what is under `config/` and
+`data/`, plain files and directories alone.
+"""
+
+import io
+import json
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from daemon.errors import StartError
+from daemon.estate import Estate
+from daemon.store import copies, copying
+from daemon.store.schema import REVISION
+from stockade.home import Home
+from vault.sealed_stream import SealingWriter
+from vault.secret import Secret
+
+FACTS: Final = "backup.json"
+FORM: Final = 1
+CONFIG: Final = ("config.toml", "policies", "tools", "client")
+DATABASE: Final = "stockade.db"
+_RUNNING: Final = ("lock", "daemon.json", "egress", "stockaded.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a backup says of itself: whose it is, and where its ledger ends."""
+
+    form: int
+    schema: str
+    trust_domain: str
+    chain: str
+    receipts: int
+    last_digest: str
+
+
+def back_up(home: Home, passphrase: Secret, file: Path) -> Facts:
+    """Writes the backup to a file that is not there yet, mode 0600."""
+    estate = Estate.open(home)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise StartError(
+            f"{file} is there already", code="FILE_EXISTS", fix="name a new file"
+        ) from None
+    try:
+        with (
+            os.fdopen(descriptor, "wb") as out,
+            tempfile.TemporaryDirectory(prefix=".backup-", dir=home.data) as folder,
+        ):
+            facts = _write(estate, passphrase, out, Path(folder) / DATABASE)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return facts
+
+
+def _write(estate: Estate, passphrase: Secret, out: Any, database: Path) -> Facts:
+    home = estate.home
+    with SealingWriter(passphrase, out) as sealed, _tar(sealed) as tar:
+        found = [
+            *(("config", home.config, name) for name in CONFIG),
+            *(("data", home.data, name) for name in _owned(home.data)),
+        ]
+        entries = [
+            entry for under, folder, name in found for entry in _entries(under, folder, name)
+        ]
+        copying.copy(home.data / DATABASE, database)
+        facts = _facts(estate, database)
+        _add(tar, FACTS, json.dumps(asdict(facts)).encode())
+        for name, path in entries:
+            _add_path(tar, name, path)
+        _add_path(tar, f"data/{DATABASE}", database)
+    return facts
+
+
+def _facts(estate: Estate, database: Path) -> Facts:
+    with copies.reading(database) as copy:
+        head = copy.head(estate.chain_id)
+    return Facts(
+        form=FORM,
+        schema=REVISION,
+        trust_domain=str(estate.trust_domain),
+        chain=estate.chain_id,
+        receipts=0 if head is None else head.sequence,
+        last_digest="" if head is None else head.digest.hex(),
+    )
+
+
+def _tar(sealed: SealingWriter) -> tarfile.TarFile:
+    stream: Any = sealed  # tarfile wants no more of it than `write`
+    return tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT)
+
+
+def _owned(data: Path) -> list[str]:
+    """What in the data directory is kept: not the database itself, which is copied."""
+    names = sorted(entry.name for entry in data.iterdir())
+    return [
+        name
+        for name in names
+        if name not in _RUNNING and not name.startswith((".", "stockade.db", "stockade-before-"))
+    ]
+
+
+def _entries(under: str, folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        yield f"{under}/{name}", path
+        for inner in sorted(path.iterdir()):
+            yield from _entries(f"{under}/{name}", path, inner.name)
+    elif stat.S_ISREG(mode):
+        yield f"{under}/{name}", path
+
+
+def _add_path(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    info = tarfile.TarInfo(name)
+    found = path.stat()
+    info.mode, info.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+    if path.is_dir():
+        info.type = tarfile.DIRTYPE
+        tar.addfile(info)
+        return
+    with path.open("rb") as content:
+        info.size = os.fstat(content.fileno()).st_size
+        tar.addfile(info, content)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(content), 0o600
+    tar.addfile(info, io.BytesIO(content))

@@ -1,0 +1,157 @@
+"""A home out of its backup: put where nothing is yet, and only if all of it is sound.
+
+Trusted to touch nothing that is there, to leave nothing behind when it refuses, and to hand over
+only what was verified: every byte is authenticated, the database has no damage and a schema that
+this version knows, its ledger verifies with its own public keys from the first receipt to the last
+one that was backed up, and the keys belong together. Raises `StartError`, `StoreFault` and the
+errors of `vault`.
+"""
+
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from daemon.errors import StartError
+from daemon.estate import DIRECTORY_MODE, Estate
+from daemon.home_backup import CONFIG, DATABASE, FACTS, FORM, Facts
+from daemon.store import copies
+from daemon.store.copies import Copy
+from daemon.store.schema import REVISION
+from ledger.errors import BadEntry
+from ledger.verify import verify
+from stockade.home import Home
+from vault.sealed_stream import OpeningReader
+from vault.secret import Secret
+
+_PIECE: Final = 1 << 20
+
+
+def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
+    """Makes the home anew out of the backup."""
+    _require_empty(home)
+    for folder in (home.data.parent, home.config):
+        folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=".restore-", dir=home.data.parent))
+    try:
+        _unpack(passphrase, file, place)
+        restored = Home(config=place / "config", data=place / "data")
+        facts = _verified(restored)
+        for folder in (restored.data, restored.data / "tools", restored.tools):
+            # It may have been another user's, with other needs.
+            folder.mkdir(exist_ok=True)
+            folder.chmod(DIRECTORY_MODE)
+        for name in CONFIG:
+            if (place / "config" / name).exists():
+                shutil.move(place / "config" / name, home.config / name)
+        # Last, and at once: with it there is a home.
+        (place / "data").rename(home.data)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return facts
+
+
+def _require_empty(home: Home) -> None:
+    found = [home.config / name for name in CONFIG if (home.config / name).exists()]
+    if home.data.exists() and any(home.data.iterdir()):
+        found.append(home.data)
+    if found:
+        raise StartError(
+            f"{found[0]} is there already",
+            code="HOME_NOT_EMPTY",
+            fix="restore into a home that does not exist yet: STOCKADE_HOME=NEW stockade restore",
+        )
+
+
+def _unpack(passphrase: Secret, file: Path, place: Path) -> None:
+    with file.open("rb") as source:
+        sealed = OpeningReader(passphrase, source)
+        try:
+            with tarfile.open(fileobj=_stream(sealed), mode="r|") as tar:
+                for member in tar:
+                    _put(tar, member, place)
+        except tarfile.TarError as error:
+            raise _unsound(f"it is no archive: {error}") from None
+        while sealed.read(_PIECE):
+            pass  # what an archive is padded with
+        sealed.finish()
+
+
+def _stream(sealed: OpeningReader) -> BinaryIO:
+    stream: Any = sealed  # tarfile wants no more of it than `read`
+    return stream  # type: ignore[no-any-return]
+
+
+def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise _unsound(f"{member.name!a} has no place in a home")
+    target = place / path
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if member.isdir():
+        target.mkdir(mode=0o700, exist_ok=True)
+        target.chmod(member.mode & 0o755)
+        return
+    content = tar.extractfile(member)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
+        if content is not None:
+            shutil.copyfileobj(content, out, _PIECE)
+        out.flush()
+        os.fchmod(out.fileno(), member.mode & 0o755)
+        os.fsync(out.fileno())
+
+
+def _verified(home: Home) -> Facts:
+    facts = _facts(home.config.parent / FACTS)
+    estate = Estate.open(home)
+    if (estate.chain_id, str(estate.trust_domain)) != (facts.chain, facts.trust_domain):
+        raise _unsound("its parts are of different installations")
+    with copies.reading(home.data / DATABASE) as copy:
+        _require_known(copy.revision)
+        _verify_ledger(copy, estate, facts)
+    return facts
+
+
+def _facts(path: Path) -> Facts:
+    try:
+        found = json.loads(path.read_bytes())
+        if found["form"] != FORM:
+            raise StartError(
+                f"the backup has form {found['form']}; this version reads {FORM}",
+                code="BACKUP_NEWER",
+                fix="restore it with the version that made it, or a newer one",
+            )
+        return Facts(**found)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _unsound("it does not say what it is") from None
+
+
+def _require_known(found: str | None) -> None:
+    if found is None or found > REVISION:
+        raise StartError(
+            f"the database has the schema {found} of a newer version",
+            code="STORE_NEWER",
+            fix="restore it with the version that made it, or a newer one",
+        )
+
+
+def _verify_ledger(copy: Copy, estate: Estate, facts: Facts) -> None:
+    try:
+        verified = verify(copy.ledger(facts.chain), estate.signing_keys.public())
+    except BadEntry as error:
+        raise _unsound(f"its ledger does not verify: {error}") from None
+    except (TypeError, ValueError):
+        raise _unsound("its ledger does not verify: a receipt is not one") from None
+    digest = "" if verified.head is None else verified.head.digest.hex()
+    if (verified.count, digest) != (facts.receipts, facts.last_digest):
+        raise _unsound("its ledger does not end where it ended when it was backed up")
+
+
+def _unsound(why: str) -> StartError:
+    return StartError(
+        f"the backup cannot be used: {why}", code="BACKUP_DAMAGED", fix="use another copy of it"
+    )

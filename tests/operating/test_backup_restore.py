@@ -1,0 +1,183 @@
+"""A home in one file and out of it again: whole and verified, or not at all."""
+
+import shutil
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ledger.keys import parse_public
+from ledger.verify import verify
+from stockade.client import Client
+from stockade.v1 import call_pb2
+from tests.promises.acting import ALONE, add_tool, apply, run
+from tests.running import STOCKADE, RunningDaemon, finished, make_directory, running
+
+WORDS = b"correct horse battery staple"
+CHECKS = ["/bin/sh", "-c", 'test "$TOKEN" = kept-value']
+WANTS = '[[secrets]]\nreference = "secret://global/token"\nenv = "TOKEN"\n'
+GRANT = 'permit (principal, action == Action::"use_secret", resource);'
+PASSED = call_pb2.CALL_STATE_SUCCEEDED
+
+
+def stockade(
+    daemon: RunningDaemon, *arguments: str, words: bytes = WORDS
+) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [STOCKADE, *arguments],
+        input=words,
+        env=daemon.environ(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[RunningDaemon]:
+    """A home that is not there yet."""
+    root = make_directory()
+    root.rmdir()
+    daemon = RunningDaemon(root, initialised=True)
+    yield daemon
+    daemon.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ended() -> Iterator[RunningDaemon]:
+    """A home of a daemon that has done something, and has ended."""
+    with running() as daemon:
+        with daemon.client() as client:
+            run(client, "echo", text="hello")
+        daemon.stop()
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def kept(ended: RunningDaemon) -> bytes:
+    """Its backup."""
+    file = ended.root / "kept.backup"
+    assert stockade(ended, "backup", str(file)).returncode == 0
+    return file.read_bytes()
+
+
+def ledger(client: Client) -> bytes:
+    with client.export_ledger() as answers:
+        return b"".join(answer.lines for answer in answers)
+
+
+def test_a_backup_of_a_serving_daemon_is_a_daemon_again(elsewhere: RunningDaemon) -> None:
+    """Its ledger, tools, policies, devices and secrets; while it was made, calls went on."""
+    with running() as daemon, daemon.client() as client:
+        client.put_secret("secret://global/token", b"kept-value")
+        add_tool(client, "checks", CHECKS, rest=WANTS)
+        apply(client, ALONE + GRANT)
+        before = ledger(client)
+        ends: list[int] = []
+        stopping = threading.Event()
+
+        def calls() -> None:
+            while not stopping.is_set():
+                ends.append(finished(run(client, "checks")).state)
+
+        calling = threading.Thread(target=calls)
+        calling.start()
+        file = daemon.root / "home.backup"
+        backed_up = stockade(daemon, "backup", str(file))
+        stopping.set()
+        calling.join()
+        assert backed_up.returncode == 0, backed_up.stderr
+        assert set(ends) == {PASSED}
+        assert file.stat().st_mode & 0o777 == 0o600
+        digest = client.status().policy_digest
+        daemon.stop()
+        restored = stockade(elsewhere, "restore", str(file))
+        assert restored.returncode == 0, restored.stderr
+    elsewhere.start()
+    keys = parse_public(elsewhere.home.ledger_keys.read_bytes())
+    with elsewhere.client() as client:
+        assert client.status().policy_digest == digest
+        assert finished(run(client, "checks")).state == PASSED
+        assert ledger(client).startswith(before)
+        assert verify(ledger(client).splitlines(), keys).covered == 0
+
+
+def refused(daemon: RunningDaemon, data: bytes, words: bytes = WORDS) -> str:
+    """What is said when this is restored, after which there is nothing."""
+    file = make_directory() / "bad.backup"
+    try:
+        file.write_bytes(data)
+        done = stockade(daemon, "restore", str(file), words=words)
+    finally:
+        shutil.rmtree(file.parent)
+    assert done.returncode == 1
+    assert not daemon.home.data.exists()
+    assert [path.name for path in daemon.root.iterdir()] == []
+    return done.stderr.decode()
+
+
+def test_nothing_that_is_there_is_touched(ended: RunningDaemon, kept: bytes) -> None:
+    """A restore over a home is refused, as is a backup over a file."""
+    file = ended.root / "kept.backup"
+    before = {path: path.stat().st_mtime_ns for path in ended.root.rglob("*")}
+    done = stockade(ended, "restore", str(file))
+    assert done.returncode == 1
+    assert b"HOME_NOT_EMPTY" in done.stderr
+    assert stockade(ended, "backup", str(file)).returncode == 2
+    assert {path: path.stat().st_mtime_ns for path in ended.root.rglob("*")} == before
+    assert file.read_bytes() == kept
+
+
+def test_without_the_passphrase_there_is_nothing(elsewhere: RunningDaemon, kept: bytes) -> None:
+    """Nothing of the home is in the file in the clear."""
+    assert "PASSPHRASE_WRONG" in refused(elsewhere, kept, b"another passphrase")
+    for clear in (b"PRIVATE KEY", b"SQLite format", b"config.toml", b"permit ("):
+        assert clear not in kept
+
+
+def test_what_was_changed_or_cut_off_is_refused(elsewhere: RunningDaemon, kept: bytes) -> None:
+    """In the middle, at the end, behind the end; and what is no backup."""
+    flipped = bytearray(kept)
+    flipped[len(kept) // 2] ^= 1
+    for bad in (bytes(flipped), kept[:-40], kept[: len(kept) // 2], kept + b"x", b"", kept[:93]):
+        assert "BACKUP_DAMAGED" in refused(elsewhere, bad)
+
+
+@pytest.fixture
+def copied(ended: RunningDaemon, elsewhere: RunningDaemon) -> Iterator[RunningDaemon]:
+    """A home like the one that ended, to be spoilt. `elsewhere` is another."""
+    root = make_directory()
+    shutil.copytree(ended.root, root, dirs_exist_ok=True)
+    (root / "kept.backup").unlink(missing_ok=True)
+    assert elsewhere.root != root
+    yield RunningDaemon(root)
+    shutil.rmtree(root)
+
+
+def spoilt(daemon: RunningDaemon, statement: str) -> bytes:
+    """The backup of a home whose database somebody has written to."""
+    with sqlite3.connect(daemon.home.data / "stockade.db") as connection:
+        assert connection.execute(statement).rowcount == 1
+    connection.close()
+    file = daemon.root / "spoilt.backup"
+    done = stockade(daemon, "backup", str(file))
+    assert done.returncode == 0, done.stderr
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["CAST(replace(canonical, '{', ' {') AS BLOB)", "'text'"])
+def test_a_ledger_that_does_not_verify_is_refused(
+    copied: RunningDaemon, elsewhere: RunningDaemon, text: str
+) -> None:
+    """It was backed up edited; it is not put in place."""
+    edit = f"UPDATE receipts SET canonical = {text} WHERE sequence = 2"  # noqa: S608 - our own
+    assert "does not verify" in refused(elsewhere, spoilt(copied, edit))
+
+
+def test_a_newer_database_is_refused(copied: RunningDaemon, elsewhere: RunningDaemon) -> None:
+    """An older daemon would not understand it."""
+    edit = "UPDATE alembic_version SET version_num = '9999'"
+    assert "STORE_NEWER" in refused(elsewhere, spoilt(copied, edit))
