@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from stockade.approving import verified
 from stockade.cli import machine
-from stockade.cli.statement_view import statement_lines
-from stockade.cli.terminal import columns
-from stockade.cli.visible import visible
+from stockade.cli.argument_view import View
+from stockade.cli.rows import WARNING, Row, painted
+from stockade.cli.statement_view import Page, labelled, page
+from stockade.cli.terminal import columns, in_colour, size
 from stockade.statement import Statement
 
 if TYPE_CHECKING:
@@ -40,25 +41,52 @@ class Shown:
         return client.answer_approval(self.approval, approve=approve, reason=reason, lease=lease)
 
 
-def show(
-    approval: "approval_pb2.Approval", *, whole: bool = False, file: TextIO = sys.stdout
-) -> Shown:
-    """Prints the statement, its state and the answers so far."""
-    # A copy of our own: what is answered later cannot be changed by whoever holds the message.
+def taken(approval: "approval_pb2.Approval") -> Shown:
+    """A copy of our own: what is answered cannot be changed by whoever holds the message."""
     kept = type(approval)()
     kept.CopyFrom(approval)
-    statement = verified(kept)
-    for line in statement_lines(statement, width=columns(), whole=whole):
-        print(line, file=file)
-    for answer in kept.answers:
+    return Shown(kept, verified(kept))
+
+
+def answers(approval: "approval_pb2.Approval", width: int) -> list[Row]:
+    """What others have said so far, and how it ended if it did."""
+    lines: list[Row] = []
+    for answer in approval.answers:
         word = "yes" if answer.approved else "no"
         reason = f": {answer.reason}" if answer.reason else ""
-        text = f"{'answer':<11}{word} by {answer.device_name} ({answer.device_id}){reason}"
-        print(visible(text), file=file)
-    if not is_pending(kept):
-        print(f"{'state':<11}{state_of(kept)}", file=file)
+        lines += labelled(
+            "answer", f"{word} by {answer.device_name} ({answer.device_id}){reason}", width
+        )
+    if not is_pending(approval):
+        lines += labelled("state", state_of(approval), width)
+    return lines
+
+
+def show(
+    approval: "approval_pb2.Approval",
+    *,
+    whole: bool = False,
+    unmasked: bool = False,
+    file: TextIO = sys.stdout,
+) -> tuple[Shown, Page]:
+    """Prints the statement, its state and the answers so far."""
+    shown, width = taken(approval), columns()
+    statement = page(shown.statement, View(width, whole, unmasked))
+    notes = [Row(line, WARNING) for line in unseen(statement)]
+    for row in (*statement.rows, *answers(shown.approval, width), *notes):
+        print(painted(row, colour=in_colour(file)), file=file)
     file.flush()
-    return Shown(kept, statement)
+    return shown, statement
+
+
+def unseen(statement: Page) -> list[str]:
+    """What of a statement is not to be read where it is shown, and how it is."""
+    said = []
+    if statement.hidden:
+        said.append(f"{size(statement.hidden)} are not shown: --full shows them")
+    if statement.masked:
+        said.append("what looks like a secret is masked: --unmask shows it")
+    return said
 
 
 def state_of(approval: "approval_pb2.Approval") -> str:

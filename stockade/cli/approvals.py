@@ -10,7 +10,7 @@ from stockade.cli.approvals_suggest import EXAMPLES as SUGGEST_EXAMPLES
 from stockade.cli.approvals_suggest import suggest
 from stockade.cli.ids import resolve, shortened
 from stockade.cli.options import Json, Yes, examples, group
-from stockade.cli.terminal import UsageError, ask, note, say, table, time_left, when
+from stockade.cli.terminal import UsageError, ask, columns, note, say, table, time_left, when
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -30,6 +30,7 @@ app.command("suggest", epilog=SUGGEST_EXAMPLES)(suggest)
 Id = Annotated[str, typer.Argument(metavar="ID", help="An approval's id, or the beginning of one.")]
 Reason = Annotated[str, typer.Option("--reason", help="Shown to the requester.")]
 Full = Annotated[bool, typer.Option("--full", help="Do not fold long arguments.")]
+Unmask = Annotated[bool, typer.Option("--unmask", help="Show what looks like a secret, too.")]
 
 
 @app.command("list", epilog=examples("stockade approvals list --all --json"))
@@ -55,7 +56,7 @@ def list_(
 
 
 @app.command(epilog=examples("stockade approvals show 01988a3c-5d1f --full"))
-def show(id_: Id, full: Full = False, json_: Json = False) -> None:
+def show(id_: Id, full: Full = False, unmask: Unmask = False, json_: Json = False) -> None:
     """Show exactly what an approval would approve."""
     from stockade.cli.answering import show as show_approval
     from stockade.client import Client
@@ -68,13 +69,13 @@ def show(id_: Id, full: Full = False, json_: Json = False) -> None:
         verified(approval)
         machine.emit(approval)
     else:
-        show_approval(approval, whole=full)
+        show_approval(approval, whole=full, unmasked=unmask)
 
 
 @app.command(
     epilog=examples(
         "stockade approvals approve 01988a3c-5d1f",
-        "stockade approvals approve 01988a3c-5d1f --yes --once   # in a script",
+        "stockade approvals approve 01988a3c-5d1f --once   # in a script",
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20",
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20 \\",
         "  --bound path=below:src --bound content=any --bound workspace=is:work",
@@ -85,7 +86,11 @@ def approve(
     yes: Yes = False,
     reason: Reason = "",
     full: Full = False,
-    once: Annotated[bool, typer.Option("--once", help="This call alone: the default.")] = False,
+    unmask: Unmask = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="This call alone: the default. Without a terminal, a yes."),
+    ] = False,
     lasts: Annotated[
         str,
         typer.Option("--for", metavar="TIME", help="Also calls to come, for 30m, 8h, 2d: a lease."),
@@ -111,31 +116,56 @@ def approve(
     if once and lasts:
         raise UsageError("--once and --for exclude each other", fix="use one of them")
     wanted = (lasts, uses, bound or [], any_policy) if lasts else None
-    return _answer(
-        id_, approve=True, yes=yes, reason=reason, full=full, as_json=json_, lease=wanted
-    )
+    # Named where nobody can be asked, it is the answer; at a terminal the question is still asked.
+    said = yes or (once and not sys.stdin.isatty())
+    how = (full, unmask)
+    return _answer(id_, approve=True, yes=said, reason=reason, how=how, as_json=json_, lease=wanted)
 
 
 @app.command(epilog=examples("stockade approvals reject 01988a3c-5d1f --reason 'wrong path'"))
 def reject(
-    id_: Id, yes: Yes = False, reason: Reason = "", full: Full = False, json_: Json = False
+    id_: Id,
+    yes: Yes = False,
+    reason: Reason = "",
+    full: Full = False,
+    unmask: Unmask = False,
+    json_: Json = False,
 ) -> int:
     """Say no. It ends the call."""
-    return _answer(id_, approve=False, yes=yes, reason=reason, full=full, as_json=json_)
+    how = (full, unmask)
+    return _answer(id_, approve=False, yes=yes, reason=reason, how=how, as_json=json_)
 
 
-@app.command(epilog=examples("stockade approvals watch", "stockade approvals watch --json"))
-def watch(json_: Json = False) -> int:
+@app.command(
+    epilog=examples(
+        "stockade approvals watch",
+        "stockade approvals watch --hook ~/bin/asked",
+        "stockade approvals watch --json",
+    )
+)
+def watch(
+    hook: Annotated[
+        str,
+        typer.Option("--hook", metavar="PROGRAM", help="Started for each approval that comes."),
+    ] = "",
+    json_: Json = False,
+) -> int:
     """Show approvals as they come, and answer them.
 
-    On a terminal: a approves, r rejects, s skips, q quits. Otherwise lines: "approve ID",
+    On a terminal by single keys, which the screen names. Otherwise by lines: "approve ID",
     "reject ID [reason]", "quit", about approvals that were shown. With --json it only shows.
+    The hook gets the id and a summary as STOCKADE_APPROVAL_ID and STOCKADE_SUMMARY.
     """
     from stockade.cli.approvals_watch import watch as run
+    from stockade.cli.watch_settings import load_settings
     from stockade.client import Client
+    from stockade.home import Home
 
+    settings = load_settings(Home.locate().client)
+    if hook:
+        settings = settings.with_command(hook)
     with Client.open() as client:
-        return run(client, as_json=json_)
+        return run(client, settings, as_json=json_)
 
 
 def _answer(
@@ -144,14 +174,14 @@ def _answer(
     approve: bool,
     yes: bool,
     reason: str,
-    full: bool,
+    how: tuple[bool, bool],
     as_json: bool,
     lease: tuple[str, int, list[str], bool] | None = None,
 ) -> int:
     if not yes and not sys.stdin.isatty():
         raise UsageError(
             "there is no terminal to ask at",
-            fix="look at it with `stockade approvals show`, then pass --yes",
+            fix="look at it with `stockade approvals show`, then pass --once (or --yes)",
         )
     from stockade.cli.answering import is_pending, show, state_of
     from stockade.client import Client
@@ -165,15 +195,17 @@ def _answer(
                 reason="APPROVAL_NOT_PENDING",
                 fix="`stockade approvals list` shows what waits",
             )
-        shown = show(approval, whole=full, file=sys.stderr if as_json else sys.stdout)
+        whole, unmasked = how
+        stream = sys.stderr if as_json else sys.stdout
+        shown, _ = show(approval, whole=whole, unmasked=unmasked, file=stream)
         terms = None
         if lease is not None:
-            from stockade.cli.leasing import lease_from, meaning
+            from stockade.cli.leasing import lease_from, lines_of
 
             *wanted, any_policy = lease
             terms = lease_from(shown.statement, *wanted, any_policy=any_policy)  # type: ignore[arg-type]
             note("and, without asking again:")
-            for line in meaning(terms):
+            for line in lines_of(terms, columns() - 2, unmasked=unmasked):
                 note(f"  {line}")
         verb = ("Approve this, and that" if terms else "Approve") if approve else "Reject"
         if not yes and not ask(f"{verb} this?"):

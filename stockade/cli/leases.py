@@ -7,7 +7,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.ids import resolve, shortened
 from stockade.cli.options import Json, examples, group
-from stockade.cli.terminal import say, table, time_left, when
+from stockade.cli.terminal import columns, say, table, time_left, when
 from stockade.cli.visible import visible
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_(
 @app.command(epilog=examples("stockade leases show 01988a3c-5d1f"))
 def show(id_: Id, json_: Json = False) -> None:
     """Show exactly what a lease covers, in words and as the Cedar permit that it is."""
-    from stockade.cli.leasing import meaning
+    from stockade.cli.leasing import lines_of
     from stockade.client import Client
     from stockade.lease import parse_lease
 
@@ -59,13 +59,13 @@ def show(id_: Id, json_: Json = False) -> None:
     if json_:
         machine.emit(lease)
         return
-    say(f"lease       {lease.lease_id}")
-    say(f"state       {_state(lease)}")
-    say(f"given by    {lease.signer_name} ({lease.signer}), {when(lease.created)}")
-    say(f"whose       {lease.holder_name}")
-    for line in meaning(parse_lease(lease.terms)):
+    say(f"lease      {lease.lease_id}")
+    say(f"state      {_state(lease)}")
+    say(f"given by   {lease.signer_name} ({lease.signer}), {when(lease.created)}")
+    say(f"whose      {lease.holder_name}")
+    for line in lines_of(parse_lease(lease.terms), columns()):
         say(line)
-    say(f"used        {lease.uses} times")
+    say(f"used       {lease.uses} times")
     for text in lease.policies:
         for line in text.splitlines():
             print(visible(line))
@@ -91,6 +91,7 @@ def revoke(
 
 
 def _row(one: "lease_pb2.Lease", short: str) -> tuple[str, ...]:
+    from stockade.cli.masking import masked
     from stockade.lease import LeaseError, parse_lease
 
     try:
@@ -98,7 +99,7 @@ def _row(one: "lease_pb2.Lease", short: str) -> tuple[str, ...]:
     except LeaseError:
         return (short, one.holder_name, "-", one.signer_name, str(one.uses), one.state, "-")
     state = time_left(terms.expires_ms) if one.state == "active" else one.state
-    covers = "exact" if terms.exactly is not None else "; ".join(terms.meaning()[:-1])
+    covers = "exact" if terms.exactly is not None else masked("; ".join(terms.meaning()[:-1]))
     uses = f"{one.uses}/{terms.uses}"
     return (short, one.holder_name, terms.tool, one.signer_name, uses, state, covers)
 

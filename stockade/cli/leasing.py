@@ -10,8 +10,9 @@ from typing import Any
 
 from stockade.approving import lease_for
 from stockade.bounds import BoundError, parse_bounds
+from stockade.cli.masking import masked
+from stockade.cli.statement_view import labelled
 from stockade.cli.terminal import UsageError, local_time, time_left
-from stockade.cli.visible import visible
 from stockade.lease import LeaseTerms
 from stockade.statement import Statement
 
@@ -59,19 +60,30 @@ def lease_from(
     )
 
 
-def meaning(terms: LeaseTerms) -> list[str]:
-    """A lease as a person reads it: all that it covers, every line safe to show."""
+def meaning(terms: LeaseTerms, *, numbered: bool = False) -> list[tuple[str, str]]:
+    """A lease as a person reads it: all that it covers, as facts with their labels."""
     until = f"{local_time(terms.expires_ms)} ({time_left(terms.expires_ms)})"
-    lines = [
-        f"calls of    {terms.tool} by {terms.principal}, tier {terms.tier}",
-        f"digest      {terms.tool_digest}",
-        f"secrets     {', '.join(terms.secrets) or 'none'}",
-        *(f"{'arguments' if not n else '':<12}{one}" for n, one in enumerate(terms.meaning())),
-        f"until       {until}",
-        f"uses        {terms.uses} at most",
-        "policy      " + (f"only under {terms.policy_digest}" if terms.policy_digest else "any"),
+    *named, last = terms.meaning()
+    if numbered:
+        named = [f"{number} {text}" for number, text in enumerate(named, 1)]
+    return [
+        ("calls of", f"{terms.tool} by {terms.principal}, tier {terms.tier}"),
+        *(("arguments" if not n else "", one) for n, one in enumerate((*named, last))),
+        ("secrets", ", ".join(terms.secrets) or "none"),
+        ("until", until),
+        ("uses", f"{terms.uses} at most"),
+        ("policy", f"only under {terms.policy_digest}" if terms.policy_digest else "any"),
+        ("digest", terms.tool_digest),
     ]
-    return [visible(line) for line in lines]
+
+
+def lines_of(terms: LeaseTerms, width: int, *, unmasked: bool = False) -> list[str]:
+    """The same as lines, safe to show."""
+    return [
+        row.text
+        for label, text in meaning(terms)
+        for row in labelled(label, text if unmasked else masked(text), width)
+    ]
 
 
 def _bound(form: str, given: object) -> dict[str, Any]:

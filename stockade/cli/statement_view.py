@@ -1,39 +1,79 @@
 """A statement as an approver reads it: all of it, nothing else, and nothing a terminal would obey.
 
-Pure: a verified statement in, lines out. Every text goes through `visible`. Long arguments are
-folded with their size, and the fold says so; `whole` unfolds them.
+Pure: a verified statement in, rows out. Every text goes through `visible`, and letters that pose as
+others are shown as their numbers. Long arguments are folded with their size and what looks like a
+secret is masked; a page says how much of either it has.
 """
 
-import json
-import re
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from stockade.cli import rows
+from stockade.cli.argument_view import View, argument
+from stockade.cli.lookalike import revealed
 from stockade.cli.risk_words import inputs_in_words
-from stockade.cli.terminal import local_time, size, time_left
-from stockade.cli.visible import visible, visible_lines
+from stockade.cli.rows import Row, cut
+from stockade.cli.terminal import local_time, time_left
+from stockade.cli.visible import visible
 from stockade.statement import Statement
 
-FOLD_LINES = 12
-FOLD_CHARACTERS = 800
+LABEL = 11
+_NUMBERS = ("approval", "digest")
 
-_LABEL = 11
-# A doubled backslash is taken first, so that the text "\\u001b" stays what it is.
-_JSON_ESCAPE = re.compile(r"\\\\|\\u([0-9a-f]{4})")
-_RULE = "│ "  # stands before every line of an argument, so that none can pose as a label
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A statement set out, and how much of it is not there to be read."""
+
+    rows: tuple[Row, ...]
+    hidden: int  # bytes that are folded away
+    masked: int  # arguments with something masked
+
+
+def page(statement: Statement, view: View | None = None) -> Page:
+    """The statement as rows of at most `view.width` columns."""
+    view = view or View()
+    call = statement.call
+    shown = [argument(name, value, view) for name, value in call.arguments.items()]
+    head = labelled("arguments", "" if call.arguments else "none", view.width)
+    facts = [*_facts(statement)]
+    first = [one for one in facts if not (view.numbers_last and one[0] in _NUMBERS)]
+    last = [one for one in facts if one not in first]
+    return Page(
+        (
+            *_rows(first, view.width),
+            *head,
+            *(row for one in shown for row in one.rows),
+            *_rows(last, view.width),
+        ),
+        sum(one.hidden for one in shown),
+        sum(one.masked for one in shown),
+    )
 
 
 def statement_lines(statement: Statement, *, width: int = 80, whole: bool = False) -> list[str]:
-    """The statement as lines of at most `width` columns."""
-    call = statement.call
-    lines: list[str] = []
-    for label, text in _facts(statement):
-        lines += _labelled(label, text, width)
-    lines += _labelled("arguments", "" if call.arguments else "none", width)
-    for name, value in call.arguments.items():
-        lines += _argument(name, value, width, whole)
-    return lines
+    """The same as plain lines."""
+    return [row.text for row in page(statement, View(width, whole=whole)).rows]
+
+
+def labelled(label: str, text: str, width: int, kind: str = rows.PLAIN) -> list[Row]:
+    """A fact behind its label; long ones go on under their beginning."""
+    start = f"{label:<{LABEL}}"
+    lines = textwrap.wrap(
+        visible(revealed(text)),
+        width,
+        initial_indent=start,
+        subsequent_indent=" " * LABEL,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    ) or [start.rstrip()]
+    return [Row(piece, kind) for line in lines for piece in cut(line, width)]
+
+
+def _rows(facts: list[tuple[str, str]], width: int) -> Iterator[Row]:
+    for label, text in facts:
+        yield from labelled(label, text, width)
 
 
 def _facts(statement: Statement) -> Iterator[tuple[str, str]]:
@@ -51,68 +91,3 @@ def _facts(statement: Statement) -> Iterator[tuple[str, str]]:
     yield "workspace", call.workspace or "none"
     left = time_left(statement.expires_ms)
     yield "until", f"{local_time(statement.expires_ms)} ({left})"
-
-
-def _labelled(label: str, text: str, width: int) -> list[str]:
-    start = f"{label:<{_LABEL}}"
-    return textwrap.wrap(
-        visible(text),
-        width,
-        initial_indent=start,
-        subsequent_indent=" " * _LABEL,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    ) or [start.rstrip()]
-
-
-def _argument(name: str, value: Any, width: int, whole: bool) -> list[str]:
-    text = _readable(value)
-    head = f"  {visible(name)} = "
-    shown, folded = (text, False) if whole else _fold(text)
-    lines = [part for line in visible_lines(shown) for part in _cut(line, width - 6)]
-    if folded:
-        hidden, total = (
-            len(one.encode(errors="surrogatepass")) for one in (text[len(shown) :], text)
-        )
-        lines.append(f"… NOT SHOWN: {size(hidden)} of {size(total)}; --full shows all")
-    if len(lines) == 1 and not folded and len(head) + len(lines[0]) <= width:
-        return [head + lines[0]]
-    # Indented throughout: an argument's name may be long enough to reach the next line, too.
-    heads = [f"  {piece}" for piece in _cut(head.strip(), width - 2)]
-    return [*heads, *(f"    {_RULE}{line}" for line in lines)]
-
-
-def _readable(value: Any) -> str:
-    """A text with line breaks as itself, anything else as JSON, which shows its type."""
-    if isinstance(value, str) and "\n" in value:
-        return value
-    indent = 2 if isinstance(value, (Mapping, list)) and value else None
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _JSON_ESCAPE.sub(_unescape, text)
-
-
-def _unescape(found: re.Match[str]) -> str:
-    r"""JSON's \u001b as the character, for `visible` to show as it shows all such."""
-    return found[0] if found[1] is None else chr(int(found[1], 16))
-
-
-def _fold(text: str) -> tuple[str, bool]:
-    lines = text.split("\n")
-    short = "\n".join(lines[:FOLD_LINES])[:FOLD_CHARACTERS]
-    return short, len(short) < len(text)
-
-
-def _cut(line: str, width: int) -> list[str]:
-    """The line in pieces that fit, also where characters are two columns wide. Drops nothing."""
-    from rich.cells import cell_len
-
-    pieces: list[str] = []
-    piece, used = "", 0
-    for character in line:
-        columns = cell_len(character)
-        if used + columns > width:
-            pieces.append(piece)
-            piece, used = "", 0
-        piece += character
-        used += columns
-    return [*pieces, piece]

@@ -4,6 +4,7 @@ Everything printed here has been through `visible`. Results go to standard outpu
 to standard error. Colour only on a terminal and never with NO_COLOR. Rich is loaded when needed.
 """
 
+import os
 import shutil
 import sys
 import textwrap
@@ -121,6 +122,12 @@ def facts(lines: Iterable[tuple[str, str]], *, label: int) -> None:
             break_on_hyphens=False,
         )
         print("\n".join(wrapped) or start.rstrip(), flush=True)
+
+
+def in_colour(stream: TextIO) -> bool:
+    """Colour says nothing that the words do not, and only where it is wanted."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return stream.isatty() and not plain
 
 
 def columns() -> int:

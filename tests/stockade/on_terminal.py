@@ -14,7 +14,7 @@ class Terminal:
     def __init__(self, home: str, *arguments: str) -> None:
         self._master, slave = pty.openpty()
         code = (
-            "from stockade.cli import approvals_watch as w; w.GRACE_SECONDS = 0.3\n"
+            "from stockade.cli import desk; desk.GRACE_SECONDS = 0.3\n"
             "from stockade.cli.main import main; main()"
         )
         self.process = subprocess.Popen(

@@ -63,6 +63,16 @@ def test_no_terminal_no_answer(daemon: Daemon, world: World, stockade: Stockade)
     assert world.requests == []
 
 
+def test_once_is_an_answer_where_nobody_can_be_asked(
+    daemon: Daemon, world: World, stockade: Stockade
+) -> None:
+    """Without a terminal `--once` says what the yes is to, and so is the yes."""
+    kept = world.add(statement(1))
+    assert stockade("approvals", "approve", ID, "--once").status == 0
+    _verify(world, daemon, world.requests[-1], kept.statement)
+    assert world.requests[-1].lease_terms == b""
+
+
 def test_settled_is_refused(daemon: Daemon, world: World, stockade: Stockade) -> None:
     """An approval that is not pending is not answered."""
     world.add(statement(1)).state = approval_pb2.APPROVAL_STATE_EXPIRED
@@ -161,70 +171,6 @@ def test_json_has_parsed_statement(daemon: Daemon, world: World, stockade: Stock
     shown = json.loads(stockade("approvals", "show", ID, "--json").out)
     assert shown["statement"]["exact"]["tool"] == "files.write"
     assert shown["state"] == "pending"
-
-
-@pytest.fixture
-def terminal(daemon: Daemon) -> Iterator[Terminal]:
-    one = Terminal(str(daemon.home.config), "approvals", "watch")
-    yield one
-    one.close()
-
-
-def test_watch_answers_on_screen(world: World, terminal: Terminal) -> None:
-    """One key answers the approval on the screen; the next comes up; q quits."""
-    world.add(statement(1))
-    world.add(statement(2))
-    terminal.expect(f"[{ID[:13]}]")
-    terminal.type("a")
-    terminal.expect("approved")
-    terminal.expect(statement(2).approval_id)
-    terminal.expect("q quit  [")
-    terminal.type("r")
-    terminal.expect("reason")
-    terminal.type("not today\n")
-    terminal.expect("rejected")
-    terminal.expect("nothing waits")
-    terminal.type("q")
-    assert terminal.process.wait(10) == 0
-    first, second = world.requests
-    assert (first.approval_id, first.approve) == (ID, True)
-    assert (second.approve, second.reason) == (False, "not today")
-
-
-def test_watch_forgets_early_keys(world: World, terminal: Terminal) -> None:
-    """Keys typed before an approval is on the screen do not answer it."""
-    terminal.expect("nothing waits")
-    terminal.type("aaaa")
-    world.changes.append(world.add(statement(1)))
-    terminal.expect(ID)
-    terminal.type("a")  # in the grace time
-    terminal.expect("q quit  [")
-    time.sleep(0.6)
-    assert world.requests == []
-
-
-def test_watch_ignores_paste(world: World, terminal: Terminal) -> None:
-    """Several bytes at once, a paste or an arrow key, are no answer."""
-    world.add(statement(1))
-    terminal.expect("q quit  [")
-    terminal.type("aa")
-    terminal.type("\x1b[A")
-    time.sleep(0.6)
-    assert world.requests == []
-
-
-def test_watch_takes_changed_approval_away(world: World, terminal: Terminal) -> None:
-    """An approval that was settled elsewhere cannot be answered any more."""
-    one = world.add(statement(1))
-    terminal.expect("q quit  [")
-    settled = approval_pb2.Approval()
-    settled.CopyFrom(one)
-    settled.state = approval_pb2.APPROVAL_STATE_REJECTED
-    world.changes.append(settled)
-    terminal.expect("changed meanwhile")
-    terminal.type("a")
-    terminal.expect("nothing waits")
-    assert world.requests == []
 
 
 def test_approve_defaults_to_no(daemon: Daemon, world: World) -> None:

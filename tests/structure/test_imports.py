@@ -84,6 +84,7 @@ SPAWNERS = (
     "sandbox/",
     "stockade/cli/ledger_jobs.py",  # the offline verifier's own copies, to use every core
     "stockade/cli/installed.py",
+    "stockade/cli/notifying.py",  # the approver's own command, on the approver's own device
     "stockade/cli/preparation.py",
     "stockade/cli/systemd.py",  # systemctl and its kin, by absolute path
     "stockade/cli/up.py",
