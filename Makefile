@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint proto bench clean host host-run host-python host-tests \
+.PHONY: help demo test test-slow lint session proto bench clean host host-run host-python host-tests \
 	host-tests-only engines
 # Prerequisites are in order: host packages, then the environment, then what runs in it.
 .NOTPARALLEL:
@@ -27,6 +27,9 @@ lint: host-python $(VENV)/.dev ## ruff and mypy, as strict as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/*.py
+
+session: host-tests $(VENV)/.dev ## Record docs/approvals-session.md and its picture again
+	$(BIN)/python -m tests.docs.record_approvals
 
 proto: host-python $(VENV)/.dev ## Generate stockade/v1 from proto/
 	$(BIN)/python -I deploy/generate_stubs.py stockade/v1

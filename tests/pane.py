@@ -33,6 +33,7 @@ class Pane:
         self._environment = {**ours, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(environment or {})}
         self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "exec /bin/cat")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
+        self._tmux("set-option", "-g", "remain-on-exit-format", "")
         self._tmux("set-option", "-g", "status", "off")
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
         self._tmux("respawn-pane", "-k", f"exec {shlex.join(command)}")
@@ -79,8 +80,11 @@ class Pane:
             dead, _, status = self._tmux(
                 "display-message", "-p", "#{pane_dead} #{pane_dead_status}"
             ).partition(" ")
+            if dead == "1" and status.strip():
+                return int(status)
             if dead == "1":
-                return int(status.strip() or -1)
+                # A child's end that tmux has missed is found with the next one's.
+                self._tmux("run-shell", "true")
             assert time.monotonic() < deadline, self.screen()
             time.sleep(0.05)
 

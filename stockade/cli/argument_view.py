@@ -44,8 +44,7 @@ class View:
     width: int = 80
     whole: bool = False
     unmasked: bool = False
-    # At a desk the long numbers, which nobody compares by eye, come last.
-    numbers_last: bool = False
+    at_desk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ class Desk:
             self._briefs.pop(key, None)
         if key != self.current:
             return False
-        if self.shown is not None and self.shown.approval == approval:
+        if self.shown is not None and _asked(self.shown.approval) == _asked(approval):
+            self.shown = Shown(approval, self.shown.statement)
             return False
         self.said = f"{key[:13]} {_what_happened(approval)}; keys pressed meanwhile do not count"
         return True
@@ -149,6 +150,11 @@ def brief_of(approval: Approval) -> Brief:
         risk=f"{said.risk_milli / 1000:.3f}",
         expires_ms=said.expires_ms,
     )
+
+
+def _asked(approval: Approval) -> tuple[object, ...]:
+    """What of it must be as it was for an answer to be to what was seen."""
+    return approval.approval_id, approval.state, approval.statement, list(approval.answers)
 
 
 def _what_happened(approval: Approval) -> str:

@@ -103,7 +103,7 @@ def _body(desk: Desk, width: int) -> tuple[list[Row], Page | None]:
         return [Row(line) for line in _nothing(desk)], None
     if desk.mode is Mode.LEASE:
         return list(_lease(desk, width)), None
-    shown = desk.page(replace(desk.view, width=width, numbers_last=True))
+    shown = desk.page(replace(desk.view, width=width, at_desk=True))
     return [*shown.rows, *answers(desk.shown.approval, width)], shown
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from stockade.cli import machine
+from stockade.cli.ids import SHORTEST
 from stockade.cli.terminal import local_time, note, time_left
 from stockade.errors import DaemonFault
 
@@ -155,7 +156,8 @@ def _decision(decision: "call_pb2.CallEvent.Decision") -> str:
 def _say_who(waiting: "call_pb2.CallEvent.AwaitingApproval") -> None:
     until = waiting.expires.ToMilliseconds()
     note(
-        f"waiting for approval {waiting.approval_id} until {local_time(until)} ({time_left(until)})"
+        f"waiting for approval {waiting.approval_id[:SHORTEST]}"
+        f" until {local_time(until)} ({time_left(until)})"
     )
     if waiting.approvers:
         note(f"  who can give it: {', '.join(waiting.approvers)}")

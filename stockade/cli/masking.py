@@ -31,7 +31,7 @@ _SHAPES = tuple(
         r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
         r"\b(?P<secret>AIza[A-Za-z0-9_-]{30,})",
         rf"\b(?P<secret>(?:{_PREFIXES})[A-Za-z0-9_-]{{16,}})",
-        rf"(?i)\b{_NAMES}[\"']?\s*[=:]\s*[\"']?{_NOT_A_REFERENCE}(?P<secret>{_TOKEN}{{6,}})",
+        rf"(?i){_NAMES}[\"']?\s*[=:]\s*[\"']?{_NOT_A_REFERENCE}(?P<secret>{_TOKEN}{{6,}})",
         rf"(?i)--{_NAMES}\s+{_NOT_A_REFERENCE}(?P<secret>{_TOKEN}{{6,}})",
         rf"(?i)\b(?:bearer|basic)\s+(?P<secret>{_TOKEN}{{8,}})",
         r"\b[a-z][a-z0-9+.-]{1,20}://[A-Za-z0-9_.+-]{0,64}:(?P<secret>[A-Za-z0-9_.+~-]{1,512})@",

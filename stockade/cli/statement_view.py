@@ -38,8 +38,10 @@ def page(statement: Statement, view: View | None = None) -> Page:
     shown = [argument(name, value, view) for name, value in call.arguments.items()]
     head = labelled("arguments", "" if call.arguments else "none", view.width)
     facts = [*_facts(statement)]
-    first = [one for one in facts if not (view.numbers_last and one[0] in _NUMBERS)]
-    last = [one for one in facts if one not in first]
+    # At a desk the long numbers come last, and the time that is left has a line of its own.
+    at_desk = (*_NUMBERS, "until") if view.at_desk else ()
+    first = [one for one in facts if one[0] not in at_desk]
+    last = [one for one in facts if one[0] in at_desk[:-1]]
     return Page(
         (
             *_rows(first, view.width),
