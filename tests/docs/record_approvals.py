@@ -186,13 +186,16 @@ def picture(screen: str) -> str:
     """The screen as an SVG that fetches nothing."""
     from io import StringIO
 
+    from rich.ansi import AnsiDecoder
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(record=True, width=80, file=StringIO(), force_terminal=True)
-    for line in screen.rstrip("\n").splitlines():
-        console.print(Text.from_ansi(line), overflow="crop", no_wrap=True)
+    for line in AnsiDecoder().decode(screen.rstrip("\n")):
+        console.print(line, overflow="crop", no_wrap=True)
     svg = console.export_svg(title="stockade approvals watch", unique_id="stockade")
+    svg = svg.replace("Fira Code", "ui-monospace").replace(
+        "font-family: arial", "font-family: sans"
+    )
     return re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
 
 
