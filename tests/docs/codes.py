@@ -29,6 +29,7 @@ NOT_CODES = {
         "GRPC_VERBOSITY",
         "LC_ALL",
         "NO_COLOR",
+        *("STOCKADE_APPROVAL_ID", "STOCKADE_SUMMARY"),
         "STOCKADE_HOME",
         "STOCKADE_VICTIM",
         "CREDENTIALS_DIRECTORY",
