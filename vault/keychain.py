@@ -226,7 +226,7 @@ def _translated(error: Exception) -> RootError:
         return RootError(
             Code.ROOT_LOCKED,
             "the keychain is locked",
-            "unlock it: log in to the desktop, or run `gnome-keyring-daemon --unlock`",
+            "unlock it: log in to the desktop, or `gnome-keyring-daemon --replace --unlock`",
         )
     return RootError(Code.KEYCHAIN_FAILED, f"the keychain failed with {kind}", _START)
 
