@@ -121,7 +121,9 @@ def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:
         principal.device_name
         for principal in islice(_devices(parts), MAX_APPROVERS_TOLD)
         if str(principal) != str(live.principal)
-        and may_approve(world, live.candidate, live.verdict, now, principal).allowed
+        and may_approve(
+            world, live.candidate, live.verdict, now, principal, live.shown.created_ms
+        ).allowed
     ]
 
 

@@ -76,7 +76,10 @@ def call_context(facts: CallFacts) -> Context:
 
 
 def attended_context(
-    facts: CallFacts, approvers: frozenset[EntityUid], approver_groups: frozenset[EntityUid]
+    facts: CallFacts,
+    approvers: frozenset[EntityUid],
+    approver_groups: frozenset[EntityUid],
+    people: frozenset[str],
 ) -> Context:
     """For call_attended: those whose yes counts, each once."""
     return Context(
@@ -85,16 +88,26 @@ def attended_context(
             "approvers": _set(approvers),
             "approver_groups": _set(approver_groups),
             "approver_count": len(approvers),
+            "approver_people": sorted(people),
+            "people_count": len(people),
         }
     )
 
 
-def approve_context(facts: CallFacts, device: EntityUid, agent: EntityUid | None = None) -> Context:
-    """For approve: the call, and who asks for it."""
+def approve_context(
+    facts: CallFacts, waited: int, device: EntityUid, agent: EntityUid | None = None
+) -> Context:
+    """For approve: the call, who asks for it, and for how many seconds people are asked."""
+    return Context({**_requested(facts, device, agent), "waited": waited})
+
+
+def _requested(
+    facts: CallFacts, device: EntityUid, agent: EntityUid | None
+) -> dict[str, CedarValue]:
     requester: dict[str, CedarValue] = {"device": entity_value(device)}
     if agent is not None:
         requester["agent"] = entity_value(agent)
-    return Context({**_shared(facts), "secrets": _set(facts.secrets), "requester": requester})
+    return {**_shared(facts), "secrets": _set(facts.secrets), "requester": requester}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +131,7 @@ def lease_context(
         "exact": lease.exact,
         "tied": lease.tied,
     }
-    return Context({**approve_context(facts, device, agent), "lease": given})
+    return Context({**_requested(facts, device, agent), "lease": given})
 
 
 def secret_context(facts: CallFacts, tool: EntityUid) -> Context:

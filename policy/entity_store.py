@@ -31,6 +31,9 @@ class Entities(Protocol):
     def ancestors(self, uid: EntityUid) -> tuple[EntityUid, ...]:
         """All that it is in, near or far."""
 
+    def tags(self, uid: EntityUid) -> Mapping[str, str]:
+        """What it is tagged with; nothing if it is not there."""
+
     def handle_for(self, roots: Iterable[EntityUid]) -> cedarpy.Entities:
         """Entities for the engine: at least these, and all that can be reached from them."""
 
@@ -74,6 +77,11 @@ class EntityStore:
         """All that it is in, near or far."""
         return _ancestors(uid, self.entities.get)
 
+    def tags(self, uid: EntityUid) -> Mapping[str, str]:
+        """See `Entities`."""
+        found = self.entities.get(uid)
+        return {} if found is None else found.tags
+
     def handle_for(self, roots: Iterable[EntityUid]) -> cedarpy.Entities:  # noqa: ARG002 - it has all
         """See `Entities`."""
         return self.handle
@@ -100,6 +108,11 @@ class _Widened:
     def ancestors(self, uid: EntityUid) -> tuple[EntityUid, ...]:
         """See `Entities`."""
         return _ancestors(uid, self._get)
+
+    def tags(self, uid: EntityUid) -> Mapping[str, str]:
+        """See `Entities`."""
+        found = self._get(uid)
+        return {} if found is None else found.tags
 
     def handle_for(self, roots: Iterable[EntityUid]) -> cedarpy.Entities:
         """See `Entities`."""

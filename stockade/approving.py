@@ -107,9 +107,10 @@ def _well_typed(statement: Statement) -> bool:
         *(
             getattr(call, item.name)
             for item in fields(call)
-            if item.name not in ("arguments", "secrets")
+            if item.name not in ("arguments", "secrets", "hosts")
         ),
         *call.secrets,
+        *(call.hosts or ()),
         *(text for line in statement.asked_because for text in (line.id, line.file)),
     )
     numbers = (

@@ -39,6 +39,8 @@ class ExactCall:
     secrets: tuple[str, ...]
     workspace: str
     policy_digest: str
+    # The network hosts it is granted; None in what was made before there were any.
+    hosts: tuple[str, ...] | None = None
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all fields, hex."""
@@ -51,7 +53,9 @@ class ExactCall:
 
     def _fields(self) -> dict[str, Any]:
         # Not asdict: that would copy the arguments, which may be a megabyte.
+        hosts = {} if self.hosts is None else {"hosts": list(self.hosts)}
         return {
+            **hosts,
             "principal": self.principal,
             "tool": self.tool,
             "tool_digest": self.tool_digest,
@@ -85,7 +89,7 @@ class Statement:
     created_ms: int
     expires_ms: int
     nonce: str
-    # What the score is made of. Statements of version 1 have none.
+    # What the score is made of. Statements of version 1 have none, and no hosts.
     risk: Mapping[str, str | bool] | None = None
 
     def encode(self) -> bytes:
@@ -112,6 +116,9 @@ class Statement:
         """The inverse of `encode` after JSON parsing; raises KeyError, TypeError or ValueError."""
         exact = dict(fields["exact"])
         exact["secrets"] = tuple(exact["secrets"])
+        if fields["v"] == 1 and "hosts" in exact:
+            raise ValueError("version 1 knows no hosts")
+        exact["hosts"] = tuple(exact["hosts"]) if fields["v"] == 2 else None
         return cls(
             approval_id=fields["approval"],
             call_id=fields["call"],

@@ -150,6 +150,7 @@ class Answers:
             live.verdict,
             self._settling.clock.now(),
             answer.principal,
+            live.shown.created_ms,
             lambda question, given: asked.append(Asked.of(question, given)),
         )
         if not decision.allowed:

@@ -32,6 +32,8 @@ from policy.tier import choose_tier
 from policy.values import CedarValue, EntityUid
 
 TIER_UNAVAILABLE = "TIER_UNAVAILABLE"
+PERSON = "person"
+"""The tag of a device that says whose it is."""
 
 Witness = Callable[[Question, Decision], None]
 """Told of every question as it is answered."""
@@ -102,6 +104,8 @@ class Case:
     secrets: tuple[str, ...] = ()
     # What exists for this case alone.
     entities: tuple[Entity, ...] = ()
+    # For how many seconds people have been asked about it.
+    waited: int = 0
     # SHA-256 of the canonical arguments, hex; empty where no lease is asked about.
     arguments_digest: str = ""
 
@@ -181,7 +185,7 @@ def may_answer(
 ) -> Decision:
     """Whether this person's yes to this call counts."""
     *agent, device = case.subjects
-    context = approve_context(case.facts(tier), device, *agent)
+    context = approve_context(case.facts(tier), case.waited, device, *agent)
     tool = EntityUid("Tool", case.tool)
     question = Question(approver, "approve", tool, context, case.entities)
     decision = pdp.decide(question)
@@ -227,6 +231,16 @@ class _Hearing:
             reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
         return decision if reasons == decision.reasons else replace(decision, reasons=reasons)
 
+    def attended(self, approvers: Approvers) -> Decision:
+        """Whether the yes of these is enough."""
+        people = frozenset(map(self._person, approvers.devices))
+        context = attended_context(self.facts, approvers.devices, approvers.groups, people)
+        return self.ask("call_attended", self.tool, context)
+
+    def _person(self, device: EntityUid) -> str:
+        """Whose device it is, as the operator has tagged it; else it is nobody else's."""
+        return self.pdp.entities.tags(device).get(PERSON, device.id)
+
     def note(self, question: Question, decision: Decision) -> None:
         """Keeps a question with its answer."""
         self.asked.append(Asked.of(question, decision))
@@ -268,8 +282,7 @@ def _conclude(hearing: _Hearing, approvers: Approvers | None) -> tuple[Ruling, s
         decision = hearing.ask("call_unattended", hearing.tool, hearing.context)
         code = "PERMITTED"
     else:
-        context = attended_context(hearing.facts, approvers.devices, approvers.groups)
-        decision = hearing.ask("call_attended", hearing.tool, context)
+        decision = hearing.attended(approvers)
         code = "APPROVED"
     if decision.allowed:
         return Ruling.PERMIT, code, decision
@@ -283,8 +296,8 @@ def _stands(hearing: _Hearing, lease: Standing) -> Decision | None:
     leased = asker.permits(hearing.facts, case.arguments_digest, lease)
     if leased is None or not asker.may_grant(hearing.facts, lease.signer, lease.facts).allowed:
         return None
-    attended = attended_context(hearing.facts, frozenset({lease.signer}), lease.signer_groups)
-    return leased if hearing.ask("call_attended", hearing.tool, attended).allowed else None
+    signer = Approvers(frozenset({lease.signer}), lease.signer_groups)
+    return leased if hearing.attended(signer).allowed else None
 
 
 def _require(decision: Decision, what: str) -> None:

@@ -215,10 +215,12 @@ def may_approve(
     verdict: Verdict,
     now: datetime,
     approver: Principal,
+    asked_ms: int,
     witness: Witness | None = None,
 ) -> Decision:
-    """Whether this person's yes to this call counts."""
-    case = _case(world, candidate, now)
+    """Whether this person's yes to this call counts; it was asked about at `asked_ms`."""
+    waited = max(0, int(now.timestamp() * 1000) - asked_ms) // 1000
+    case = replace(_case(world, candidate, now), waited=waited)
     return may_answer(world.pdp, case, verdict.in_tier, world.principal_uid(approver), witness)
 
 
@@ -321,6 +323,8 @@ def _exact(world: World, candidate: Candidate, tier: Tier) -> ExactCall:
         secrets=candidate.secrets,
         workspace=candidate.workspace,
         policy_digest=world.digest,
+        # Nothing grants any yet: the door of every sandbox is shut (daemon/egress.py).
+        hosts=(),
     )
 
 

@@ -48,6 +48,8 @@ class Request(_Table):
     maintenance: bool | None = None
     origin: str = ""
     approved_by: list[Groups | Person] | None = None
+    # Seconds since they were asked.
+    waited: int = Field(default=0, ge=0)
     # And the answer.
     expect: Literal["unattended", "asked", "approved", "denied", "permitted"]
     tier: Literal["process", "container", "gvisor"] | None = None
@@ -65,9 +67,9 @@ class Request(_Table):
         allowed = of_calls if self.tool is not None else of_acts
         if self.expect not in allowed:
             raise ValueError(f"`expect` is one of {', '.join(sorted(allowed))} here")
-        given = (self.arguments, self.approved_by, self.tier)
+        given = (self.arguments, self.approved_by, self.tier, self.waited or None)
         if self.action is not None and any(one is not None for one in given):
-            raise ValueError("`arguments`, `approved_by` and `tier` are of calls, not of acts")
+            raise ValueError("`arguments`, `approved_by`, `waited` and `tier` are of calls")
         if self.agent and self.groups is None:
             raise ValueError('`agent` is for `groups`; name an agent as by = "agent/NAME"')
         return self

@@ -221,9 +221,11 @@ class Inquiry:
             chain_id=self._chain_id,
         )
 
-    def around(self, time: datetime | None, origin: str, maintenance: bool | None) -> Circumstances:
+    def around(
+        self, time: datetime | None, origin: str, maintenance: bool | None, waited: int = 0
+    ) -> Circumstances:
         """Circumstances, as they are now where they are not given."""
-        return Circumstances(time or self._clock.now(), origin, maintenance)
+        return Circumstances(time or self._clock.now(), origin, maintenance, waited=waited)
 
     def _people(self, world: World, approvers: Sequence[Somebody] | None) -> list[Person] | None:
         if approvers is None:

@@ -134,6 +134,7 @@ def case_of(row: CallRow, told: Told, translation: Translation | None) -> Case |
             origin=row.origin,
             workspace=row.workspace or "",
             secrets=tuple(heard["secrets"]),
+            waited=max(0, int(heard["time_ms"]) - row.created_ms) // 1000,
             arguments_digest=hashlib.sha256(parsed.canonical).hexdigest(),
         )
     except (KeyError, TypeError, ValueError, InvalidOperation, ToolError, PolicyError):

@@ -57,6 +57,8 @@ class Circumstances:
     maintenance: bool | None = None
     # That there are not, but are taken to be there.
     workspaces: tuple[WorkspaceEntity, ...] = ()
+    # For how many seconds people have been asked.
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def suppose(
             time=around.time,
             entities=(*by.entities, *around.workspaces),
         )
-        case = replace(case, arguments_digest=hashlib.sha256(parsed.canonical).hexdigest())
+        digest = hashlib.sha256(parsed.canonical).hexdigest()
+        case = replace(case, arguments_digest=digest, waited=around.waited)
     except ToolError as error:
         raise BadRequest(error.message, code=str(error.code), fix=error.fix) from None
     except PolicyError as error:

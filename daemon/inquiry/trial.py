@@ -88,7 +88,7 @@ def _ask(devices: Devices, world: World, test: PolicyTest, now: datetime) -> _An
         if name not in world.workspaces
     )
     arguments = json.dumps(request.arguments or {}).encode()
-    around = replace(around, workspaces=supposed_workspaces)
+    around = replace(around, workspaces=supposed_workspaces, waited=request.waited)
     supposed = suppose(world, by, request.tool or "", arguments, around)
     if supposed.undeclared is not None:
         return _Answer("denied", supposed.undeclared[0], "", "", ())

@@ -119,6 +119,7 @@ class Inquiries:
                 messages.parse_moment(sent.time),
                 sent.origin,
                 sent.maintenance if sent.HasField("maintenance") else None,
+                sent.waited_seconds,
             ),
             [messages.parse_somebody(one) for one in sent.approvers] if sent.attended else None,
         )

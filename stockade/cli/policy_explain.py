@@ -58,6 +58,9 @@ def explain(
             help="device/NAME, or group/NAME[,NAME], has said yes; `nobody` for no one.",
         ),
     ] = None,
+    waited: Annotated[
+        int, typer.Option("--waited", min=0, metavar="SECONDS", help="So long they were asked.")
+    ] = 0,
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="As in 2026-12-24T23:00.")] = "",
     origin: Annotated[str, typer.Option("--from", metavar="ADDRESS")] = "",
     maintenance: Annotated[
@@ -86,7 +89,7 @@ def explain(
             supposed = request.call
             supposed.tool, supposed.origin = tool, origin
             supposed.arguments = _arguments(client, tool, arg, args_json)
-            supposed.attended = approved_by is not None
+            supposed.attended, supposed.waited_seconds = approved_by is not None, waited
             supposed.approvers.extend(
                 _approver(one) for one in approved_by or () if one != "nobody"
             )

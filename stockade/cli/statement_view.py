@@ -90,6 +90,8 @@ def _facts(statement: Statement) -> Iterator[tuple[str, str]]:
     yield "risk", f"{statement.risk_milli / 1000:.3f} of 1{made_of}"
     yield "tier", call.tier
     yield "secrets", ", ".join(call.secrets) or "none"
+    if call.hosts is not None:
+        yield "hosts", ", ".join(call.hosts) or "none: it has no network"
     yield "workspace", call.workspace or "none"
     left = time_left(statement.expires_ms)
     yield "until", f"{local_time(statement.expires_ms)} ({left})"

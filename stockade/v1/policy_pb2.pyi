@@ -763,6 +763,7 @@ class SupposedCall(_message.Message):
     MAINTENANCE_FIELD_NUMBER: _builtins.int
     ATTENDED_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
+    WAITED_SECONDS_FIELD_NUMBER: _builtins.int
     tool: _builtins.str
     arguments: _builtins.bytes
     """A JSON object; empty means {}."""
@@ -771,6 +772,8 @@ class SupposedCall(_message.Message):
     """Unset: as it is."""
     attended: _builtins.bool
     """Those who have said yes, if it is about that."""
+    waited_seconds: _builtins.int
+    """And how long they were asked when they said it: `context.waited` of `approve`."""
     @_builtins.property
     def by(self) -> Global___Somebody: ...
     @_builtins.property
@@ -790,10 +793,11 @@ class SupposedCall(_message.Message):
         maintenance: _builtins.bool | None = ...,
         attended: _builtins.bool = ...,
         approvers: _abc.Iterable[Global___Somebody] | None = ...,
+        waited_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "by", b"by", "maintenance", b"maintenance", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "approvers", b"approvers", "arguments", b"arguments", "attended", b"attended", "by", b"by", "maintenance", b"maintenance", "origin", b"origin", "time", b"time", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance", "approvers", b"approvers", "arguments", b"arguments", "attended", b"attended", "by", b"by", "maintenance", b"maintenance", "origin", b"origin", "time", b"time", "tool", b"tool", "waited_seconds", b"waited_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maintenance: _TypeAlias = _typing.Literal["maintenance"]  # noqa: Y015
     _WhichOneofArgType__maintenance: _TypeAlias = _typing.Literal["_maintenance", b"_maintenance"]  # noqa: Y015

@@ -247,13 +247,13 @@ def test_who_may_approve() -> None:
     ruled = verdict(here, "run_shell", OWNER, SHELL)
 
     def may(approver: Principal) -> bool:
-        return may_approve(here, shell, ruled, NOW, approver).allowed
+        return may_approve(here, shell, ruled, NOW, approver, 0).allowed
 
     assert may(APPROVER)
     assert may(SECOND_APPROVER)
     assert not may(CALLER)
     assert not may(STRANGER)
-    own = may_approve(here, shell, ruled, NOW, OWNER)
+    own = may_approve(here, shell, ruled, NOW, OWNER, 0)
     assert (own.allowed, own.code) == (False, ReasonCode.FORBIDDEN)
 
 
@@ -263,4 +263,4 @@ def test_a_forbid_or_an_error_about_approving_silences_the_approver() -> None:
     for text in (forbid("approve"), forbid("approve", FAILS), permit("approve", FAILS)):
         here = world(text)
         ruled = verdict(here, "run_shell", CALLER, SHELL)
-        assert not may_approve(here, shell, ruled, NOW, APPROVER).allowed
+        assert not may_approve(here, shell, ruled, NOW, APPROVER, 0).allowed

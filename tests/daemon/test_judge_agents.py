@@ -168,4 +168,4 @@ def test_who_may_approve_an_agents_call() -> None:
         asking = candidate("run_shell", bot, SHELL)
         ruled = verdict(within, "run_shell", bot, SHELL)
         assert ruled.ruling is Ruling.ASK
-        assert may_approve(within, asking, ruled, NOW, who).allowed is expected
+        assert may_approve(within, asking, ruled, NOW, who, 0).allowed is expected

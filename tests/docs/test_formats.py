@@ -36,16 +36,22 @@ def test_the_statement() -> None:
 
 
 def test_the_statement_with_its_risk() -> None:
-    """Version 2 is version 1 with what the score is made of; neither poses as the other."""
-    end = fenced(PAGE, "json")[1].replace("\n", "").encode()
-    start = _statement().partition(b'"requester_name"')[0]
-    statement = parse_statement(start + end)
-    assert statement.encode() == start + end
-    assert statement.risk == json.loads(start + end)["risk"]
+    """Version 2 is version 1 with what the score is made of, and the hosts, which are part of what
+    is approved; neither poses as the other.
+    """
+    data = fenced(PAGE, "json")[1].replace("\n", "").encode()
+    statement = parse_statement(data)
+    assert statement.encode() == data
+    assert statement.risk == json.loads(data)["risk"]
+    assert statement.call.hosts == ()
+    assert statement.call.digest() == json.loads(data)["call_digest"]
     for posing in (
-        (start + end).replace(b'"v":2', b'"v":1'),
+        data.replace(b'"v":2', b'"v":1'),
         _statement().replace(b'"v":1', b'"v":2'),
-        (start + end).replace(b'"v":2', b'"v":3'),
+        _statement().replace(b'"notes"},', b'"notes"},"hosts":[],'),
+        data.replace(b'"v":2', b'"v":3'),
+        data.replace(b'"hosts":[]', b'"hosts":["example.com"]'),
+        data.replace(b'"hosts":[],', b""),
     ):
         with pytest.raises(StatementError):
             parse_statement(posing)

@@ -142,14 +142,14 @@ def ask_approve(
     pdp: PDP, approver: str, requester: str = "Device::dev-callers", agent: str | None = None
 ) -> Decision:
     context = approve_context(
-        facts("run_shell"), uid(requester), None if agent is None else uid(agent)
+        facts("run_shell"), 0, uid(requester), None if agent is None else uid(agent)
     )
     return pdp.decide(Question(uid(approver), "approve", uid("Tool::run_shell"), context))
 
 
 def ask_attended(pdp: PDP, principal: str, approvers: list[str]) -> Decision:
     context = attended_context(
-        facts("run_shell"), frozenset(uid(a) for a in approvers), frozenset()
+        facts("run_shell"), frozenset(uid(a) for a in approvers), frozenset(), frozenset(approvers)
     )
     return pdp.decide(Question(uid(principal), "call_attended", uid("Tool::run_shell"), context))
 
@@ -167,11 +167,12 @@ def context_for(action: str) -> tuple[str, Context, tuple[Entity, ...]]:
                     facts(),
                     frozenset({uid("Device::dev-owners")}),
                     frozenset({uid("Group::owners")}),
+                    frozenset({"dev-owners"}),
                 ),
                 (),
             )
         case "approve":
-            return "Tool::read_file", approve_context(facts(), uid("Device::dev-callers")), ()
+            return "Tool::read_file", approve_context(facts(), 0, uid("Device::dev-callers")), ()
         case "grant_lease":
             lease = LeaseFacts(seconds=60, uses=1, exact=True, tied=True)
             return "Tool::read_file", lease_context(facts(), lease, uid("Device::dev-callers")), ()

@@ -99,6 +99,7 @@ def statement(number: int = 1, arguments: dict[str, Any] | None = None) -> State
             secrets=("secret://global/token",),
             workspace="/srv/project",
             policy_digest="cd" * 32,
+            hosts=(),
         ),
         risk_milli=420,
         asked_because=(PolicyLine("ask-writes", "owners.cedar", 12),),

@@ -132,6 +132,7 @@ def _wrong_types() -> Iterator[approval_pb2.Approval]:
         replace(said, risk_milli=True),
         replace(said, call=replace(said.call, arguments=["rm"])),  # type: ignore[arg-type]
         replace(said, call=replace(said.call, secrets=(1,))),  # type: ignore[arg-type]
+        replace(said, call=replace(said.call, hosts=(1,))),  # type: ignore[arg-type]
         replace(said, risk={"network": 1}),  # type: ignore[dict-item]
         replace(said, risk=["network"]),  # type: ignore[arg-type]
     ):
