@@ -14,6 +14,7 @@ from daemon.calls.aside import Aside
 from daemon.calls.board import Board
 from daemon.calls.conductor import Conductor
 from daemon.calls.engine import Calls
+from daemon.calls.escalation import Escalation
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.revival import Revival
@@ -43,6 +44,7 @@ class Asking:
     answers: Answers
     recovery: Recovery
     leases: LeaseKeeper
+    escalation: Escalation
 
 
 def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
@@ -110,7 +112,16 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     recovery = Recovery(
         parts.worlds, parts.devices, base.reader, base.writer, base.clock, aside, keeper, head
     )
-    return Asking(board, calls, aside, answers, recovery, keeper)
+    escalation = Escalation(
+        calls=calls,
+        reader=base.reader,
+        writer=base.writer,
+        clock=base.clock,
+        after_seconds=config.approvals.escalate_after_seconds,
+        who_may_approve=lambda live: _who_may_approve(parts, live),
+        changed=board.changed,
+    )
+    return Asking(board, calls, aside, answers, recovery, keeper, escalation)
 
 
 def _who_may_approve(parts: Parts, live: LiveCall) -> list[str]:

@@ -159,6 +159,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         group.start_soon(_watch, live_rpcs, parts)
         group.start_soon(asked.aside.keep)
         group.start_soon(asked.leases.keep)
+        group.start_soon(asked.escalation.keep)
         group.start_soon(rotation.watch)
         group.start_soon(parts.vault.changes.keep)
         group.start_soon(base.checkpoints.keep)
@@ -205,7 +206,7 @@ def _add_services(
     )
     tool_pb2_grpc.add_ToolServiceServicer_to_server(tools, server)
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
-        ApprovalService(asked.answers, asked.board, parts.devices, base.reader), server
+        ApprovalService(asked.answers, asked.board, parts.devices, base), server
     )
     lease_pb2_grpc.add_LeaseServiceServicer_to_server(
         LeaseService(asked.leases, parts.devices, parts.worlds, base.reader), server

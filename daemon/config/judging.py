@@ -18,6 +18,15 @@ class Approvals(Section):
         le=7 * 86400,
         description="How long a call waits for a human before it expires.",
     )
+    escalate_after_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 86400,
+        description=(
+            "After so long without an answer, caller and approvers are told who may answer by now"
+            " (`context.waited` in policies). 0: never."
+        ),
+    )
 
 
 class PolicySection(Section):

@@ -10,32 +10,36 @@ from sqlalchemy import Connection
 from daemon.calls.answers import Answers, unknown_approval
 from daemon.calls.board import Board
 from daemon.calls.settlement import Answer
+from daemon.calls.showing import show
 from daemon.calls.tell import receipt
 from daemon.devices import Devices
+from daemon.foundation import Foundation
 from daemon.principal import current_principal
 from daemon.rpc.convert import approval_to_proto, page_size, parse_approval_cursor
 from daemon.rpc.faults import Context
-from daemon.store import approvals
-from daemon.store.approvals import AnswerRow, ApprovalRow, Cursor
+from daemon.store import approvals, showings
+from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState, Cursor
 from daemon.store.ids import ApprovalId
-from daemon.store.reader import Reader
+from daemon.store.showings import ShownRow
 from stockade.v1 import approval_pb2, approval_pb2_grpc
 
 DEFAULT_PAGE = 100
 # Half of what a client takes: a few callers with large arguments must not hide every call.
 MAX_LISTED_BYTES = 8 * 1024 * 1024
 
-_Found = tuple[ApprovalRow, tuple[AnswerRow, ...]]
+_Found = tuple[ApprovalRow, tuple[AnswerRow, ...], tuple[ShownRow, ...]]
 
 
 class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
-    """See proto/stockade/v1/approval.proto."""
+    """See proto/stockade/v1/approval.proto. It is recorded who is shown what waits, then shown."""
 
-    def __init__(self, answers: Answers, board: Board, devices: Devices, reader: Reader) -> None:
+    def __init__(self, answers: Answers, board: Board, devices: Devices, base: Foundation) -> None:
         self._answers = answers
         self._board = board
         self._devices = devices
-        self._reader = reader
+        self._reader = base.reader
+        self._writer = base.writer
+        self._clock = base.clock
 
     async def ListApprovals(
         self, request: approval_pb2.ListApprovalsRequest, context: Context
@@ -48,9 +52,10 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
             rows = query(connection, limit=limit, after=after)
             fitting = _fitting(rows)
             more = len(rows) == limit or len(fitting) < len(rows)
-            return [_with_answers(connection, row) for row in fitting], more
+            return _with_answers(connection, fitting), more
 
         found, more = await self._reader.read(read)
+        found = await self._shown(found)
         return approval_pb2.ListApprovalsResponse(
             approvals=[self._proto(one) for one in found],
             next_page_token=_token(found[-1][0]) if more and found else "",
@@ -62,6 +67,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         found = await self._get([request.approval_id])
         if not found:
             raise unknown_approval()
+        found = await self._shown(found)
         return approval_pb2.GetApprovalResponse(approval=self._proto(found[0]))
 
     async def WatchApprovals(
@@ -72,14 +78,14 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
             async for found in self._pending():
                 yield approval_pb2.ApprovalEvent(approval=self._proto(found))
             async for ids in news:
-                for found in await self._get(ids):
+                for found in await self._shown(await self._get(ids)):
                     yield approval_pb2.ApprovalEvent(approval=self._proto(found))
 
     async def _pending(self) -> AsyncIterator[_Found]:
         """All that wait, a page at a time: what comes meanwhile is news besides."""
         after: Cursor | None = None
         while page := await self._reader.read(partial(_pending_page, after=after)):
-            for found in page:
+            for found in await self._shown(page):
                 yield found
             after = Cursor(page[-1][0].created_ms, str(page[-1][0].approval_id))
 
@@ -105,9 +111,27 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     async def _get(self, ids: Sequence[str]) -> list[_Found]:
         def read(connection: Connection) -> list[_Found]:
             rows = (approvals.get(connection, ApprovalId(one)) for one in ids)
-            return [_with_answers(connection, row) for row in rows if row is not None]
+            return _with_answers(connection, [row for row in rows if row is not None])
 
         return await self._reader.read(read)
+
+    async def _shown(self, found: Sequence[_Found]) -> list[_Found]:
+        """The same, once it is recorded that whoever asks is shown those that wait."""
+        principal, now = current_principal(), self._clock.now_ms()
+        new = [
+            row
+            for row, _, shown in found
+            if row.state is ApprovalState.PENDING
+            and not any(str(one.device_id) == principal.device_id for one in shown)
+        ]
+        if not new:
+            return list(found)
+        noted = await self._writer.write(lambda tx: show(tx, new, principal, now))
+        more = {one.approval_id: one for one in noted}
+        return [
+            (row, answers, (*shown, more[row.approval_id]) if row.approval_id in more else shown)
+            for row, answers, shown in found
+        ]
 
     def _proto(self, found: _Found) -> approval_pb2.Approval:
         names = {str(d.row.device_id): d.row.name for d in self._devices.all}
@@ -116,7 +140,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
 
 def _pending_page(connection: Connection, after: Cursor | None) -> list[_Found]:
     rows = _fitting(approvals.pending(connection, limit=DEFAULT_PAGE, after=after))
-    return [_with_answers(connection, row) for row in rows]
+    return _with_answers(connection, rows)
 
 
 def _token(row: ApprovalRow) -> str:
@@ -133,5 +157,9 @@ def _fitting(rows: Sequence[ApprovalRow]) -> list[ApprovalRow]:
     ]
 
 
-def _with_answers(connection: Connection, row: ApprovalRow) -> _Found:
-    return row, approvals.answers(connection, row.approval_id)
+def _with_answers(connection: Connection, rows: Sequence[ApprovalRow]) -> list[_Found]:
+    shown = showings.to(connection, [row.approval_id for row in rows])
+    return [
+        (row, approvals.answers(connection, row.approval_id), shown.get(row.approval_id, ()))
+        for row in rows
+    ]

@@ -12,6 +12,7 @@ from daemon.store.approvals import Cursor as ApprovalCursor
 from daemon.store.calls import CallRow, Cursor
 from daemon.store.certificates import CertificateRow
 from daemon.store.ids import CallId
+from daemon.store.showings import ShownRow
 from daemon.tools.registry import Tool
 from daemon.world import PROVENANCE
 from stockade.canonical import canonical
@@ -162,9 +163,12 @@ def _certificate(row: CertificateRow) -> device_pb2.Certificate:
 
 
 def approval_to_proto(
-    row: ApprovalRow, answers: Sequence[AnswerRow], names: dict[str, str]
+    row: ApprovalRow,
+    answers: Sequence[AnswerRow],
+    shown: Sequence[ShownRow],
+    names: dict[str, str],
 ) -> approval_pb2.Approval:
-    """An approval with the answers so far."""
+    """An approval with the answers so far, and those who could give one."""
     return approval_pb2.Approval(
         approval_id=row.approval_id,
         call_id=row.call_id,
@@ -182,4 +186,13 @@ def approval_to_proto(
             )
             for given in answers
         ],
+        shown_to=[
+            approval_pb2.Approval.Shown(
+                device_id=one.device_id,
+                device_name=names.get(str(one.device_id), ""),
+                time=timestamp(one.time_ms),
+            )
+            for one in shown
+        ],
+        escalated=None if row.escalated_ms is None else timestamp(row.escalated_ms),
     )

@@ -92,6 +92,19 @@ _LATEST: Final = (
     .order_by(approvals.c.created_ms.desc(), approvals.c.approval_id.desc())
     .limit(bindparam("b_limit"))
 )
+_UNESCALATED: Final = (
+    select(approvals)
+    .where(approvals.c.state == ApprovalState.PENDING, approvals.c.escalated_ms.is_(None))
+    .where(approvals.c.created_ms <= bindparam("b_before"))
+    .order_by(approvals.c.created_ms, approvals.c.approval_id)
+    .limit(bindparam("b_limit"))
+)
+_ESCALATE: Final = (
+    update(approvals)
+    .where(approvals.c.approval_id == bindparam("b_id"))
+    .where(approvals.c.state == ApprovalState.PENDING, approvals.c.escalated_ms.is_(None))
+    .values(escalated_ms=bindparam("b_now"))
+)
 _USED: Final = (
     select(approvals)
     .where(approvals.c.state == ApprovalState.USED)
@@ -139,6 +152,7 @@ class ApprovalRow:
     created_ms: int
     expires_ms: int
     settled_ms: int | None = None
+    escalated_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +207,17 @@ def _page(
     place = {"b_created": after.created_ms, "b_id": after.approval_id}
     found = connection.execute(query, {**place, "b_limit": _cap(limit)})
     return tuple(_row(row) for row in found.mappings())
+
+
+def unescalated(connection: Connection, *, before_ms: int, limit: int) -> tuple[ApprovalRow, ...]:
+    """Those that have waited since then or longer, and were not escalated yet."""
+    found = connection.execute(_UNESCALATED, {"b_before": before_ms, "b_limit": limit})
+    return tuple(_row(row) for row in found.mappings())
+
+
+def escalate(connection: Connection, approval_id: ApprovalId, *, now_ms: int) -> bool:
+    """Note that others are asked from now on; whether it was this call that did."""
+    return connection.execute(_ESCALATE, {"b_id": approval_id, "b_now": now_ms}).rowcount == 1
 
 
 def used(connection: Connection, *, limit: int, max_bytes: int) -> tuple[ApprovalRow, ...]:

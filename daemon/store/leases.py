@@ -54,6 +54,7 @@ class LeaseRow:
     created_ms: int
     expires_ms: int
     ended_ms: int | None = None
+    parent_id: LeaseId | None = None
 
 
 _GET: Final = select(leases).where(leases.c.lease_id == bindparam("b_id"))

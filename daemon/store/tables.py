@@ -112,6 +112,7 @@ approvals: Final = Table(
     _number("created_ms"),
     _number("expires_ms"),
     _number("settled_ms", null=True),
+    _number("escalated_ms", null=True),
     Index(None, "state", "created_ms", "approval_id"),
     Index(None, "state", "expires_ms"),
     Index(None, "created_ms", "approval_id"),
@@ -126,6 +127,15 @@ approval_answers: Final = Table(
     _bytes("signature"),
     _bytes("certificate"),
     _text("reason"),
+    _number("time_ms"),
+)
+
+# Which devices were given it while it waited.
+approval_shown: Final = Table(
+    "approval_shown",
+    metadata,
+    Column("approval_id", String, ForeignKey("approvals.approval_id"), primary_key=True),
+    Column("device_id", String, primary_key=True),
     _number("time_ms"),
 )
 
@@ -148,6 +158,8 @@ leases: Final = Table(
     _number("created_ms"),
     _number("expires_ms"),
     _number("ended_ms", null=True),
+    # The lease that it was narrowed from, if it was handed on.
+    _text("parent_id", null=True),
     Index(None, "state", "expires_ms"),
     Index(None, "created_ms", "lease_id"),
 )

@@ -57,6 +57,32 @@ class Approval(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
+    class Shown(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DEVICE_ID_FIELD_NUMBER: _builtins.int
+        DEVICE_NAME_FIELD_NUMBER: _builtins.int
+        TIME_FIELD_NUMBER: _builtins.int
+        device_id: _builtins.str
+        device_name: _builtins.str
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp:
+            """When it was given to it first."""
+
+        def __init__(
+            self,
+            *,
+            device_id: _builtins.str = ...,
+            device_name: _builtins.str = ...,
+            time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "device_name", b"device_name", "time", b"time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Answer(_message.Message):
         """One device's answer."""
 
@@ -95,6 +121,8 @@ class Approval(_message.Message):
     EXPIRES_FIELD_NUMBER: _builtins.int
     STATEMENT_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    SHOWN_TO_FIELD_NUMBER: _builtins.int
+    ESCALATED_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     call_id: _builtins.str
     state: Global___ApprovalState.ValueType
@@ -108,6 +136,14 @@ class Approval(_message.Message):
     def expires(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval.Answer]: ...
+    @_builtins.property
+    def shown_to(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval.Shown]:
+        """The devices that were given it while it waited, in the order they were."""
+
+    @_builtins.property
+    def escalated(self) -> _timestamp_pb2.Timestamp:
+        """When others were asked, because nobody had answered for a while; unset: not, or not yet."""
+
     def __init__(
         self,
         *,
@@ -118,10 +154,12 @@ class Approval(_message.Message):
         expires: _timestamp_pb2.Timestamp | None = ...,
         statement: _builtins.bytes = ...,
         answers: _abc.Iterable[Global___Approval.Answer] | None = ...,
+        shown_to: _abc.Iterable[Global___Approval.Shown] | None = ...,
+        escalated: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "escalated", b"escalated", "expires", b"expires"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "approval_id", b"approval_id", "call_id", b"call_id", "created", b"created", "expires", b"expires", "state", b"state", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "approval_id", b"approval_id", "call_id", b"call_id", "created", b"created", "escalated", b"escalated", "expires", b"expires", "shown_to", b"shown_to", "state", b"state", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,6 +120,7 @@ def test_a_humans_yes_does_not_override_a_forbid(owner: Client, approver: Client
         "call.received",
         "approval.asked",
         "call.pending_approval",
+        "approval.shown",
         "approval.answered",
         "call.denied",
     ]

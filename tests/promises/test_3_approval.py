@@ -15,7 +15,7 @@ from stockade.v1 import approval_pb2, call_pb2
 from tests.promises.acting import Waiting, answer_raw, ask, kinds, policy, receipts
 from tests.running import RunningDaemon, output
 
-ASKED = ["call.received", "approval.asked", "call.pending_approval"]
+ASKED = ["call.received", "approval.asked", "call.pending_approval", "approval.shown"]
 
 
 def sign(client: Client, waiting: Waiting, *, approve: bool = True, reason: str = "") -> bytes:
@@ -213,7 +213,7 @@ def test_a_no_rejects_with_its_reason(owner: Client, approver: Client) -> None:
     assert "approver" in end.message
     assert "not on my watch" in end.message
     assert not waiting.started
-    answered = receipts(owner, waiting.call_id)[3]["body"]
+    answered = receipts(owner, waiting.call_id)[4]["body"]
     assert (answered["answer"], answered["reason"]) == ("reject", "not on my watch")
     assert kinds(owner, waiting.call_id) == [*ASKED, "approval.answered", "call.rejected"]
 
