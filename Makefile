@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint session proto bench clean host host-run host-python host-tests \
+.PHONY: help demo test test-slow soak lint session proto bench clean host host-run host-python host-tests \
 	host-tests-only engines
 # Prerequisites are in order: host packages, then the environment, then what runs in it.
 .NOTPARALLEL:
@@ -21,6 +21,9 @@ test: host-tests lint ## Lint, types and all tests, with the real components
 
 test-slow: host-tests $(VENV)/.dev ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+soak: host-tests $(VENV)/.dev ## The daemon killed under load a thousand times; KILLS=n for another number
+	STOCKADE_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest -s tests/crashes $(ARGS)
 
 lint: host-python $(VENV)/.dev ## ruff and mypy, as strict as CI
 	$(BIN)/ruff check .

@@ -47,6 +47,9 @@ look() { # sets missing
     need softhsm2-util softhsm2
     need faketime faketime
     need tmux tmux
+    need strace strace
+    need pgrep procps
+    need_program systemd /usr/lib/systemd/systemd
 }
 fail() { # fail LINE...
     printf '%s\n' "$@" >&2

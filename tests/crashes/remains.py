@@ -1,0 +1,51 @@
+"""What a daemon that died may have left on its host, looked for from outside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandbox.cgroup import find_named
+from sandbox.cgroup_hosts import hierarchies
+from tests.running import RunningDaemon
+
+
+def remains(daemon: RunningDaemon, chain: str, mark: str, known: frozenset[str]) -> list[str]:
+    """Processes, mounts, control groups and files of runs, as text for the failure."""
+    return [
+        *_processes(daemon, chain, mark),
+        *_mounts(daemon),
+        *_groups(chain),
+        *(f"file {name}" for name in files(daemon) - known),
+    ]
+
+
+def files(daemon: RunningDaemon) -> frozenset[str]:
+    """Names below the data directory and the directory for temporary files."""
+    found = set()
+    for root in (daemon.home.data, Path(daemon.environment["TMPDIR"])):
+        found |= {str(path.relative_to(daemon.root)) for path in root.rglob("*")}
+    # The log of the database comes and goes; the endpoint is there while it serves.
+    return frozenset(name for name in found if not name.endswith(("-wal", "-shm", "daemon.json")))
+
+
+def _processes(daemon: RunningDaemon, chain: str, mark: str) -> Iterator[str]:
+    """Tools of the load, by their mark, and sandboxes, by the daemon's name in their arguments."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        tool = words[0].endswith("sleep") and words[1:2] != [""] and words[1].endswith(mark)
+        if path.parent.name != str(daemon.pid) and (tool or any(chain in word for word in words)):
+            yield f"process {path.parent.name}: {' '.join(words)[:200]}"
+
+
+def _mounts(daemon: RunningDaemon) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if str(daemon.root) in line:
+            yield f"mount {line}"
+
+
+def _groups(chain: str) -> Iterator[str]:
+    for hierarchy in hierarchies():
+        for path in find_named(hierarchy.root, f"stockade-{chain}"):
+            yield f"control group {path}"
