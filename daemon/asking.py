@@ -85,6 +85,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         clock=base.clock,
         group=group,
         until_examined=parts.tiers.until_examined,
+        timing=parts.metrics,
     )
     keeper = LeaseKeeper(
         book=book,

@@ -11,6 +11,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -49,6 +50,9 @@ from policy.bundle import load_directory
 from policy.entity_data import EntityData
 from policy.errors import BundleError
 from stockade.home import Home
+
+if TYPE_CHECKING:
+    from daemon.metrics import Metrics
 
 _log = structlog.get_logger("stockade")
 
@@ -136,9 +140,20 @@ async def _daemon(base: Foundation, handed: Sequence[socket.socket]) -> AsyncIte
             door.path.resolve(),
             local,
             _watched(base, worlds, policies),
+            _metrics(base),
         )
         async with serving(parts, handed) as served:
             yield served
+
+
+def _metrics(base: Foundation) -> "Metrics | None":
+    if not base.config.metrics.listen:
+        return None
+    from daemon.metrics import Metrics
+
+    metrics = Metrics()
+    base.writer.watch(metrics.recorded)
+    return metrics
 
 
 def _watched(base: Foundation, worlds: Worlds, policies: Policies) -> Watched | None:

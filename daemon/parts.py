@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.devices import Devices
 from daemon.entities import Entities
@@ -13,6 +14,10 @@ from daemon.vault import Vault
 from daemon.watched import Watched
 from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
+
+if TYPE_CHECKING:
+    # What it is made of is only loaded where it is wanted.
+    from daemon.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,5 @@ class Parts:
     local_device: str
     # None where config.toml does not have the folder watched.
     watched: Watched | None
+    # None where config.toml gives them no place to be read at.
+    metrics: "Metrics | None" = None

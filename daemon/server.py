@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import anyio
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+import structlog
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from daemon import membership
@@ -23,7 +25,10 @@ from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.evidence_pack import EvidencePacks
+from daemon.gauges import gauges
+from daemon.health import Health
 from daemon.memory import give_back
+from daemon.metrics_page import metrics_page
 from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.permission import Permission
@@ -42,6 +47,7 @@ from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
+from policy.risk import Tier
 from stockade.v1 import (
     agent_pb2,
     agent_pb2_grpc,
@@ -63,6 +69,8 @@ from stockade.v1 import (
     tool_pb2_grpc,
 )
 
+_log = structlog.get_logger("stockade")
+
 # Above every request that is refused with a reason of ours: 10 MiB of arguments still get one.
 MAX_MESSAGE = 16 * 1024 * 1024
 HANDSHAKE_MILLISECONDS = 10_000
@@ -81,7 +89,7 @@ SERVICES = (
     device_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name,
     ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
     daemon_pb2.DESCRIPTOR.services_by_name["DaemonService"].full_name,
-    health.SERVICE_NAME,
+    grpc_health.SERVICE_NAME,
 )
 
 
@@ -92,7 +100,7 @@ class Served:
     address: str
     _server: grpc.aio.Server
     _calls: Calls
-    _health: health.aio.HealthServicer
+    _health: grpc_health.aio.HealthServicer
 
     async def stop(self, drain_seconds: float) -> None:
         """Takes no more calls, ends those under way in bounded time, then closes the port."""
@@ -148,11 +156,12 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(facts, parts, calls, book, _battery(parts)),
+            DaemonService(facts, parts, calls, book, _battery(parts), lambda: health.state),
             by_name(server),
         )
-        health_servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, by_name(server))
+        servicer = grpc_health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, by_name(server))
+        health = _health(parts, servicer)
         reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), by_name(server))
         await asked.recovery.run()
         await server.start()
@@ -167,15 +176,31 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         if parts.watched is not None:
             group.start_soon(parts.watched.run)
         group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
-        for name in ("", *SERVICES):
-            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await health.begin()
+        group.start_soon(health.keep)
+        if parts.metrics is not None:
+            parts.metrics.show(gauges(parts, calls, book, health))
+            page = metrics_page(config.metrics.listen, parts.metrics.page)
+            _log.info("metrics.ready", address=await ways_in.enter_async_context(page))
         try:
-            yield Served(address, server, calls, health_servicer)
+            yield Served(address, server, calls, servicer)
         finally:
             with anyio.CancelScope(shield=True):
                 await calls.stop(0)
                 await server.stop(grace=0)
             group.cancel_scope.cancel()
+
+
+def _health(parts: Parts, servicer: grpc_health.aio.HealthServicer) -> Health:
+    base = parts.base
+
+    async def tell(serves: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        for name in ("", *SERVICES):
+            await servicer.set(name, status.SERVING if serves else status.NOT_SERVING)
+
+    required = [tier for tier in Tier if tier.label in base.config.sandbox.required_tiers]
+    return Health(base.writer, base.reader, parts.tiers.reports, required, tell)
 
 
 def _battery(parts: Parts) -> Battery:

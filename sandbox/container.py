@@ -92,6 +92,11 @@ class ContainerSandbox:
         """Give back the connections to the engine, when nothing runs any more."""
         await self._starter.close()
 
+    @property
+    def ready(self) -> int:
+        """How many were started ahead and wait."""
+        return self._pool.waiting
+
     async def reap(self) -> int:
         """Remove what an earlier daemon of this instance left; how many of it still ran."""
         try:

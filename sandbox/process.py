@@ -80,6 +80,11 @@ class ProcessSandbox:
         """Never: what this tier needs is looked at before every run."""
         await anyio.sleep_forever()
 
+    @property
+    def ready(self) -> int:
+        """How many were started ahead and wait."""
+        return self._pool.waiting
+
     async def reap(self) -> int:
         """Kill and remove what an earlier daemon of this instance left; how many runs that was.
 

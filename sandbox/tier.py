@@ -70,6 +70,11 @@ class Sandbox(Protocol):
         """Keep sandboxes started ahead until cancelled; ends at once where there is nothing to."""
         ...
 
+    @property
+    def ready(self) -> int:
+        """How many were started ahead and wait."""
+        ...
+
     async def altered(self) -> None:
         """Wait until the host has changed in a way that makes another probe worth while."""
         ...

@@ -9,6 +9,7 @@ do with a call holds it, and gives it back. What leaves `submit` are the caller'
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,6 +24,7 @@ from daemon.calls.live import Caller, LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.remembered import Remembered
 from daemon.calls.tell import tell_received
+from daemon.calls.timing import Timing, Untimed
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
@@ -52,7 +54,9 @@ class Calls:
         group: TaskGroup,
         leases: LeaseBook,
         until_examined: Callable[[], Awaitable[None]],
+        timing: Timing | None = None,
     ) -> None:
+        self._timing = timing or Untimed()
         self._config = config
         self._worlds = worlds
         self._vault = vault
@@ -70,6 +74,11 @@ class Calls:
     def find(self, call_id: str) -> LiveCall | None:
         """A call under way, or ended lately."""
         return self._live.get(call_id) or self._remembered.get(call_id)
+
+    @property
+    def open(self) -> int:
+        """How many have not ended."""
+        return len(self._live) + len(self._aside)
 
     @property
     def running(self) -> int:
@@ -161,7 +170,7 @@ class Calls:
         limits = self._config.calls
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
-        if (count := len(self._live) + len(self._aside)) >= limits.max_open:
+        if (count := self.open) >= limits.max_open:
             raise Exhausted(f"{count} calls are open", code="TOO_MANY_CALLS", fix="try again later")
         if self._open_bytes + len(request.arguments) > limits.max_open_mib * 1024 * 1024:
             raise Exhausted(
@@ -173,7 +182,9 @@ class Calls:
     async def _new(self, request: Request) -> tuple[LiveCall, bool]:
         """Takes a call in; or the one that has its id, which may be anybody's, and False. Held."""
         self._require_room(request)
+        began = perf_counter()
         judged = await self._judged(request)
+        self._timing.decided(perf_counter() - began)
         if isinstance(judged, LiveCall):
             judged.hold()
             return judged, False
@@ -186,6 +197,7 @@ class Calls:
             await live.admitted.wait()
             if live.fault is not None:
                 raise live.fault
+            self._timing.admitted(perf_counter() - began)
         except BaseException:
             if not request.detach:
                 live.cancel("CALLER_GONE")

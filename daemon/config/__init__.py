@@ -22,7 +22,7 @@ from daemon.config.running import (
     WorkspaceName,
 )
 from daemon.config.section import Section
-from daemon.config.serving import Authority, Identity, Log, Rates, Server
+from daemon.config.serving import Authority, Identity, Log, Monitoring, Rates, Server
 from daemon.errors import ConfigError
 
 __all__ = [
@@ -61,6 +61,7 @@ class Config(Section):
     containers: Containers = Containers()
     calls: Calls = Calls()
     rates: Rates = Rates()
+    metrics: Monitoring = Monitoring()
     log: Log = Log()
 
     @model_validator(mode="after")

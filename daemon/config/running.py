@@ -40,6 +40,14 @@ class Workspace(Section):
 class SandboxSection(Section):
     """Sandboxes, whatever their tier."""
 
+    required_tiers: tuple[Literal["process", "container", "gvisor"], ...] = Field(
+        default=("process",),
+        strict=False,
+        description=(
+            "Tiers without which the daemon says of itself that it does not serve (to gRPC health"
+            " checks, `stockade status` and monitoring). Calls for other tiers go on."
+        ),
+    )
     refuse_known_escapes: bool = Field(
         default=False,
         description=(

@@ -181,6 +181,19 @@ class Rates(Section):
     )
 
 
+class Monitoring(Section):
+    """Where Prometheus reads the daemon's metrics: nowhere unless an address is named."""
+
+    listen: str = Field(
+        default="",
+        pattern=r"^((127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):\d{1,5})?$",
+        description=(
+            'A loopback address and port, as in "127.0.0.1:9607": `GET /metrics` there is for'
+            " everybody on this machine, and names no principal, tool or secret. Port 0 takes any."
+        ),
+    )
+
+
 class Log(Section):
     """The daemon's own log, on standard error."""
 

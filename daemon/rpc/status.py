@@ -1,6 +1,6 @@
 """DaemonService: what runs, what works, what does not and how to mend it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib import metadata
@@ -46,7 +46,9 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         calls: Calls,
         book: Book,
         battery: Battery,
+        health: Callable[[], str],
     ) -> None:
+        self._health = health
         self._facts = facts
         self._worlds = parts.worlds
         self._policies = parts.policies
@@ -72,6 +74,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             maintenance=world.data.maintenance,
             tools=len(world.registry.tools),
             refused_tools=len(world.registry.refused),
+            health=self._health(),
             running_calls=self._calls.running,
             pending_approvals=self._calls.pending,
             ledger_chain=self._book.chain,

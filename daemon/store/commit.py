@@ -96,6 +96,11 @@ class _Batch:
         self._before = chain.head
         self._rows: list[receipts.ReceiptRow] = []
 
+    @property
+    def entries(self) -> list[Entry]:
+        """The receipts so far."""
+        return [row.entry for row in self._rows]
+
     def append(
         self, kind: str, body: Mapping[str, object], call_id: CallId | None, principal: str | None
     ) -> Entry:
@@ -150,12 +155,18 @@ class Committer:
         self._chain: Chain | None = None
         self._possible: tuple[Head | None, ...] | None = None
         # Of the batch whose commit was last tried: durable if the database ends where it does.
-        self._unsure: tuple[Head | None, list[Done | Failed]] | None = None
+        self._unsure: tuple[Head | None, list[Done | Failed], list[Entry]] | None = None
+        self._recorded: list[Entry] = []
 
     @property
     def head(self) -> Head | None:
         """The last durable entry of the chain."""
         return None if self._chain is None else self._chain.head
+
+    def take_recorded(self) -> list[Entry]:
+        """The receipts that became durable since this was asked last."""
+        recorded, self._recorded = self._recorded, []
+        return recorded
 
     def open(self) -> None:
         """Connect, and take up the chain where the database says it ends."""
@@ -183,6 +194,7 @@ class Committer:
         self._discard()
         unsure, self._unsure = self._unsure, None
         if unsure is not None and not fault.blames_operation and self._ends_at(unsure[0]):
+            self._recorded += unsure[2]
             return unsure[1]
         if fault.blames_operation and len(operations) > 1:
             # A constraint that is checked at the commit: one of them broke it, and only it fails.
@@ -198,12 +210,14 @@ class Committer:
                 outcomes = [batch.attempt(operation) for operation in operations]
                 batch.record()
                 # Without a receipt there is nothing to know it by afterwards.
-                self._unsure = (chain.head, outcomes) if chain.head != before else None
+                entries = batch.entries
+                self._unsure = (chain.head, outcomes, entries) if chain.head != before else None
         except BaseException:
             self._possible = (before, chain.head)
             chain.rewind(before)
             raise
         self._unsure = None
+        self._recorded += entries
         return outcomes
 
     def _ends_at(self, head: Head | None) -> bool:

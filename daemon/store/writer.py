@@ -18,7 +18,7 @@ Leaves: StoreFault (STORE_BUSY: the queue is full; STORE_CLOSED), and what opera
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -31,7 +31,7 @@ from uuid_utils.compat import uuid7
 from daemon.store.commit import Committer, Done, Failed, Ledger, Operation, Tx
 from daemon.store.engine import scrub
 from daemon.store.faults import StoreFault
-from ledger.chain import Head, Signer
+from ledger.chain import Entry, Head, Signer
 
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ class Writer:
         self._open = False
         self._head: Head | None = None
         self._fault: StoreFault | None = None
+        self._watchers: list[Callable[[Sequence[Entry]], None]] = []
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     @property
@@ -80,6 +81,10 @@ class Writer:
     def fault(self) -> StoreFault | None:
         """What kept the last batch from being stored; None while writing works."""
         return self._fault
+
+    def watch(self, watcher: Callable[[Sequence[Entry]], None]) -> None:
+        """Has receipts told to the watcher, on the event loop, when they are durable."""
+        self._watchers.append(watcher)
 
     @property
     def pending(self) -> int:
@@ -159,7 +164,8 @@ class Writer:
             jobs, more = self._take()
             if jobs:
                 outcomes = self._committer.commit([job.operation for job in jobs])
-                self._call(self._settle, jobs, outcomes, self._committer.head)
+                recorded = self._committer.take_recorded()
+                self._call(self._settle, jobs, outcomes, self._committer.head, recorded)
         with suppress(Exception):
             self._committer.close()
         self._call(_resolve, self._ended, Done(None))
@@ -183,12 +189,20 @@ class Writer:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _settle(self, jobs: list[_Job], outcomes: list[Done | Failed], head: Head | None) -> None:
+    def _settle(
+        self,
+        jobs: list[_Job],
+        outcomes: list[Done | Failed],
+        head: Head | None,
+        recorded: list[Entry],
+    ) -> None:
         self._pending -= len(jobs)
         self._head = head
         self._fault = next((fault for fault in map(_store_fault, outcomes) if fault), None)
         for job, outcome in zip(jobs, outcomes, strict=True):
             _resolve(job.future, outcome)
+        for watcher in self._watchers:
+            watcher(recorded)
 
 
 def _store_fault(outcome: Done | Failed) -> StoreFault | None:

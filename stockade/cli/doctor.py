@@ -3,12 +3,12 @@
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockade.cli import attacks, controls, machine
+from stockade.cli import attacks, controls, doctor_host, machine
+from stockade.cli.finding import Finding
 from stockade.cli.options import Json, examples
 from stockade.cli.terminal import UsageError, facts
 from stockade.endpoint import is_served
@@ -29,24 +29,6 @@ _PROGRAMS = (
     ("bwrap", "apt install bubblewrap"),
     ("python3", "apt install python3"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. A warning is ok, and has a fix all the same."""
-
-    what: str
-    ok: bool
-    message: str
-    fix: str = ""
-    warning: bool = False
-
-    @property
-    def mark(self) -> str:
-        """What stands before it."""
-        if not self.ok:
-            return "BAD"
-        return "WARN" if self.warning else "ok"
 
 
 def doctor(
@@ -75,7 +57,14 @@ def doctor(
         raise UsageError("--tier and --only go with --attack", fix="add --attack")
     home = Home.locate()
     answer = _ask(home)
-    findings = [*_folders(home), *_device(home), *_programs(), *_daemon(answer, home)]
+    findings = [
+        *_folders(home),
+        *doctor_host.room(home.data),
+        *doctor_host.service(home),
+        *_device(home),
+        *_programs(),
+        *_daemon(answer, home),
+    ]
     for finding in findings:
         if json_:
             machine.emit(
@@ -157,6 +146,9 @@ def _daemon(
 
 
 def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
+    if answer.health not in ("", "ok"):
+        fix = "see the finding that is BAD for the same reason; sandbox.required_tiers says which"
+        yield Finding("health", False, f"it does not serve: {answer.health}", fix)
     ledger_ok = answer.ledger_state == "ok"
     yield Finding(
         "ledger",

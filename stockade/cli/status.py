@@ -61,6 +61,8 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         ("ledger", ledger),
         ("vault", f"{answer.vault.root}: {_vault(answer.vault)}"),
     ]
+    if answer.health not in ("", "ok"):
+        lines.insert(1, ("health", f"DOES NOT SERVE: {answer.health}"))
     if answer.maintenance:
         lines.insert(2, ("maintenance", "on: `stockade policy maintenance off` ends it"))
     if answer.policy_folder.watched:

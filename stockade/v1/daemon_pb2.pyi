@@ -421,6 +421,7 @@ class GetStatusResponse(_message.Message):
     POLICY_FOLDER_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
     POLICY_STATE_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     LEDGER_CHECKPOINT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
@@ -442,6 +443,10 @@ class GetStatusResponse(_message.Message):
     policy_state: _builtins.str
     """"ok", or the reason code and message of why no valid policy set is in force: then every call is
     denied (NO_VALID_POLICY), and only the device of the daemon's machine may put one in force.
+    """
+    health: _builtins.str
+    """"ok" while it serves; else the reason code and message of what has to be mended first. gRPC
+    health checks say the same with SERVING and NOT_SERVING.
     """
     @_builtins.property
     def started(self) -> _timestamp_pb2.Timestamp: ...
@@ -481,11 +486,12 @@ class GetStatusResponse(_message.Message):
         policy_folder: Global___GetStatusResponse.PolicyFolder | None = ...,
         engines: _abc.Iterable[Global___GetStatusResponse.Engine] | None = ...,
         policy_state: _builtins.str = ...,
+        health: _builtins.str = ...,
         ledger_checkpoint: Global___GetStatusResponse.Checkpoint | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_checkpoint", b"ledger_checkpoint", "policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "health", b"health", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

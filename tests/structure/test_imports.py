@@ -57,6 +57,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "daemon/inquiry/expectations.py",
         "daemon/tools/",
     ),
+    "prometheus_client": ("daemon/metrics.py",),
     "structlog": ("daemon/",),
     "typer": ("stockade/cli/",),
     "rich": ("stockade/cli/",),
