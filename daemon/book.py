@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import anyio
 
 from daemon.checkpoints import Checkpoints
-from daemon.store import receipts
+from daemon.store import receipt_search, receipts
 from daemon.store.ids import CallId
 from daemon.store.reader import Reader
+from daemon.store.receipt_search import Page, Wanted
 from daemon.store.receipts import ReceiptRow
 from daemon.store.writer import Writer
 from ledger.export import encode_line
@@ -67,24 +68,44 @@ class Book:
             lambda c: receipts.by_call(c, self.chain, call_id, limit=limit)
         )
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """The whole export, a page of lines at a time, up to the head at the beginning."""
-        after, end = 0, self.sequence
-        while after < end:
-            rows = await self.page_after(after, min(PAGE, end - after))
-            yield b"".join(encode_line(row.entry) for row in rows)
-            after = rows[-1].entry.sequence
+    async def before(self, wanted: Wanted, number: int, limit: int) -> Page:
+        """Receipts before a number, newest first."""
+        return await self._reader.read(
+            lambda c: receipt_search.backwards(c, self.chain, wanted, number, limit)
+        )
 
-    async def follow(self, after: int) -> AsyncIterator[ReceiptRow]:
+    async def lines(self, wanted: Wanted, after: int = 0) -> AsyncIterator[tuple[bytes, int]]:
+        """The export's lines after a number, up to the head at the beginning; and how far."""
+        end = self.sequence
+        while after < end:
+            page = await self._after(wanted, after, min(PAGE, end - after))
+            after = min(page.reached, end)
+            lines = [encode_line(row.entry) for row in page.rows if row.entry.sequence <= end]
+            yield b"".join(lines), after
+
+    async def follow(self, wanted: Wanted, after: int) -> AsyncIterator[ReceiptRow]:
         """Receipts as they become durable."""
         position = after or self.sequence
         while True:
             if self.sequence <= position:
                 await anyio.sleep(FOLLOW_SECONDS)
                 continue
-            for row in await self.page_after(position):
+            page = await self._after(wanted, position, PAGE)
+            for row in page.rows:
                 yield row
-                position = row.entry.sequence
+            # A period that is over has no more: what comes is later still.
+            position = page.reached if page.reached > position else self.sequence
+
+    async def _after(self, wanted: Wanted, after: int, limit: int) -> Page:
+        if wanted.anything:
+            rows = await self.page_after(after, limit)
+            return Page(rows, rows[-1].entry.sequence if rows else after)
+        page = await self._reader.read(
+            lambda c: receipt_search.forwards(c, self.chain, wanted, after, limit)
+        )
+        if page.reached > after or page.rows:
+            return page
+        return Page((), self.sequence)  # beyond the period there is nothing
 
     async def checkpoint(self) -> bytes:
         """A signed checkpoint of everything that is durable now."""

@@ -15,6 +15,7 @@ verify      the offline verifier: names the first bad entry
 documents   what receipts name by digest
 evidence    some receipts with their proofs, and what they name, in one file
 account     the same as people read it: text, or one page of HTML
+siem        receipts as security tools read them: CEF and OCSF
 errors      what may leave this package
 
 This package imports nothing of ours and does no I/O: the folder can be lifted out and read, or

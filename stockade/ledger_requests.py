@@ -15,22 +15,32 @@ class LedgerRequests:
         self._ledger = ledger_pb2_grpc.LedgerServiceStub(connection.channel)
 
     def read_ledger(
-        self, *, call_id: str = "", page_size: int = 0, page_token: str = ""
+        self,
+        *,
+        call_id: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        only: ledger_pb2.ReceiptFilter | None = None,
     ) -> ledger_pb2.ReadLedgerResponse:
         """Receipts, newest first, or one call's, oldest first."""
         request = ledger_pb2.ReadLedgerRequest(
-            call_id=call_id, page_size=page_size, page_token=page_token
+            call_id=call_id, page_size=page_size, page_token=page_token, filter=only
         )
         return self._connection.ask(self._ledger.ReadLedger, request)
 
-    def follow_ledger(self, after_sequence: int = 0) -> Stream[call_pb2.Receipt]:
+    def follow_ledger(
+        self, after_sequence: int = 0, only: ledger_pb2.ReceiptFilter | None = None
+    ) -> Stream[call_pb2.Receipt]:
         """New receipts as they become durable."""
-        request = ledger_pb2.FollowLedgerRequest(after_sequence=after_sequence)
+        request = ledger_pb2.FollowLedgerRequest(after_sequence=after_sequence, filter=only)
         return self._connection.follow(self._ledger.FollowLedger, request)
 
-    def export_ledger(self) -> Stream[ledger_pb2.ExportLedgerResponse]:
-        """The whole chain as the export's lines."""
-        return self._connection.follow(self._ledger.ExportLedger, ledger_pb2.ExportLedgerRequest())
+    def export_ledger(
+        self, after_sequence: int = 0, only: ledger_pb2.ReceiptFilter | None = None
+    ) -> Stream[ledger_pb2.ExportLedgerResponse]:
+        """The whole chain as the export's lines, or a part of it."""
+        request = ledger_pb2.ExportLedgerRequest(after_sequence=after_sequence, filter=only)
+        return self._connection.follow(self._ledger.ExportLedger, request)
 
     def export_evidence(
         self, *, call_id: str = "", lease_id: str = "", begin: str = "", end: str = ""

@@ -9,6 +9,7 @@ from daemon.evidence_pack import EvidencePacks
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
+from daemon.store.receipt_search import Wanted
 from daemon.store.writer import Writer
 from ledger.errors import ReceiptError
 from ledger.evidence import Subject
@@ -18,6 +19,7 @@ from stockade.v1 import call_pb2, ledger_pb2, ledger_pb2_grpc
 DEFAULT_PAGE = 50
 # Of evidence in one message: a policy state is one line, and may be large.
 PIECE = 1024 * 1024
+MAX_KINDS = 32
 
 
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
@@ -33,32 +35,37 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.ReadLedgerResponse:
         limit = page_size(request.page_size, DEFAULT_PAGE)
         if request.call_id:
+            if request.HasField("filter"):
+                raise _bad_filter("a call's receipts are not filtered")
             rows = await self._book.of_call(parse_call_id(request.call_id), limit)
             return ledger_pb2.ReadLedgerResponse(receipts=[receipt(row.entry) for row in rows])
         before = parse_number_token(request.page_token) or self._book.sequence + 1
-        start = max(0, before - 1 - limit)
-        rows = await self._book.page_after(start, before - 1 - start) if before > 1 else ()
+        page = await self._book.before(_wanted(request.filter), before, limit)
         return ledger_pb2.ReadLedgerResponse(
-            receipts=[receipt(row.entry) for row in reversed(rows)],
-            next_page_token=str(start + 1) if start > 0 else "",
+            receipts=[receipt(row.entry) for row in page.rows],
+            next_page_token=str(page.reached) if page.reached > 1 else "",
         )
 
     async def FollowLedger(
         self, request: ledger_pb2.FollowLedgerRequest, context: Context
     ) -> AsyncIterator[call_pb2.Receipt]:
-        async for row in self._book.follow(request.after_sequence):
+        async for row in self._book.follow(_wanted(request.filter), request.after_sequence):
             yield receipt(row.entry)
 
     async def ExportLedger(
         self, request: ledger_pb2.ExportLedgerRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.ExportLedgerResponse]:
-        principal = str(current_principal())
-        body = {"principal": principal, "through": self._book.sequence}
+        principal, wanted = str(current_principal()), _wanted(request.filter)
+        body = {
+            "principal": principal,
+            "through": self._book.sequence,
+            **({"after": request.after_sequence} if request.after_sequence else {}),
+        }
         await self._writer.write(
             lambda tx: tx.receipt("ledger.exported", body, principal=principal)
         )
-        async for lines in self._book.lines():
-            yield ledger_pb2.ExportLedgerResponse(lines=lines)
+        async for lines, through in self._book.lines(wanted, request.after_sequence):
+            yield ledger_pb2.ExportLedgerResponse(lines=lines, through=through)
 
     async def ExportEvidence(
         self, request: ledger_pb2.ExportEvidenceRequest, context: Context
@@ -103,3 +110,19 @@ def _subject(request: ledger_pb2.ExportEvidenceRequest) -> Subject:
         code="NO_SUBJECT",
         fix="name one; times are RFC 3339, UTC, milliseconds and Z",
     )
+
+
+def _wanted(asked: ledger_pb2.ReceiptFilter) -> Wanted:
+    try:
+        for time in (asked.since, asked.until):
+            if time:
+                parse_time(time)
+    except ReceiptError:
+        raise _bad_filter("a time is not in the form that receipts have") from None
+    if len(asked.kinds) > MAX_KINDS:
+        raise _bad_filter(f"more than {MAX_KINDS} kinds")
+    return Wanted(asked.principal, asked.tool, tuple(asked.kinds), asked.since, asked.until)
+
+
+def _bad_filter(message: str) -> BadRequest:
+    return BadRequest(message, code="BAD_FILTER", fix="`stockade ledger tail --help` has examples")

@@ -182,10 +182,11 @@ def _values(row: ReceiptRow) -> dict[str, object]:
 def _rows(
     connection: Connection, statement: Select[tuple[object, ...]], values: dict[str, object]
 ) -> tuple[ReceiptRow, ...]:
-    return tuple(_row(found) for found in connection.execute(statement, values).mappings())
+    return tuple(row_of(found) for found in connection.execute(statement, values).mappings())
 
 
-def _row(found: RowMapping) -> ReceiptRow:
+def row_of(found: RowMapping) -> ReceiptRow:
+    """A row of the table."""
     entry = Entry(
         sequence=found["sequence"],
         receipt_id=found["receipt_id"],

@@ -2,12 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stockade.cli import ledger_evidence, ledger_verify, machine
+from stockade.cli import ledger_evidence, ledger_export, ledger_verify, machine
+from stockade.cli import ledger_filter as having
 from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import say, when
@@ -15,7 +15,7 @@ from stockade.errors import NotFound
 
 if TYPE_CHECKING:
     from stockade.client import Client
-    from stockade.v1 import call_pb2
+    from stockade.v1 import call_pb2, ledger_pb2
 
 app = group(
     "ledger",
@@ -26,23 +26,55 @@ app = group(
 )
 
 
-@app.command(epilog=examples("stockade ledger tail -n 100", "stockade ledger tail -f --json"))
+@app.command(
+    epilog=examples(
+        "stockade ledger tail -n 100",
+        "stockade ledger tail -f --json",
+        "stockade ledger tail --tool run_shell --decision denied --since 7d",
+        "stockade ledger tail --before 4711",
+    )
+)
 def tail(
     count: Annotated[int, typer.Option("-n", min=1, max=500, help="How many.")] = 20,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="And new ones.")] = False,
+    before: Annotated[
+        int, typer.Option("--before", metavar="ENTRY", min=0, help="Older than this entry.")
+    ] = 0,
+    principal: having.Principal = "",
+    tool: having.Tool = "",
+    kind: having.Kind = None,
+    decision: having.Decision = "",
+    since: having.Since = "",
+    until: having.Until = "",
     json_: Json = False,
 ) -> None:
-    """Show the last receipts, oldest first."""
+    """Show the last receipts, oldest first: all, or those that fit every option given."""
     from stockade.client import Client
 
+    wanted = having.only(principal, tool, kind, decision, since, until)
     with Client.open() as client:
-        receipts = list(client.read_ledger(page_size=count).receipts)[::-1]
+        # Asked first: what comes between is then shown by one of the two.
+        newest = client.status().ledger_sequence if follow and wanted else 0
+        receipts = _last(client, count, str(before) if before else "", wanted)[::-1]
         for receipt in receipts:
             _show(receipt, json_)
         if follow:
-            last = receipts[-1].sequence if receipts else 0
-            for receipt in client.follow_ledger(last):
+            last = max(newest, receipts[-1].sequence if receipts else 0)
+            for receipt in client.follow_ledger(last, wanted):
                 _show(receipt, json_)
+
+
+def _last(
+    client: "Client", count: int, token: str, wanted: "ledger_pb2.ReceiptFilter | None"
+) -> "list[call_pb2.Receipt]":
+    """The newest that fit, newest first: page after page, since each looks at so many only."""
+    found: list[call_pb2.Receipt] = []
+    while True:
+        page = client.read_ledger(page_size=count - len(found), page_token=token, only=wanted)
+        found += page.receipts
+        token = page.next_page_token
+        if len(found) >= count or not token:
+            return found
 
 
 @app.command(epilog=examples("stockade ledger show 01988a3c-5d1f"))
@@ -90,29 +122,13 @@ def keys() -> None:
     sys.stdout.flush()
 
 
-@app.command(epilog=examples("stockade ledger export ledger.jsonl"))
-def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written whole, or not at all.")],
-    json_: Json = False,
-) -> None:
-    """Write the whole chain to a file."""
-    from stockade.client import Client
-
-    part = file.with_name(file.name + ".part")
-    size = 0
-    try:
-        with Client.open() as client, part.open("wb") as out:
-            for chunk in client.export_ledger():
-                size += out.write(chunk.lines)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    if json_:
-        machine.emit({"file": str(file), "bytes": size})
-    else:
-        say(f"{file}: {size} bytes")
-
-
+app.command(
+    epilog=examples(
+        "stockade ledger export ledger.jsonl",
+        "stockade ledger export denied.cef --format cef --decision denied --since 7d",
+        "stockade ledger export siem.ocsf --format ocsf --cursor siem.cursor",
+    )
+)(ledger_export.export)
 app.command(
     epilog=examples(
         "stockade ledger verify ledger.jsonl --key ledger.pub",

@@ -25,37 +25,39 @@ _sym_db = _symbol_database.Default()
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/ledger.proto\x12\x0bstockade.v1\x1a\x16stockade/v1/call.proto\"K\n\x11ReadLedgerRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x12ReadLedgerResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.stockade.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x13\x46ollowLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"\x15\n\x13\x45xportLedgerRequest\"%\n\x14\x45xportLedgerResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\"\xac\x01\n\x15\x45xportEvidenceRequest\x12\x11\n\x07\x63\x61ll_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08lease_id\x18\x02 \x01(\tH\x00\x12;\n\x06period\x18\x03 \x01(\x0b\x32).stockade.v1.ExportEvidenceRequest.PeriodH\x00\x1a$\n\x06Period\x12\r\n\x05\x62\x65gin\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\tB\t\n\x07subject\"&\n\x16\x45xportEvidenceResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\x17\x43heckpointLedgerRequest\".\n\x18\x43heckpointLedgerResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"\x16\n\x14GetLedgerKeysRequest\"%\n\x15GetLedgerKeysResponse\x12\x0c\n\x04keys\x18\x01 \x01(\x0c\x32\x95\x04\n\rLedgerService\x12M\n\nReadLedger\x12\x1e.stockade.v1.ReadLedgerRequest\x1a\x1f.stockade.v1.ReadLedgerResponse\x12H\n\x0c\x46ollowLedger\x12 .stockade.v1.FollowLedgerRequest\x1a\x14.stockade.v1.Receipt0\x01\x12U\n\x0c\x45xportLedger\x12 .stockade.v1.ExportLedgerRequest\x1a!.stockade.v1.ExportLedgerResponse0\x01\x12[\n\x0e\x45xportEvidence\x12\".stockade.v1.ExportEvidenceRequest\x1a#.stockade.v1.ExportEvidenceResponse0\x01\x12_\n\x10\x43heckpointLedger\x12$.stockade.v1.CheckpointLedgerRequest\x1a%.stockade.v1.CheckpointLedgerResponse\x12V\n\rGetLedgerKeys\x12!.stockade.v1.GetLedgerKeysRequest\x1a\".stockade.v1.GetLedgerKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/ledger.proto\x12\x0bstockade.v1\x1a\x16stockade/v1/call.proto\"]\n\rReceiptFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\r\n\x05kinds\x18\x03 \x03(\t\x12\r\n\x05since\x18\x04 \x01(\t\x12\r\n\x05until\x18\x05 \x01(\t\"w\n\x11ReadLedgerRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"U\n\x12ReadLedgerResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.stockade.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x46ollowLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"Y\n\x13\x45xportLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"6\n\x14\x45xportLedgerResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\x0f\n\x07through\x18\x02 \x01(\x04\"\xac\x01\n\x15\x45xportEvidenceRequest\x12\x11\n\x07\x63\x61ll_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08lease_id\x18\x02 \x01(\tH\x00\x12;\n\x06period\x18\x03 \x01(\x0b\x32).stockade.v1.ExportEvidenceRequest.PeriodH\x00\x1a$\n\x06Period\x12\r\n\x05\x62\x65gin\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\tB\t\n\x07subject\"&\n\x16\x45xportEvidenceResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\x17\x43heckpointLedgerRequest\".\n\x18\x43heckpointLedgerResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"\x16\n\x14GetLedgerKeysRequest\"%\n\x15GetLedgerKeysResponse\x12\x0c\n\x04keys\x18\x01 \x01(\x0c\x32\x95\x04\n\rLedgerService\x12M\n\nReadLedger\x12\x1e.stockade.v1.ReadLedgerRequest\x1a\x1f.stockade.v1.ReadLedgerResponse\x12H\n\x0c\x46ollowLedger\x12 .stockade.v1.FollowLedgerRequest\x1a\x14.stockade.v1.Receipt0\x01\x12U\n\x0c\x45xportLedger\x12 .stockade.v1.ExportLedgerRequest\x1a!.stockade.v1.ExportLedgerResponse0\x01\x12[\n\x0e\x45xportEvidence\x12\".stockade.v1.ExportEvidenceRequest\x1a#.stockade.v1.ExportEvidenceResponse0\x01\x12_\n\x10\x43heckpointLedger\x12$.stockade.v1.CheckpointLedgerRequest\x1a%.stockade.v1.CheckpointLedgerResponse\x12V\n\rGetLedgerKeys\x12!.stockade.v1.GetLedgerKeysRequest\x1a\".stockade.v1.GetLedgerKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stockade.v1.ledger_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_READLEDGERREQUEST']._serialized_start=65
-  _globals['_READLEDGERREQUEST']._serialized_end=140
-  _globals['_READLEDGERRESPONSE']._serialized_start=142
-  _globals['_READLEDGERRESPONSE']._serialized_end=227
-  _globals['_FOLLOWLEDGERREQUEST']._serialized_start=229
-  _globals['_FOLLOWLEDGERREQUEST']._serialized_end=274
-  _globals['_EXPORTLEDGERREQUEST']._serialized_start=276
-  _globals['_EXPORTLEDGERREQUEST']._serialized_end=297
-  _globals['_EXPORTLEDGERRESPONSE']._serialized_start=299
-  _globals['_EXPORTLEDGERRESPONSE']._serialized_end=336
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=339
-  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=511
-  _globals['_EXPORTEVIDENCEREQUEST_PERIOD']._serialized_start=464
-  _globals['_EXPORTEVIDENCEREQUEST_PERIOD']._serialized_end=500
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=513
-  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=551
-  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_start=553
-  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_end=578
-  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_start=580
-  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_end=626
-  _globals['_GETLEDGERKEYSREQUEST']._serialized_start=628
-  _globals['_GETLEDGERKEYSREQUEST']._serialized_end=650
-  _globals['_GETLEDGERKEYSRESPONSE']._serialized_start=652
-  _globals['_GETLEDGERKEYSRESPONSE']._serialized_end=689
-  _globals['_LEDGERSERVICE']._serialized_start=692
-  _globals['_LEDGERSERVICE']._serialized_end=1225
+  _globals['_RECEIPTFILTER']._serialized_start=65
+  _globals['_RECEIPTFILTER']._serialized_end=158
+  _globals['_READLEDGERREQUEST']._serialized_start=160
+  _globals['_READLEDGERREQUEST']._serialized_end=279
+  _globals['_READLEDGERRESPONSE']._serialized_start=281
+  _globals['_READLEDGERRESPONSE']._serialized_end=366
+  _globals['_FOLLOWLEDGERREQUEST']._serialized_start=368
+  _globals['_FOLLOWLEDGERREQUEST']._serialized_end=457
+  _globals['_EXPORTLEDGERREQUEST']._serialized_start=459
+  _globals['_EXPORTLEDGERREQUEST']._serialized_end=548
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_start=550
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_end=604
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_start=607
+  _globals['_EXPORTEVIDENCEREQUEST']._serialized_end=779
+  _globals['_EXPORTEVIDENCEREQUEST_PERIOD']._serialized_start=732
+  _globals['_EXPORTEVIDENCEREQUEST_PERIOD']._serialized_end=768
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=781
+  _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=819
+  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_start=821
+  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_end=846
+  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_start=848
+  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_end=894
+  _globals['_GETLEDGERKEYSREQUEST']._serialized_start=896
+  _globals['_GETLEDGERKEYSREQUEST']._serialized_end=918
+  _globals['_GETLEDGERKEYSRESPONSE']._serialized_start=920
+  _globals['_GETLEDGERKEYSRESPONSE']._serialized_end=957
+  _globals['_LEDGERSERVICE']._serialized_start=960
+  _globals['_LEDGERSERVICE']._serialized_end=1493
 # @@protoc_insertion_point(module_scope)

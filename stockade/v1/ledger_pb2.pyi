@@ -20,27 +20,74 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReceiptFilter(_message.Message):
+    """Which receipts: all that is set has to hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """As WhoAmI has it."""
+    tool: _builtins.str
+    """Of calls of this tool."""
+    since: _builtins.str
+    """Both in the form that receipts have, and both within."""
+    until: _builtins.str
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whole, such as "call.denied", or a beginning that ends in "." or "*". One of them has to fit."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        tool: _builtins.str = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        since: _builtins.str = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "principal", b"principal", "since", b"since", "tool", b"tool", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptFilter: _TypeAlias = ReceiptFilter  # noqa: Y015
+
+@_typing.final
 class ReadLedgerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Only this call's, oldest first."""
     page_size: _builtins.int
     """1 to 500; 0 means 50."""
     page_token: _builtins.str
+    @_builtins.property
+    def filter(self) -> Global___ReceiptFilter:
+        """Not together with call_id. A page may then have fewer receipts than asked for, or none, and
+        still a token: each looks through a bounded part of the ledger.
+        """
+
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: Global___ReceiptFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,16 +121,20 @@ class FollowLedgerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     after_sequence: _builtins.int
     """Begin after this sequence number; 0 means with the next new one."""
+    @_builtins.property
+    def filter(self) -> Global___ReceiptFilter: ...
     def __init__(
         self,
         *,
         after_sequence: _builtins.int = ...,
+        filter: Global___ReceiptFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,12 +144,23 @@ Global___FollowLedgerRequest: _TypeAlias = FollowLedgerRequest  # noqa: Y015
 class ExportLedgerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    after_sequence: _builtins.int
+    """Begin after this sequence number: `through` of an export before."""
+    @_builtins.property
+    def filter(self) -> Global___ReceiptFilter:
+        """With a filter, the lines are no ledger any more that verifies as a whole."""
+
     def __init__(
         self,
+        *,
+        after_sequence: _builtins.int = ...,
+        filter: Global___ReceiptFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,16 +171,20 @@ class ExportLedgerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINES_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
     lines: _builtins.bytes
     """Whole lines."""
+    through: _builtins.int
+    """Up to this sequence number all that was asked for has come."""
     def __init__(
         self,
         *,
         lines: _builtins.bytes = ...,
+        through: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "through", b"through"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,6 +24,7 @@ SHARED = (
 OFFLINE = {
     "ledger": (
         "stockade/cli/ledger_evidence.py",
+        "stockade/cli/ledger_export.py",
         "stockade/cli/ledger_jobs.py",
         "stockade/cli/ledger_verify.py",
     ),

@@ -1,0 +1,146 @@
+"""`ledger tail` with its filters, and `ledger export` in parts and in other forms."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stockade.errors import StockadeError
+from stockade.v1 import ledger_pb2
+from tests.promises.acting import ALONE, apply, run
+from tests.running import RunningDaemon, running
+
+
+@pytest.fixture(scope="module")
+def reading() -> Iterator[RunningDaemon]:
+    with running() as daemon:
+        with daemon.client() as client:
+            apply(client, ALONE)
+            for number in range(6):
+                run(client, "run_shell", command=f"echo {number}")
+            run(client, "no_such_tool")
+            run(client, "list_files", workspace="none")
+        yield daemon
+
+
+def tail(daemon: RunningDaemon, *options: str) -> list[dict[str, Any]]:
+    answer = daemon.cli("ledger", "tail", "--json", *options)
+    assert answer.status == 0, answer.err
+    return answer.lines()
+
+
+def test_filters_leave_only_what_fits(reading: RunningDaemon) -> None:
+    """By kind, decision, tool, principal and time; each, and together."""
+    denied = tail(reading, "--decision", "denied")
+    assert {one["kind"] for one in denied} == {"call.denied"}
+    assert len(denied) == 2
+    shell = tail(reading, "--tool", "run_shell", "-n", "500")
+    assert len(shell) == 6 * 4
+    assert len(tail(reading, "--tool", "run_shell", "--kind", "call.succeeded")) == 6
+    who = reading.cli("whoami").out.partition("(")[2].partition(")")[0]
+    assert len(tail(reading, "--principal", who, "--decision", "permitted")) == 6
+    assert tail(reading, "--principal", "device/none") == []
+    assert tail(reading, "--until", "2020-01-01") == []
+    assert len(tail(reading, "--since", "1h", "--kind", "call.", "-n", "3")) == 3
+
+
+def test_pages_go_back_by_the_entry(reading: RunningDaemon) -> None:
+    """--before takes the number of the oldest that was shown."""
+    newest = tail(reading, "-n", "5", "--kind", "call.")
+    older = tail(reading, "-n", "5", "--kind", "call.", "--before", str(newest[0]["sequence"]))
+    whole = tail(reading, "-n", "10", "--kind", "call.")
+    assert [one["sequence"] for one in (*older, *newest)] == [one["sequence"] for one in whole]
+
+
+def test_what_is_followed_is_filtered_too(reading: RunningDaemon) -> None:
+    """New receipts that fit, and no others."""
+    only = ledger_pb2.ReceiptFilter(kinds=["call.succeeded"])
+    with reading.client() as follower, reading.client() as caller:
+        stream = follower.follow_ledger(0, only)
+        run(caller, "run_shell", command="true")
+        run(caller, "run_shell", command="true")
+        kinds = [next(stream).kind, next(stream).kind]
+        stream.cancel()
+    assert kinds == ["call.succeeded"] * 2
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        ledger_pb2.ReceiptFilter(since="yesterday"),
+        ledger_pb2.ReceiptFilter(until="2026-01-01T00:00:00Z"),
+        ledger_pb2.ReceiptFilter(kinds=["x"] * 33),
+    ],
+)
+def test_a_filter_out_of_form_is_refused(
+    reading: RunningDaemon, only: ledger_pb2.ReceiptFilter
+) -> None:
+    """It is not ignored: more would be shown than was asked for."""
+    with reading.client() as client, pytest.raises(StockadeError) as refused:
+        client.read_ledger(only=only)
+    assert refused.value.reason == "BAD_FILTER"
+
+
+def export(daemon: RunningDaemon, file: Path, *options: str) -> list[str]:
+    answer = daemon.cli("ledger", "export", str(file), *options)
+    assert answer.status == 0, answer.err
+    return file.read_text().splitlines()
+
+
+def test_other_forms_have_a_line_for_each(reading: RunningDaemon, tmp_path: Path) -> None:
+    """The same receipts in each form; JSON is JSON, CEF begins as CEF."""
+    options = ("--decision", "denied")
+    plain = [json.loads(one)["receipt"] for one in export(reading, tmp_path / "a", *options)]
+    cef = export(reading, tmp_path / "b", "--format", "cef", *options)
+    ocsf = [
+        json.loads(one) for one in export(reading, tmp_path / "c", "--format", "ocsf", *options)
+    ]
+    assert [one["kind"] for one in plain] == ["call.denied"] * 2
+    assert all(f"externalId={one['id']}" in line for one, line in zip(plain, cef, strict=True))
+    assert all(line.startswith("CEF:0|Stockade|") for line in cef)
+    assert [one["metadata"]["uid"] for one in ocsf] == [one["id"] for one in plain]
+    assert reading.cli("ledger", "export", str(tmp_path / "d"), "--format", "xml").status == 2
+
+
+@pytest.mark.parametrize("form", ["ndjson", "ocsf"])
+def test_an_export_goes_on_where_it_ended(
+    reading: RunningDaemon, tmp_path: Path, form: str
+) -> None:
+    """Each receipt once: also after a run that was killed between the file and its cursor."""
+    file, cursor = tmp_path / "file", tmp_path / "cursor"
+    options = ("--format", form, "--cursor", str(cursor), "--kind", "call.")
+    first = export(reading, file, *options)
+    assert export(reading, file, *options) == first
+    with file.open("a") as half:
+        half.write('{"half of what a killed run wrote')
+    with reading.client() as client:
+        run(client, "run_shell", command="true")
+    second = export(reading, file, *options)
+    assert second[: len(first)] == first
+    assert len(second) == len(first) + 4
+    assert second == export(reading, tmp_path / "whole", *options[:2], *options[4:])
+
+
+def test_a_cursor_of_another_export_is_refused(reading: RunningDaemon, tmp_path: Path) -> None:
+    """Other filters, another file, no file: nothing is mixed or skipped in silence."""
+    file, cursor = tmp_path / "file", tmp_path / "cursor"
+    export(reading, file, "--cursor", str(cursor))
+    command = ("ledger", "export", str(file), "--cursor")
+    assert reading.cli(*command, str(cursor), "--tool", "x").status == 2
+    assert reading.cli(*command, str(tmp_path / "none")).status == 2
+    file.write_bytes(file.read_bytes()[:-100])
+    assert reading.cli(*command, str(cursor)).status == 2
+    cursor.write_text("{}")
+    assert reading.cli(*command, str(cursor)).status == 2
+
+
+def test_a_whole_export_by_cursor_still_verifies(reading: RunningDaemon, tmp_path: Path) -> None:
+    """Appended run after run, it is the ledger."""
+    file, cursor = tmp_path / "file", tmp_path / "cursor"
+    for _ in range(3):
+        export(reading, file, "--cursor", str(cursor))
+    key = str(reading.home.ledger_keys)
+    answer = reading.cli("ledger", "verify", str(file), "--key", key, "--json")
+    assert answer.lines()[0]["ok"]
