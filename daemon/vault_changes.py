@@ -134,7 +134,9 @@ class VaultChanges:
         while rows := await self._page(after):
             after = (rows[-1].scope, rows[-1].name, rows[-1].version)
             wanted = [row for row in rows if only is None or reference_of(row) == only]
-            count += await self._writer.write(partial(self._sealed_anew, rows=wanted))
+            count += await self._keeper.rows.write(
+                self._writer, partial(self._sealed_anew, rows=wanted)
+            )
         if only is not None and not count:
             raise absent(only, None)
 
@@ -205,7 +207,7 @@ class VaultChanges:
         def counted(tx: Tx) -> tuple[T, Mark]:
             return operation(tx), advance(tx)
 
-        result, mark = await self._writer.write(counted)
+        result, mark = await self._keeper.rows.write(self._writer, counted)
         await self._notes.note(mark)
         if not await self._writer.scrub():
             self._unscrubbed.set()

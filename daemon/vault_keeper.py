@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from daemon.clock import Clock
 from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest, Conflict, NotFound, Unavailable
-from daemon.store import secrets
 from daemon.store.reader import Reader
 from daemon.store.secrets import SecretRow, SecretState
+from daemon.vault_rows import VaultRows
 from vault.envelope import SecretVersion, open_sealed, parse_sealed
 from vault.errors import VaultError
 from vault.reference import SecretReference, parse_reference
@@ -52,7 +52,7 @@ class VaultKeeper:
     """See the module."""
 
     def __init__(self, reader: Reader, clock: Clock, sources: Sources) -> None:
-        self._reader = reader
+        self.rows = VaultRows(reader)
         self._clock = clock
         self.sources = sources
         self._keys: Keys | None = None
@@ -142,16 +142,10 @@ class VaultKeeper:
         """The versions in use of all of them, as of one moment."""
         if not references:
             return {}
-        found = await self._reader.read(
-            lambda connection: [
-                secrets.current(connection, one.scope, one.name)
-                or secrets.latest(connection, one.scope, one.name)
-                for one in references
-            ]
-        )
+        found = await self.rows.current(references)
         now = self._clock.now_ms()
         rows: dict[SecretReference, SecretRow] = {}
-        for reference, row in zip(references, found, strict=True):
+        for reference, row in found.items():
             if not isinstance(row, SecretRow):
                 raise absent(reference, row.state if row else None)
             if row.expires_ms is not None and row.expires_ms <= now:

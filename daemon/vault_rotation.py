@@ -122,7 +122,7 @@ class RootRotation:
             return len(rows)
 
         count = 0
-        while done := await self._base.writer.write(operation):
+        while done := await self._keeper.rows.write(self._base.writer, operation):
             count += done
         return count
 
