@@ -42,6 +42,10 @@ TARGETS = (
     Target("approval.pending_10000.list", "p99", 50.0),
     Target("approval.pending_10000.decide", "p99", 50.0),
     Target("approval.pending_10000.memory", "p50", 60.0),
+    Target("vault.resolve", "p50", 200.0),
+    Target("vault.list.10000", "p50", 2.0, of="vault.list.10"),
+    Target("vault.get.10000", "p50", 2.0, of="vault.get.10"),
+    Target("vault.rewrap.10000", "p50", 5.0),
     Target("daemon.ready", "p50", 1.5),
     Target("daemon.rss_idle", "p50", 110.0),
 )

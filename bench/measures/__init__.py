@@ -11,6 +11,7 @@ from bench.measures import (
     devices,
     engines,
     ledger,
+    many_secrets,
     policy,
     rates,
     start,
@@ -31,5 +32,6 @@ ALL: Sequence[Measure] = (
     *policy.MEASURES,
     *activation.MEASURES,
     *vault.MEASURES,
+    *many_secrets.MEASURES,
     *ledger.MEASURES,
 )

@@ -29,7 +29,7 @@ REFERENCE = "secret://global/bench_key"
 
 
 def resolve(bench: Bench) -> Iterator[Result]:
-    """As the daemon does it for a run: read from SQLite, unwrap the data key, open the value."""
+    """As the daemon does it for a run: unwrap the data key, open the value."""
     yield timing("vault.resolve", "us", anyio.run(_resolve, bench.times(2000)))
 
 
