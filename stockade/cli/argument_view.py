@@ -104,7 +104,8 @@ def _shape(name: str, value: Any, *, unmasked: bool) -> Shape:
         if (diff := diff_view.parse_diff(text)) is not None:
             return Shape(tuple((_KINDS[kind], line) for kind, line in diff.lines), str(diff))
         lines = [(rows.PLAIN, line) for line in text.split("\n")]
-        return Shape(tuple(lines), f"a text of {len(lines)} lines")
+        count = len(lines) - text.endswith("\n")
+        return Shape(tuple(lines), f"a text of {count} line{'s' if count > 1 else ''}")
     if isinstance(value, str):
         return Shape(((rows.PLAIN, _json(mask(value))),))
     text = mask(_json(value))
