@@ -13,7 +13,7 @@ from stockade.cli import machine
 from stockade.cli.argument_view import View
 from stockade.cli.rows import WARNING, Row, painted
 from stockade.cli.statement_view import Page, labelled, page
-from stockade.cli.terminal import columns, in_colour, size
+from stockade.cli.terminal import columns, in_colour, size, when
 from stockade.statement import Statement
 
 if TYPE_CHECKING:
@@ -49,8 +49,13 @@ def taken(approval: "approval_pb2.Approval") -> Shown:
 
 
 def answers(approval: "approval_pb2.Approval", width: int) -> list[Row]:
-    """What others have said so far, and how it ended if it did."""
+    """Who else has seen it, what others have said so far, and how it ended if it did."""
     lines: list[Row] = []
+    if approval.shown_to:
+        seen = ", ".join(f"{one.device_name} {when(one.time)}" for one in approval.shown_to)
+        lines += labelled("seen by", seen, width)
+    if approval.HasField("escalated"):
+        lines += labelled("escalated", f"{when(approval.escalated)}: nobody had answered", width)
     for answer in approval.answers:
         word = "yes" if answer.approved else "no"
         reason = f": {answer.reason}" if answer.reason else ""

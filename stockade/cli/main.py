@@ -29,6 +29,7 @@ from stockade.cli import (
     tools,
     up,
 )
+from stockade.cli.options import Listing
 from stockade.cli.terminal import Interrupted, UsageError, note, report
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 
@@ -39,6 +40,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="stockade",
+    cls=Listing,
     help="Put a daemon between AI agents and the tools they call.",
     epilog="\b\nStart here:\n  stockade up --detach\n  stockade tools list\n  stockade doctor",
     rich_markup_mode=None,

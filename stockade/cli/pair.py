@@ -52,4 +52,4 @@ def pair(
         )
     else:
         say(f"paired as {credentials.name} ({credentials.device_id}) with {credentials.address}")
-        note("try: stockade whoami")
+        note("try: stockade whoami · stockade approvals watch")
