@@ -73,13 +73,14 @@ def rate(
     figures: Iterable[float],
     *,
     value: float | None = None,
+    beside: str | None = None,
     failed: Mapping[str, int] | None = None,
 ) -> Result:
     """Figures of which more is better; `value` is the rate over all, if not the median."""
     turned = [-figure for figure in figures]
     p50, p90, p99 = (-percentile(turned, percent) for percent in (50, 90, 99))
     over_all = p50 if value is None else value
-    return Result(name, unit, len(turned), p50, p90, p99, value=over_all, failed=failed or {})
+    return Result(name, unit, len(turned), p50, p90, p99, over_all, beside, failed or {})
 
 
 def _rounded(figure: float) -> float:

@@ -14,10 +14,11 @@ from bench.store import CHAIN, Stored, stored
 from daemon.store import receipts
 from daemon.store.commit import Tx
 from ledger.export import encode_line
-from ledger.verify import verify
+from stockade.cli.ledger_jobs import default_jobs, verify_file
 
 ENTRIES = 20_000
 ROUNDS = 5
+RATE = 1000
 BODY = {
     "call": "01900000-0000-7000-8000-000000000001",
     "principal": "spiffe://bench.stockade/device/0123456789abcdef",
@@ -75,24 +76,69 @@ async def _durable(n: int) -> tuple[Samples, Samples]:
     return one, bare
 
 
+def paced(bench: Bench) -> Iterator[Result]:
+    """A thousand a second, each timed from when it was due until it is on disk."""
+    samples = anyio.run(_paced, bench.times(5 * RATE))
+    yield timing("ledger.durable_at_1000", "ms", samples)
+
+
+async def _paced(n: int) -> Samples:
+    samples = Samples()
+    async with stored() as base:
+        await base.writer.write(_operation)
+        began = time.perf_counter() + 0.05
+
+        async def one(number: int) -> None:
+            due = began + number / RATE
+            # Not later because the one before was late: what waits is part of the time.
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await base.writer.write(_operation)
+            samples.seconds.append(time.perf_counter() - due)
+
+        await asyncio.gather(*(one(number) for number in range(n)))
+    return samples
+
+
+def at_length(bench: Bench) -> Iterator[Result]:
+    """Appending to a ledger of ten million, beside one of ten thousand."""
+    long, short, many = bench.times(10_000_000), bench.times(10_000), bench.times(8192)
+    rates = anyio.run(_at_length, (long, short), many, bench.times(ROUNDS))
+    yield rate("ledger.append_at_10m", "rec/s", rates[0], beside="ledger.append_at_10k")
+    yield rate("ledger.append_at_10k", "rec/s", rates[1], beside="ledger.append_at_10m")
+
+
+async def _at_length(
+    lengths: tuple[int, int], many: int, rounds: int
+) -> tuple[list[float], list[float]]:
+    rates: tuple[list[float], list[float]] = ([], [])
+    async with stored(lengths[0]) as long, stored(lengths[1]) as short:
+        for _ in range(rounds):
+            for base, found in zip((long, short), rates, strict=True):
+                found.append(await _append_once(base, many))
+    return rates
+
+
 def verification(bench: Bench) -> Iterator[Result]:
-    """An export read from memory: parsed, hashed, chained, signatures checked, Merkle root."""
-    rates = anyio.run(_verify, bench.times(ENTRIES), bench.times(ROUNDS))
-    yield rate("ledger.verify_rate", "rec/s", rates)
+    """An export: parsed, hashed, chained, signatures checked, Merkle root; by one core, by all."""
+    one, every = anyio.run(_verify, bench.times(ENTRIES), bench.times(ROUNDS))
+    yield rate("ledger.verify_rate", "rec/s", one, beside="ledger.verify_rate.jobs")
+    yield rate("ledger.verify_rate.jobs", "rec/s", every, beside="ledger.verify_rate")
 
 
-async def _verify(entries: int, rounds: int) -> list[float]:
+async def _verify(entries: int, rounds: int) -> tuple[list[float], list[float]]:
     async with stored() as base:
         await _append_once(base, entries)
-        with base.engine.connect() as connection:
-            lines = [encode_line(row.entry) for row in receipts.stream(connection, CHAIN)]
-        public = base.keys.public()
-    rates = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        verified = verify(lines, public)
-        rates.append(entries / (time.perf_counter() - began))
-        assert verified.count == entries
+        file = base.directory / "export"
+        with base.engine.connect() as connection, file.open("wb") as out:
+            out.writelines(encode_line(row.entry) for row in receipts.stream(connection, CHAIN))
+        public, jobs = base.keys.public(), (1, default_jobs())
+        rates: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds):
+            for number, found in zip(jobs, rates, strict=True):
+                began = time.perf_counter()
+                verified = verify_file(file, public, (), number)
+                found.append(entries / (time.perf_counter() - began))
+                assert verified.count == entries
     return rates
 
 
@@ -103,5 +149,7 @@ def _operation(tx: Tx) -> None:
 MEASURES = (
     Measure(("ledger.append_rate",), append),
     Measure(("ledger.durable_latency", "bare.fsync"), durable),
-    Measure(("ledger.verify_rate",), verification),
+    Measure(("ledger.durable_at_1000",), paced),
+    Measure(("ledger.append_at_10m", "ledger.append_at_10k"), at_length),
+    Measure(("ledger.verify_rate", "ledger.verify_rate.jobs"), verification),
 )

@@ -19,6 +19,8 @@ CONTRACT = {
     *("policy.activate.10000", "policy.activate.stall", "policy.rss.10000"),
     *("approval.resume", "vault.resolve", "vault.redact"),
     *("ledger.append_rate", "ledger.durable_latency", "ledger.verify_rate"),
+    *("ledger.durable_at_1000", "ledger.append_at_10m", "ledger.append_at_10k"),
+    "ledger.verify_rate.jobs",
 }
 RESULT_KEYS = {"name", "unit", "n", "p50", "p90", "p99"}
 
