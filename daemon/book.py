@@ -106,7 +106,3 @@ class Book:
         if page.reached > after or page.rows:
             return page
         return Page((), self.sequence)  # beyond the period there is nothing
-
-    async def checkpoint(self) -> bytes:
-        """A signed checkpoint of everything that is durable now."""
-        return (await self.checkpoints.take()).note

@@ -57,8 +57,12 @@ class LedgerRequests:
 
     def checkpoint_ledger(self) -> bytes:
         """A checkpoint of the chain as it is now: a C2SP signed note."""
-        request = ledger_pb2.CheckpointLedgerRequest()
-        return self._connection.ask(self._ledger.CheckpointLedger, request).checkpoint
+        return self.checkpoint_since(0).checkpoint
+
+    def checkpoint_since(self, size: int) -> ledger_pb2.CheckpointLedgerResponse:
+        """The same, and the proof that it only adds to a checkpoint of so many receipts."""
+        request = ledger_pb2.CheckpointLedgerRequest(since_size=size)
+        return self._connection.ask(self._ledger.CheckpointLedger, request)
 
     def ledger_keys(self) -> bytes:
         """The ledger's public keys. Compare them with a copy obtained otherwise."""

@@ -84,7 +84,15 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.CheckpointLedgerResponse:
         if self._book.sequence == 0:
             raise Conflict("the ledger is empty", code="LEDGER_EMPTY", fix="call a tool first")
-        return ledger_pb2.CheckpointLedgerResponse(checkpoint=await self._book.checkpoint())
+        row, since = await self._book.checkpoints.take(), request.since_size
+        if since > row.size:
+            raise Conflict(
+                f"the ledger has {row.size} receipts, and never had {since}",
+                code="ROLLED_BACK",
+                fix="find out who put an older ledger back; keep the checkpoint you have",
+            )
+        proof = await self._book.checkpoints.tree.consistency(since, row.size)
+        return ledger_pb2.CheckpointLedgerResponse(checkpoint=row.note, consistency=proof)
 
     async def GetLedgerKeys(
         self, request: ledger_pb2.GetLedgerKeysRequest, context: Context

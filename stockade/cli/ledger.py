@@ -100,15 +100,12 @@ def show(
             _show_body(receipt)
 
 
-@app.command(epilog=examples("stockade ledger checkpoint > checkpoint.txt"))
-def checkpoint() -> None:
-    """Print a checkpoint of the chain as it is now. Keep it away from the daemon's machine."""
-    from stockade.client import Client
-
-    with Client.open() as client:
-        note_bytes = client.checkpoint_ledger()
-    sys.stdout.buffer.write(note_bytes)
-    sys.stdout.flush()
+app.command(
+    epilog=examples(
+        "stockade ledger checkpoint > checkpoint.txt",
+        "stockade ledger checkpoint --since old.txt --key ledger.pub > new.txt",
+    )
+)(ledger_verify.checkpoint)
 
 
 @app.command(epilog=examples("stockade ledger keys > ledger.pub"))

@@ -1,5 +1,10 @@
-"""`stockade ledger verify`: the offline verifier. It talks to nobody, and asks no daemon."""
+"""`stockade ledger verify`, the offline verifier, which asks no daemon; and `ledger checkpoint`.
 
+A checkpoint is fetched from the daemon and, where there is an older one, believed only as far as
+the proof goes.
+"""
+
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +69,48 @@ def verify(
     else:
         say(f"the checkpoint vouches for the first {covered}")
     return 0
+
+
+def checkpoint(
+    since: Annotated[
+        Path | None, typer.Option("--since", metavar="OLD", help="Only if it adds to this one.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="The ledger's public keys, for --since.")
+    ] = None,
+) -> None:
+    """Print a checkpoint of the chain as it is now. Keep it away from the daemon's machine.
+
+    With --since it is printed only after the proof was verified that the new one adds to the
+    old one and changes nothing before it.
+    """
+    from stockade.client import Client
+
+    if (since is None) != (key is None):
+        raise UsageError("--since goes with --key", fix="name both, or neither")
+    if since is None or key is None:
+        with Client.open() as client:
+            _print(client.checkpoint_ledger())
+        return
+    from ledger.checkpoint import check_advance, parse_checkpoint
+    from ledger.errors import LedgerError
+
+    try:
+        public = read_keys(key)
+        old = read_checkpoint(since, public)
+        with Client.open() as client:
+            answer = client.checkpoint_since(old.size)
+        new = parse_checkpoint(answer.checkpoint, public)
+        check_advance(old, new, answer.consistency)
+    except LedgerError as error:
+        raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
+    note(f"{new.size} receipts; the first {old.size} are those of {since}")
+    _print(answer.checkpoint)
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
 
 
 def read_keys(path: Path) -> "PublicKeys":

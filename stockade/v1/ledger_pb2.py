@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/ledger.proto\x12\x0bstockade.v1\x1a\x16stockade/v1/call.proto\"]\n\rReceiptFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\r\n\x05kinds\x18\x03 \x03(\t\x12\r\n\x05since\x18\x04 \x01(\t\x12\r\n\x05until\x18\x05 \x01(\t\"w\n\x11ReadLedgerRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"U\n\x12ReadLedgerResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.stockade.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x46ollowLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"Y\n\x13\x45xportLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"6\n\x14\x45xportLedgerResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\x0f\n\x07through\x18\x02 \x01(\x04\"\xac\x01\n\x15\x45xportEvidenceRequest\x12\x11\n\x07\x63\x61ll_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08lease_id\x18\x02 \x01(\tH\x00\x12;\n\x06period\x18\x03 \x01(\x0b\x32).stockade.v1.ExportEvidenceRequest.PeriodH\x00\x1a$\n\x06Period\x12\r\n\x05\x62\x65gin\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\tB\t\n\x07subject\"&\n\x16\x45xportEvidenceResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x19\n\x17\x43heckpointLedgerRequest\".\n\x18\x43heckpointLedgerResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"\x16\n\x14GetLedgerKeysRequest\"%\n\x15GetLedgerKeysResponse\x12\x0c\n\x04keys\x18\x01 \x01(\x0c\x32\x95\x04\n\rLedgerService\x12M\n\nReadLedger\x12\x1e.stockade.v1.ReadLedgerRequest\x1a\x1f.stockade.v1.ReadLedgerResponse\x12H\n\x0c\x46ollowLedger\x12 .stockade.v1.FollowLedgerRequest\x1a\x14.stockade.v1.Receipt0\x01\x12U\n\x0c\x45xportLedger\x12 .stockade.v1.ExportLedgerRequest\x1a!.stockade.v1.ExportLedgerResponse0\x01\x12[\n\x0e\x45xportEvidence\x12\".stockade.v1.ExportEvidenceRequest\x1a#.stockade.v1.ExportEvidenceResponse0\x01\x12_\n\x10\x43heckpointLedger\x12$.stockade.v1.CheckpointLedgerRequest\x1a%.stockade.v1.CheckpointLedgerResponse\x12V\n\rGetLedgerKeys\x12!.stockade.v1.GetLedgerKeysRequest\x1a\".stockade.v1.GetLedgerKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/ledger.proto\x12\x0bstockade.v1\x1a\x16stockade/v1/call.proto\"]\n\rReceiptFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\r\n\x05kinds\x18\x03 \x03(\t\x12\r\n\x05since\x18\x04 \x01(\t\x12\r\n\x05until\x18\x05 \x01(\t\"w\n\x11ReadLedgerRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"U\n\x12ReadLedgerResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.stockade.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x46ollowLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"Y\n\x13\x45xportLedgerRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.stockade.v1.ReceiptFilter\"6\n\x14\x45xportLedgerResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\x0f\n\x07through\x18\x02 \x01(\x04\"\xac\x01\n\x15\x45xportEvidenceRequest\x12\x11\n\x07\x63\x61ll_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08lease_id\x18\x02 \x01(\tH\x00\x12;\n\x06period\x18\x03 \x01(\x0b\x32).stockade.v1.ExportEvidenceRequest.PeriodH\x00\x1a$\n\x06Period\x12\r\n\x05\x62\x65gin\x18\x01 \x01(\t\x12\x0b\n\x03\x65nd\x18\x02 \x01(\tB\t\n\x07subject\"&\n\x16\x45xportEvidenceResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"-\n\x17\x43heckpointLedgerRequest\x12\x12\n\nsince_size\x18\x01 \x01(\x04\"C\n\x18\x43heckpointLedgerResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\"\x16\n\x14GetLedgerKeysRequest\"%\n\x15GetLedgerKeysResponse\x12\x0c\n\x04keys\x18\x01 \x01(\x0c\x32\x95\x04\n\rLedgerService\x12M\n\nReadLedger\x12\x1e.stockade.v1.ReadLedgerRequest\x1a\x1f.stockade.v1.ReadLedgerResponse\x12H\n\x0c\x46ollowLedger\x12 .stockade.v1.FollowLedgerRequest\x1a\x14.stockade.v1.Receipt0\x01\x12U\n\x0c\x45xportLedger\x12 .stockade.v1.ExportLedgerRequest\x1a!.stockade.v1.ExportLedgerResponse0\x01\x12[\n\x0e\x45xportEvidence\x12\".stockade.v1.ExportEvidenceRequest\x1a#.stockade.v1.ExportEvidenceResponse0\x01\x12_\n\x10\x43heckpointLedger\x12$.stockade.v1.CheckpointLedgerRequest\x1a%.stockade.v1.CheckpointLedgerResponse\x12V\n\rGetLedgerKeys\x12!.stockade.v1.GetLedgerKeysRequest\x1a\".stockade.v1.GetLedgerKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,13 +51,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTEVIDENCERESPONSE']._serialized_start=781
   _globals['_EXPORTEVIDENCERESPONSE']._serialized_end=819
   _globals['_CHECKPOINTLEDGERREQUEST']._serialized_start=821
-  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_end=846
-  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_start=848
-  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_end=894
-  _globals['_GETLEDGERKEYSREQUEST']._serialized_start=896
-  _globals['_GETLEDGERKEYSREQUEST']._serialized_end=918
-  _globals['_GETLEDGERKEYSRESPONSE']._serialized_start=920
-  _globals['_GETLEDGERKEYSRESPONSE']._serialized_end=957
-  _globals['_LEDGERSERVICE']._serialized_start=960
-  _globals['_LEDGERSERVICE']._serialized_end=1493
+  _globals['_CHECKPOINTLEDGERREQUEST']._serialized_end=866
+  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_start=868
+  _globals['_CHECKPOINTLEDGERRESPONSE']._serialized_end=935
+  _globals['_GETLEDGERKEYSREQUEST']._serialized_start=937
+  _globals['_GETLEDGERKEYSREQUEST']._serialized_end=959
+  _globals['_GETLEDGERKEYSRESPONSE']._serialized_start=961
+  _globals['_GETLEDGERKEYSRESPONSE']._serialized_end=998
+  _globals['_LEDGERSERVICE']._serialized_start=1001
+  _globals['_LEDGERSERVICE']._serialized_end=1534
 # @@protoc_insertion_point(module_scope)

@@ -135,6 +135,40 @@ def test_a_checkpoint_file_that_says_nothing_is_no_reason_to_start(
         path.parent.mkdir()
 
 
+def test_a_checkpoint_is_fetched_only_if_it_adds_to_the_last(kept: RunningDaemon) -> None:
+    """`checkpoint --since OLD` verifies the proof; of an older ledger, or another, none comes."""
+    kept.start()
+    work(kept)
+    key = str(kept.home.ledger_keys)
+    old, newer = kept.root / "old", kept.root / "newer"
+    old.write_text(kept.cli("ledger", "checkpoint").out)
+    work(kept)
+    answer = kept.cli("ledger", "checkpoint", "--since", str(old), "--key", key)
+    assert (answer.status, "the first" in answer.err) == (0, True)
+    newer.write_text(answer.out)
+    path = outside(kept)
+    kept.stop()
+    copy = kept.root / "copy.db"
+    shutil.copy(kept.home.data / "stockade.db", copy)
+    kept.start()
+    work(kept)
+    newest = kept.root / "newest"
+    newest.write_text(kept.cli("ledger", "checkpoint").out)
+    kept.stop()
+
+    replace_database(kept, copy)
+    path.unlink()
+    kept.start()
+    fetch = ("ledger", "checkpoint", "--key", key, "--since")
+    behind = kept.cli(*fetch, str(newest))
+    assert (behind.status != 0, behind.out, "ROLLED_BACK" in behind.err) == (True, "", True)
+    for _ in range(3):
+        work(kept)
+    forked = kept.cli(*fetch, str(newest))
+    assert (forked.status != 0, forked.out, "FORKED" in forked.err) == (True, "", True)
+    assert kept.cli(*fetch, str(newer)).status == 0
+
+
 def test_status_and_doctor_say_where_checkpoints_are(kept: RunningDaemon) -> None:
     """Also that they do not get there any more; and calls go on."""
     kept.start()
