@@ -4,8 +4,9 @@ Trusted to read only what lies inside the folder: every step is opened by descri
 the descriptor of the folder above and without following links, so a rename or a link put in
 between reading one name and the next leads nowhere else. Only regular files with one name are
 taken; a symbolic link, a device, a fifo, a hard link (whose bytes have an owner elsewhere) or a
-file anyone may write refuses the whole folder. What was read is what is hashed, kept and run:
-later changes of the folder change nothing.
+file anyone may write refuses the whole folder. The tools of this package may be hard links, as its
+code may: some installers link both from where they keep what they fetched. What was read is what
+is hashed, kept and run: later changes of the folder change nothing.
 
 Errors: ``FolderError`` for the files, ``ManifestError`` for the manifest.
 """
@@ -60,7 +61,7 @@ class UploadEntry:
 
 def load_folder(path: Path, origin: Origin = Origin.OPERATOR) -> ToolFolder:
     """Read a tool's folder from disk; the folder's name must be the tool's."""
-    files = read_files(path)
+    files = read_files(path, linked=origin is Origin.BUILTIN)
     where = f"{path.parent.name}/{path.name}"
     manifest = parse_manifest(files, where=where, folder=path.name, origin=origin)
     return ToolFolder(manifest, files, tree_digest(files))
@@ -85,11 +86,11 @@ def parse_upload(entries: Iterable[UploadEntry]) -> ToolFolder:
     return ToolFolder(manifest, files, tree_digest(files))
 
 
-def read_files(path: Path) -> Mapping[str, FileEntry]:
-    """Read every file below a folder, within the caps."""
+def read_files(path: Path, *, linked: bool = False) -> Mapping[str, FileEntry]:
+    """Read every file below a folder, within the caps; with `linked`, also hard links."""
     try:
         with _opened(str(path), _OPEN_FOLDER, None) as folder:
-            reader = _Reader()
+            reader = _Reader(linked=linked)
             reader.walk(folder, ())
     except OSError as error:
         raise FolderError(
@@ -104,8 +105,9 @@ def read_files(path: Path) -> Mapping[str, FileEntry]:
 class _Reader:
     """Collects the files of one folder, counting as it goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, linked: bool) -> None:
         self.files: dict[str, FileEntry] = {}
+        self._linked = linked
         self._entries = 0
         self._bytes = 0
 
@@ -142,7 +144,7 @@ class _Reader:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise _not_regular(shown)
-        if status.st_nlink != 1:
+        if status.st_nlink != 1 and not self._linked:
             raise FolderError(
                 shown,
                 "has another name elsewhere (a hard link)",

@@ -129,6 +129,12 @@ def test_a_hard_link_is_refused(probe: Path) -> None:
     assert refused(probe).code is Reason.FOLDER_HARD_LINK
 
 
+def test_an_installer_may_link_what_this_package_brings(probe: Path) -> None:
+    """As uv does, from its cache: the code, and so the tools beside it."""
+    os.link(probe / "data.txt", probe.parent / "elsewhere")
+    assert "data.txt" in read_files(probe, linked=True)
+
+
 @pytest.mark.parametrize("entry", ["data.txt", "bin", "."])
 def test_what_anyone_may_write_is_refused(probe: Path, entry: str) -> None:
     """A file or folder that every user of the host may write is not the operator's."""
