@@ -233,6 +233,7 @@ def _say_outcome(approve: bool, approval: "approval_pb2.Approval") -> None:
 def _row(one: "approval_pb2.Approval", short: str) -> tuple[str, ...]:
     from stockade.approving import verified
     from stockade.cli.answering import is_pending, state_of
+    from stockade.cli.lookalike import revealed
     from stockade.errors import ApprovalUnclear
 
     state = state_of(one)
@@ -246,7 +247,8 @@ def _row(one: "approval_pb2.Approval", short: str) -> tuple[str, ...]:
         return (short, "-", "-", "-", "-", error.reason)
     call = statement.call
     risk = f"{statement.risk_milli / 1000:.3f}"
-    return (short, statement.requester_name, call.tool, call.tier, risk, state)
+    who, tool = revealed(statement.requester_name), revealed(call.tool)
+    return (short, who, tool, call.tier, risk, state)
 
 
 def _find(client: "Client", text: str) -> "approval_pb2.Approval":

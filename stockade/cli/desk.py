@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # After an approval appears its keys are dead this long: a key meant for the one before is lost.
 GRACE_SECONDS = 0.6
+OFTEN = 3  # equal yeses, as `approvals suggest` counts
 TICK_SECONDS = 0.25
 
 
@@ -281,4 +282,8 @@ class AtDesk:
             word = "yes, once"
         more = "; policy asks for more" if approve and is_pending(answer.approval) else ""
         desk.note(f"{what}: {word}{more}")
+        if approve and lease is None and desk.counted(shown.statement.call) >= OFTEN:
+            desk.said = (
+                "the same yes again: `stockade approvals suggest` has a policy that would say it"
+            )
         desk.clear()

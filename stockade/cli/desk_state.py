@@ -4,7 +4,8 @@ Values and their changes; no terminal, no daemon, no clock. An answer is only ev
 is a copy of what was put on the screen, and a lease only the terms that were shown.
 """
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from stockade.approving import verified
@@ -17,6 +18,7 @@ from stockade.cli.terminal import time_left
 from stockade.cli.visible import visible
 from stockade.errors import ApprovalUnclear, StockadeError
 from stockade.lease import LeaseTerms
+from stockade.statement import ExactCall
 from stockade.v1.approval_pb2 import Approval
 
 # Reasons for a no that a key says; the requester reads them.
@@ -66,6 +68,7 @@ class Desk:
     lost: str = ""
     log: list[str] = field(default_factory=list)
     _briefs: dict[str, tuple[Approval, Brief]] = field(default_factory=dict)
+    _yeses: Counter[str] = field(default_factory=Counter)
     _page: tuple[tuple[str, View, str], Page] | None = None
 
     @property
@@ -129,6 +132,12 @@ class Desk:
         if self.current not in ids:
             return ids[0]
         return ids[(ids.index(self.current) + step) % len(ids)]
+
+    def counted(self, call: ExactCall) -> int:
+        """How often a yes was said here to this call of this caller, this one included."""
+        same = replace(call, policy_digest="").digest()
+        self._yeses[same] += 1
+        return self._yeses[same]
 
     def note(self, text: str) -> None:
         """What has been done: on the screen, and left behind on the terminal afterwards."""

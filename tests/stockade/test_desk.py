@@ -283,6 +283,19 @@ def test_a_lease_within_bounds(world: World, desk: Open) -> None:
     }
 
 
+def test_the_same_yes_again_and_again(world: World, desk: Open) -> None:
+    """After equal yeses the policy that would have answered is offered, and nothing is changed."""
+    for number in range(1, 4):
+        world.add(statement(number))
+    pane = desk()
+    for left in ("3 wait", "2 wait", "1 waits"):
+        _ready(pane, left)
+        assert "approvals suggest" not in pane.screen()
+        pane.press("a")
+    pane.expect("the same yes again: `stockade approvals suggest`")
+    assert [type(one).__name__ for one in world.requests] == ["AnswerApprovalRequest"] * 3
+
+
 def test_escape_goes_back(world: World, desk: Open) -> None:
     """A lease, a reason or a second thought that is left has answered nothing."""
     world.add(statement(1))
