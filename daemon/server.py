@@ -27,6 +27,7 @@ from daemon.errands import Errands
 from daemon.evidence_pack import EvidencePacks
 from daemon.gauges import gauges
 from daemon.health import Health
+from daemon.leases.handing import Handing
 from daemon.memory import give_back
 from daemon.metrics_page import metrics_page
 from daemon.pairing import Pairing
@@ -234,7 +235,15 @@ def _add_services(
         ApprovalService(asked.answers, asked.board, parts.devices, base), server
     )
     lease_pb2_grpc.add_LeaseServiceServicer_to_server(
-        LeaseService(asked.leases, parts.devices, parts.worlds, base.reader), server
+        LeaseService(
+            asked.leases,
+            Handing(asked.leases.book, parts.worlds, parts.devices, base.writer, base.clock),
+            permission,
+            parts.devices,
+            parts.worlds,
+            base.reader,
+        ),
+        server,
     )
     policy_pb2_grpc.add_PolicyServiceServicer_to_server(
         PolicyService(parts, asked.leases.book), server

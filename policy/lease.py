@@ -52,6 +52,8 @@ class LeaseScope:
     # SHA-256 of the canonical arguments, hex; or a bound for each argument.
     exactly: str | None
     bounds: Mapping[str, Mapping[str, Any]] | None
+    # The lease that it was narrowed from: the permit has that one's limits as well as its own.
+    within: "LeaseScope | None" = None
 
 
 def permits(scope: LeaseScope, translation: Translation, schema: Schema) -> tuple[Permit, ...]:
@@ -93,6 +95,12 @@ def _permit(
 
 def _conditions(scope: LeaseScope, translation: Translation) -> Iterator[str]:
     yield f"context has lease && context.lease == {literal(scope.lease_id)}"
+    yield from _limits(scope, translation)
+    if scope.within is not None:
+        yield from _limits(scope.within, translation)
+
+
+def _limits(scope: LeaseScope, translation: Translation) -> Iterator[str]:
     yield f"resource.digest == {literal(scope.tool_digest)}"
     yield f"context.tier == {literal(scope.tier)}"
     yield f"context.time < {_moment(scope.expires_ms)}"

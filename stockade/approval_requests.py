@@ -92,6 +92,14 @@ class ApprovalRequests:
         request = lease_pb2.ListLeasesRequest(all=ended, page_size=page_size)
         return list(self._connection.ask(self._leases.ListLeases, request).leases)
 
+    def hand_lease(self, terms: LeaseTerms) -> lease_pb2.HandLeaseResponse:
+        """Signs and hands a part of a lease to an agent: `approving.narrowed` makes the terms."""
+        encoded = terms.encode()
+        request = lease_pb2.HandLeaseRequest(
+            lease_terms=encoded, lease_signature=sign_lease(self.credentials.key, encoded)
+        )
+        return self._connection.ask(self._leases.HandLease, request)
+
     def revoke_lease(
         self, lease_id: str, *, running: bool = False
     ) -> lease_pb2.RevokeLeaseResponse:

@@ -7,7 +7,7 @@ Pure. Raises `ApprovalUnclear`, and `BadRequest` for a reason that cannot be sen
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import uuid_utils.compat
 from cryptography.hazmat.primitives import hashes
@@ -94,6 +94,32 @@ def lease_for(
     )
     try:
         # What is shown to the person who signs is what these bytes say.
+        return parse_lease(terms.encode())
+    except (LeaseError, ValueError) as error:
+        raise BadRequest(f"no lease: {error}", reason="LEASE_REFUSED") from None
+
+
+def narrowed(
+    parent: LeaseTerms,
+    agent_id: str,
+    *,
+    expires_ms: int,
+    uses: int,
+    bounds: Bounds | None = None,
+) -> LeaseTerms:
+    """A part of a lease for an agent: of its arguments all, or those within the bounds."""
+    terms = replace(
+        parent,
+        lease_id=str(uuid_utils.compat.uuid7()),
+        principal=f"agent/{agent_id}",
+        exactly=parent.exactly if bounds is None else None,
+        bounds=parent.bounds if bounds is None else bounds,
+        expires_ms=min(expires_ms, parent.expires_ms),
+        uses=uses,
+        nonce=secrets.token_hex(16),
+        parent=parent.digest(),
+    )
+    try:
         return parse_lease(terms.encode())
     except (LeaseError, ValueError) as error:
         raise BadRequest(f"no lease: {error}", reason="LEASE_REFUSED") from None

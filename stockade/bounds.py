@@ -57,6 +57,42 @@ def words(name: str, bound: Mapping[str, Any]) -> str:
     return f"{name}: ANYTHING"
 
 
+def covers(bound: Mapping[str, Any], value: object) -> bool:
+    """Whether a value is within a bound."""
+    match dict(bound):
+        case {"any": True}:
+            return True
+        case {"is": wanted}:
+            return type(wanted) is type(value) and wanted == value
+        case {"one_of": list() as choices}:
+            return isinstance(value, str) and value in choices
+        case {"below": str() as path}:
+            return isinstance(value, str) and _is_below(value, path)
+        case {"from": int() as low, "to": int() as high}:
+            return type(value) is int and low <= value <= high
+    return False
+
+
+def within(narrow: Mapping[str, Any], wide: Mapping[str, Any]) -> bool:
+    """Whether whatever the one bound covers, the other does, too."""
+    match dict(narrow), dict(wide):
+        case _, {"any": True}:
+            return True
+        case {"is": value}, _:
+            return covers(wide, value)
+        case {"one_of": list() as choices}, _:
+            return all(covers(wide, one) for one in choices)
+        case {"below": str() as path}, {"below": str() as above}:
+            return _is_below(path, above)
+        case {"from": int() as low, "to": int() as high}, {"from": int(), "to": int()}:
+            return covers(wide, low) and covers(wide, high)
+    return False
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path == above or (path.startswith(f"{above}/") and ".." not in path.split("/"))
+
+
 def _is_bound(bound: Mapping[str, Any]) -> bool:
     match dict(bound):
         case {"is": bool() | str() | int() as value, **rest} if not rest:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stockade.bounds import BoundError, Bounds, parse_bounds, words
+from stockade.bounds import BoundError, Bounds, covers, parse_bounds, within, words
 from stockade.canonical import canonical, tagged_digest
 
 LEASE_TAG = b"stockade/lease/v1"
@@ -42,10 +42,15 @@ class LeaseTerms:
     # Of the policy it is tied to; empty if it stands under whatever policy is in force.
     policy_digest: str
     nonce: str
+    # Digest of the lease that it was narrowed from, if its holder handed it on; else empty.
+    parent: str = ""
 
     def encode(self) -> bytes:
         """The canonical bytes: sent, stored, shown and signed over."""
-        return canonical({"v": 1, **asdict(self), "secrets": list(self.secrets)})
+        fields = {"v": 2 if self.parent else 1, **asdict(self), "secrets": list(self.secrets)}
+        if not self.parent:
+            del fields["parent"]
+        return canonical(fields)
 
     def digest(self) -> str:
         """What receipts call it by."""
@@ -71,8 +76,8 @@ def parse_lease(data: bytes) -> LeaseTerms:
         raise LeaseError(f"a lease is at most {MAX_LEASE_BYTES} bytes")
     try:
         fields = json.loads(data)
-        if fields.pop("v") != 1:
-            raise LeaseError("lease version is not 1; update this client")
+        if fields.pop("v") not in (1, 2):
+            raise LeaseError("lease version is not 1 or 2; update this client")
         terms = LeaseTerms(**{**fields, "secrets": tuple(fields["secrets"])})
         same = terms.encode() == data
         _check(terms)
@@ -85,9 +90,37 @@ def parse_lease(data: bytes) -> LeaseTerms:
     return terms
 
 
+def widening(narrow: LeaseTerms, wide: LeaseTerms, uses_left: int) -> str:
+    """In what a lease reaches further than the one it is narrowed from; empty if in nothing."""
+    same = ("approval_id", "tool", "tool_digest", "tier", "secrets")
+    if narrow.parent != wide.digest():
+        return "it is not narrowed from that lease"
+    if any(getattr(narrow, name) != getattr(wide, name) for name in same):
+        return "it is about another tool, tier or secret"
+    if wide.policy_digest and narrow.policy_digest != wide.policy_digest:
+        return "it is not tied to the policy that the other is tied to"
+    if narrow.expires_ms > wide.expires_ms:
+        return "it ends later"
+    if narrow.uses > uses_left:
+        return "it has more uses than are left"
+    return "" if _arguments_within(narrow, wide) else "it covers other arguments"
+
+
+def _arguments_within(narrow: LeaseTerms, wide: LeaseTerms) -> bool:
+    if wide.exactly is not None:
+        same = narrow.exactly is not None and canonical(dict(narrow.exactly))
+        return same == canonical(dict(wide.exactly))
+    bounds = wide.bounds or {}
+    if narrow.exactly is not None:
+        given = narrow.exactly.items()
+        return all(name in bounds and covers(bounds[name], value) for name, value in given)
+    mine = (narrow.bounds or {}).items()
+    return all(name in bounds and within(bound, bounds[name]) for name, bound in mine)
+
+
 def _check(terms: LeaseTerms) -> None:
     texts = ("lease_id", "approval_id", "principal", "tool", "tool_digest", "tier")
-    values = [getattr(terms, name) for name in (*texts, "policy_digest", "nonce")]
+    values = [getattr(terms, name) for name in (*texts, "policy_digest", "nonce", "parent")]
     if not all(isinstance(value, str) for value in (*values, *terms.secrets)):
         raise LeaseError("a field is of a wrong type")
     if type(terms.expires_ms) is not int or type(terms.uses) is not int:

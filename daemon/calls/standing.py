@@ -27,6 +27,8 @@ class Standing:
     facts: LeaseFacts
     signer: EntityUid
     signer_groups: frozenset[EntityUid]
+    # The lease that it was narrowed from, if it was handed on.
+    parent: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For a receipt: with the signed terms, enough to put it to policy again."""
@@ -35,6 +37,7 @@ class Standing:
             "terms_digest": self.terms_digest,
             "seconds": self.facts.seconds,
             "signer": self.signer.id,
+            **({"parent": self.parent} if self.parent else {}),
         }
 
 

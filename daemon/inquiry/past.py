@@ -87,7 +87,8 @@ class Told:
     @property
     def lease_ids(self) -> tuple[str, ...]:
         """Their ids."""
-        return tuple(str(one.get("lease")) for one in self.leases)
+        both = (one.get(name) for one in self.leases for name in ("lease", "parent"))
+        return tuple(str(lease_id) for lease_id in both if lease_id)
 
 
 def hearings(rows: Iterable[ReceiptRow]) -> tuple[Told, ...]:
@@ -167,14 +168,17 @@ def leases_of(
     for one in told.leases:
         try:
             signed = parse_lease(terms[one["lease"]])
+            parent = parse_lease(terms[one["parent"]]) if "parent" in one else None
             if signed.digest() != one["terms_digest"]:
+                return None
+            if signed.parent != ("" if parent is None else parent.digest()):
                 return None
             signer = EntityUid("Device", str(one["signer"]))
             standing = Standing(
                 lease_id=signed.lease_id,
                 terms_digest=signed.digest(),
-                permits=permits_of(case.subjects, signed, translation, pdp.bundle.schema),
-                facts=replace(facts_of(signed, 0), seconds=int(one["seconds"])),
+                permits=permits_of(case.subjects, signed, translation, pdp.bundle.schema, parent),
+                facts=replace(facts_of(parent or signed, 0), seconds=int(one["seconds"])),
                 signer=signer,
                 signer_groups=frozenset(_groups(pdp.entities, signer)),
             )

@@ -25,7 +25,9 @@ from daemon.world import World
 from ledger.chain import Entry
 from policy.lease import LeaseRefusedError, Permit
 from policy.values import EntityUid
-from stockade.lease import LeaseTerms, lease_bytes, parse_lease
+from stockade.lease import LeaseTerms, lease_bytes, parse_lease, widening
+
+PARENT_ENDED = "PARENT_ENDED"
 
 
 class LeaseLapsedError(Exception):
@@ -40,7 +42,19 @@ class KnownLease:
     terms: LeaseTerms
     # As far as it is known here; the database may know of more.
     uses: int
+    # The lease that it was narrowed from, if it was handed on.
+    parent: "KnownLease | None" = None
     permits: tuple[Permit, ...] | None = None
+
+    @property
+    def given(self) -> "KnownLease":
+        """The lease that an approver gave: itself, or the one that it was narrowed from."""
+        return self if self.parent is None else self.parent
+
+    @property
+    def spent(self) -> bool:
+        """Whether no use is left, of it or of what it was narrowed from."""
+        return any(one.uses >= one.terms.uses for one in (self, self.given))
 
 
 _CallKey = tuple[str, str, str]
@@ -62,8 +76,8 @@ class LeaseBook:
         # The same by whose and for what they are: a call looks at its own alone.
         self._by_call: dict[_CallKey, dict[str, KnownLease]] = {}
         self._withdrawn: set[str] = set()
-        # Withdrawn, and that is not in the database yet.
-        self.unrecorded: set[str] = set()
+        # Withdrawn, and that is not in the database yet: why.
+        self.unrecorded: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[KnownLease]:
         """All that stand."""
@@ -72,18 +86,43 @@ class LeaseBook:
     def put(self, row: LeaseRow) -> None:
         """A lease that is stored stands from now on."""
         lease_id, terms = str(row.lease_id), parse_lease(row.terms)
-        known = self._known[lease_id] = KnownLease(row, terms, row.uses)
+        parent = None if row.parent_id is None else self._known[str(row.parent_id)]
+        known = self._known[lease_id] = KnownLease(row, terms, row.uses, parent)
         self._by_call.setdefault(_key(terms), {})[lease_id] = known
 
-    def withdraw(self, lease_id: str, *, recorded: bool = True) -> None:
-        """Presents it to no call any more, and lets none start by it."""
+    def drop(self, row: LeaseRow) -> None:
+        """One that is stored, and whose parent ended before it stood."""
+        self._withdrawn.add(str(row.lease_id))
+        self.unrecorded[str(row.lease_id)] = PARENT_ENDED
+
+    def get(self, lease_id: str) -> KnownLease | None:
+        """One that stands."""
+        return self._known.get(lease_id)
+
+    def narrowed(self, lease_id: str) -> list[KnownLease]:
+        """Those that stand and were narrowed from this one."""
+        return [one for one in self if one.row.parent_id == lease_id]
+
+    def withdraw(self, lease_id: str, *, unrecorded: str = "") -> None:
+        """Presents it to no call any more, and lets none start by it; nor by one narrowed from it.
+
+        With a reason where that is not in the database yet.
+        """
+        for one in self.narrowed(lease_id):
+            self.withdraw(one.terms.lease_id, unrecorded=PARENT_ENDED)
         self.forget(lease_id)
         self._withdrawn.add(lease_id)
-        if not recorded:
-            self.unrecorded.add(lease_id)
+        if unrecorded:
+            self.unrecorded[lease_id] = unrecorded
 
     def forget(self, lease_id: str) -> None:
-        """It has ended by itself: what it permitted until now is permitted."""
+        """It has ended by itself: what it permitted until now is permitted.
+
+        What was narrowed from it goes with it.
+        """
+        for one in self.narrowed(lease_id):
+            self.forget(one.terms.lease_id)
+            self.unrecorded[one.terms.lease_id] = PARENT_ENDED
         known = self._known.pop(lease_id, None)
         if known is not None:
             key = _key(known.terms)
@@ -103,7 +142,16 @@ class LeaseBook:
         terms = parse_lease(row.terms)
         signed = (terms.lease_id, terms.approval_id, terms.principal, terms.uses, terms.expires_ms)
         stored = (str(row.lease_id), str(row.approval_id), row.principal, row.max_uses)
-        return signed == (*stored, row.expires_ms)
+        if signed != (*stored, row.expires_ms):
+            return False
+        if row.parent_id is None or terms.parent == "":
+            return row.parent_id is None and terms.parent == ""
+        parent = self._known.get(str(row.parent_id))
+        return (
+            parent is not None
+            and parent.terms.principal == f"device/{signer}"
+            and not widening(terms, parent.terms, parent.terms.uses)
+        )
 
     def standing(self, world: World, candidate: Candidate) -> tuple[Standing, ...]:
         """The leases that may stand in for asking about this call, those that end first first."""
@@ -122,7 +170,8 @@ class LeaseBook:
             one
             for one in its_own.values()
             if one.terms.policy_digest in ("", world.digest)
-            and one.uses < one.terms.uses
+            and not one.spent
+            and one.given.terms.policy_digest in ("", world.digest)
             and now < one.terms.expires_ms
         ]
         found.sort(key=lambda one: (one.terms.expires_ms, one.terms.lease_id))
@@ -140,29 +189,44 @@ class LeaseBook:
     def _present(
         self, world: World, subjects: Sequence[EntityUid], known: KnownLease
     ) -> Standing | None:
-        signer = self._devices.as_principal(str(known.row.signer), "")
+        given = known.given
+        signer = self._devices.as_principal(str(given.row.signer), "")
         if signer is None:
             return None
         if known.permits is None:
             try:
                 terms, schema = known.terms, world.bundle.schema
-                known.permits = permits_of(subjects, terms, world.translations[terms.tool], schema)
+                known.permits = permits_of(
+                    subjects,
+                    terms,
+                    world.translations[terms.tool],
+                    schema,
+                    None if known.parent is None else known.parent.terms,
+                )
             except LeaseRefusedError:
                 return None
         return Standing(
             lease_id=known.terms.lease_id,
             terms_digest=known.terms.digest(),
             permits=known.permits,
-            facts=facts_of(known.terms, known.row.created_ms),
+            # Who handed it on gave nothing: it is the approver's yes, as that was given.
+            facts=facts_of(given.terms, given.row.created_ms),
             signer=world.principal_uid(signer),
             signer_groups=world.groups(signer.groups),
+            parent="" if known.parent is None else given.terms.lease_id,
         )
 
     def take(self, tx: Tx, lease_id: str, call_id: str) -> Entry:
         """Takes a use for a call, inside the transaction that permits it; the receipt of it."""
-        known, now = self._known.get(lease_id), self._clock.now_ms()
+        known = self._known.get(lease_id)
         if known is None:
             raise LeaseLapsedError
+        if known.parent is not None:
+            self._take(tx, known.parent, call_id)
+        return self._take(tx, known, call_id)
+
+    def _take(self, tx: Tx, known: KnownLease, call_id: str) -> Entry:
+        lease_id, now = known.terms.lease_id, self._clock.now_ms()
         taken = leases.use(tx.connection, LeaseId(lease_id), CallId(call_id), now_ms=now)
         # A count that is below what is known here was set back by another hand.
         if taken is None or taken[0] <= known.uses or taken[1] != known.terms.uses:
@@ -181,6 +245,8 @@ class LeaseBook:
         known = self._known.get(lease_id)
         if known is not None:
             known.uses += 1
+            if known.parent is not None:
+                known.parent.uses += 1
 
 
 def name_of(lease_id: str) -> str:

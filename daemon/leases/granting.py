@@ -30,7 +30,7 @@ from policy.contexts import LeaseFacts
 from policy.lease import LeaseRefusedError
 from stockade.lease import LeaseError, LeaseTerms, lease_bytes, parse_lease
 
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_LIFETIME_MS = 30 * 24 * 3600 * 1000
 AGAIN = "give it again with `stockade approvals approve`"
 
@@ -55,11 +55,11 @@ class Granting:
         if not answer.lease_terms:
             return None
         if not answer.approve:
-            raise _bad("a no gives no lease")
+            raise bad("a no gives no lease")
         try:
             terms = parse_lease(answer.lease_terms)
         except LeaseError as error:
-            raise _bad(str(error)) from None
+            raise bad(str(error)) from None
         now = self.clock.now_ms()
         self._check_call(terms, live, now)
         message = lease_bytes(answer.lease_terms)
@@ -95,13 +95,13 @@ class Granting:
         wanted = (call.principal, call.tool, call.tool_digest, call.tier, call.secrets)
         given = (terms.principal, terms.tool, terms.tool_digest, terms.tier, terms.secrets)
         if (terms.approval_id, *given) != (statement.approval_id, *wanted):
-            raise _bad("the lease is not about the call that waits")
+            raise bad("the lease is not about the call that waits")
         if terms.policy_digest not in ("", call.policy_digest):
-            raise _bad("the lease is tied to another policy")
-        if not _UUID7.fullmatch(terms.lease_id):
-            raise _bad("its id is not a UUIDv7")
+            raise bad("the lease is tied to another policy")
+        if not UUID7.fullmatch(terms.lease_id):
+            raise bad("its id is not a UUIDv7")
         if not now < terms.expires_ms <= now + MAX_LIFETIME_MS:
-            raise _bad("a lease ends within 30 days from now")
+            raise bad("a lease ends within 30 days from now")
 
     def _check_policy(self, answer: Answer, live: LiveCall, facts: LeaseFacts) -> dict[str, object]:
         asked: list[Asked] = []
@@ -164,10 +164,11 @@ class Granting:
 
 def storing(granted: Granted | None) -> Callable[[Tx], LeaseRow] | None:
     """What stores a lease, with its receipt, in the transaction that settles its approval."""
-    return None if granted is None else partial(_store, granted=granted)
+    return None if granted is None else partial(store, granted=granted)
 
 
-def _store(tx: Tx, granted: Granted) -> LeaseRow:
+def store(tx: Tx, granted: Granted) -> LeaseRow:
+    """Stores a lease, with its receipt."""
     row = granted.row
     if not leases.create(tx.connection, row):
         raise Conflict("a lease has this id", code="LEASE_ID_TAKEN", fix=AGAIN)
@@ -185,11 +186,13 @@ def _store(tx: Tx, granted: Granted) -> LeaseRow:
         "approver": f"device/{row.signer}",
         "signature": row.signature.hex(),
         "certificate": row.certificate.decode("ascii"),
+        **({"parent": str(row.parent_id)} if row.parent_id else {}),
         **granted.asked,
     }
     tx.receipt(CREATED, body, principal=name_of(terms.lease_id))
     return row
 
 
-def _bad(message: str) -> BadRequest:
+def bad(message: str) -> BadRequest:
+    """For terms that no lease can have."""
     return BadRequest(message, code="LEASE_REFUSED", fix=AGAIN)

@@ -7,6 +7,7 @@ it counts otherwise, is void. Raises the daemon's faults.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -15,7 +16,7 @@ import structlog
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import Conflict, Fault, NotFound
-from daemon.leases.book import LeaseBook, Whose, name_of
+from daemon.leases.book import PARENT_ENDED, LeaseBook, Whose, name_of
 from daemon.leases.record import TOLD, USED, bears_out, kind_of
 from daemon.store import leases, receipts
 from daemon.store.commit import Tx
@@ -51,6 +52,8 @@ class LeaseKeeper:
         """Takes over what the database holds and the ledger bears out."""
         for row in await self.reader.read(leases.active):
             reason = "CLOCK_SET_BACK" if set_back else await self._flaw(row)
+            if not reason and row.parent_id is not None and not self.book.get(str(row.parent_id)):
+                reason = PARENT_ENDED
             if reason:
                 _log.warning("lease.void", lease=row.lease_id, reason=reason)
                 await self._end(row, LeaseState.VOID, reason, "stockaded")
@@ -62,10 +65,12 @@ class LeaseKeeper:
         row = await self.get(lease_id)
         if row.state is not LeaseState.ACTIVE:
             raise Conflict(f"this lease is {row.state}", code="LEASE_ENDED", fix=_WAYS)
+        narrowed = [str(one.row.lease_id) for one in self.book.narrowed(lease_id)]
         entry = await self._end(row, LeaseState.REVOKED, "REVOKED", principal)
         self.book.withdraw(lease_id)
-        if running:
-            self.cancel(lease_id)
+        for one in (lease_id, *narrowed) if running else ():
+            self.cancel(one)
+        await self._end_unrecorded()
         return entry
 
     async def get(self, lease_id: str) -> LeaseRow:
@@ -79,7 +84,7 @@ class LeaseKeeper:
         """Those who had or gave them are gone: at once in memory, soon in the database."""
         for known in self.book:
             if whose(known.row):
-                self.book.withdraw(known.terms.lease_id, recorded=False)
+                self.book.withdraw(known.terms.lease_id, unrecorded="PRINCIPAL_GONE")
 
     async def keep(self) -> None:
         """Records the ends that come by themselves, for as long as the daemon runs."""
@@ -100,11 +105,15 @@ class LeaseKeeper:
                     replace(known.row, uses=known.uses), state, state.upper(), "stockaded"
                 )
                 self.book.forget(known.terms.lease_id)
-        for lease_id in sorted(self.book.unrecorded):
+        await self._end_unrecorded()
+
+    async def _end_unrecorded(self) -> None:
+        for lease_id, reason in sorted(self.book.unrecorded.items()):
             row = await self.get(lease_id)
             if row.state is LeaseState.ACTIVE:
-                await self._end(row, LeaseState.VOID, "PRINCIPAL_GONE", "stockaded")
-            self.book.unrecorded.discard(lease_id)
+                with suppress(Conflict):  # somebody else was faster
+                    await self._end(row, LeaseState.VOID, reason, "stockaded")
+            self.book.unrecorded.pop(lease_id, None)
 
     async def _flaw(self, row: LeaseRow) -> str:
         """Why a stored lease does not stand; nothing if it does."""

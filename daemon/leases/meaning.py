@@ -6,6 +6,7 @@ call of the past was heard. Leaves `LeaseRefusedError` for what cannot be said i
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from daemon.world import secret_uid
 from policy.arguments import Translation
@@ -18,13 +19,27 @@ from stockade.lease import LeaseTerms
 
 
 def permits_of(
-    subjects: Sequence[EntityUid], terms: LeaseTerms, translation: Translation, schema: Schema
+    subjects: Sequence[EntityUid],
+    terms: LeaseTerms,
+    translation: Translation,
+    schema: Schema,
+    parent: LeaseTerms | None = None,
 ) -> tuple[Permit, ...]:
-    """A permit for each of the subjects; the translation is of its tool's arguments."""
+    """A permit for each of the subjects; the translation is of its tool's arguments.
+
+    One that was narrowed from another lease has the limits of both.
+    """
+    scope = _scope(subjects, terms)
+    if parent is not None:
+        scope = replace(scope, within=_scope(subjects, parent))
+    return permits(scope, translation, schema)
+
+
+def _scope(subjects: Sequence[EntityUid], terms: LeaseTerms) -> LeaseScope:
     exactly = None
     if terms.exactly is not None:
         exactly = hashlib.sha256(canonical(dict(terms.exactly))).hexdigest()
-    scope = LeaseScope(
+    return LeaseScope(
         lease_id=terms.lease_id,
         subjects=tuple(subjects),
         tool=terms.tool,
@@ -35,7 +50,6 @@ def permits_of(
         exactly=exactly,
         bounds=terms.bounds,
     )
-    return permits(scope, translation, schema)
 
 
 def facts_of(terms: LeaseTerms, created_ms: int) -> LeaseFacts:

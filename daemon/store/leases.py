@@ -66,6 +66,7 @@ _ACTIVE: Final = (
 _LATEST: Final = (
     select(leases)
     .where(or_(leases.c.state == LeaseState.ACTIVE, bindparam("b_ended", type_=Boolean())))
+    .where(or_(leases.c.device_id == bindparam("b_device"), bindparam("b_all", type_=Boolean())))
     .order_by(leases.c.created_ms.desc(), leases.c.lease_id.desc())
     .limit(bindparam("b_limit"))
 )
@@ -106,10 +107,15 @@ def active(connection: Connection) -> tuple[LeaseRow, ...]:
 
 
 def latest(
-    connection: Connection, *, limit: int = MAX_PAGE, ended: bool = True
+    connection: Connection,
+    *,
+    limit: int = MAX_PAGE,
+    ended: bool = True,
+    device_id: DeviceId | None = None,
 ) -> tuple[LeaseRow, ...]:
-    """Leases, newest first; with `ended`, also those that stand no more."""
-    values = {"b_limit": max(1, min(limit, MAX_PAGE)), "b_ended": ended}
+    """Leases, newest first; with `ended`, also those that stand no more; all, or a device's."""
+    whose = {"b_device": device_id or "", "b_all": device_id is None}
+    values = {"b_limit": max(1, min(limit, MAX_PAGE)), "b_ended": ended, **whose}
     return tuple(_row(found) for found in connection.execute(_LATEST, values).mappings())
 
 

@@ -6,6 +6,8 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.ids import resolve, shortened
+from stockade.cli.leases_hand import EXAMPLES as HAND_EXAMPLES
+from stockade.cli.leases_hand import hand
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import columns, say, table, time_left, when
 from stockade.cli.visible import visible
@@ -21,6 +23,8 @@ app = group(
     "stockade leases show 01988a3c-5d1f",
     "stockade leases revoke 01988a3c-5d1f --running",
 )
+
+app.command("hand", epilog=HAND_EXAMPLES)(hand)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A lease's id, or the beginning of one.")]
 
@@ -55,7 +59,7 @@ def show(id_: Id, json_: Json = False) -> None:
     from stockade.lease import parse_lease
 
     with Client.open() as client:
-        lease = _find(client, id_)
+        lease = find(client, id_)
     if json_:
         machine.emit(lease)
         return
@@ -63,6 +67,8 @@ def show(id_: Id, json_: Json = False) -> None:
     say(f"state      {_state(lease)}")
     say(f"given by   {lease.signer_name} ({lease.signer}), {when(lease.created)}")
     say(f"whose      {lease.holder_name}")
+    if lease.parent_id:
+        say(f"part of    {lease.parent_id}")
     for line in lines_of(parse_lease(lease.terms), columns()):
         say(line)
     say(f"used       {lease.uses} times")
@@ -83,7 +89,7 @@ def revoke(
     from stockade.client import Client
 
     with Client.open() as client:
-        answer = client.revoke_lease(_find(client, id_).lease_id, running=running)
+        answer = client.revoke_lease(find(client, id_).lease_id, running=running)
     if json_:
         machine.emit(answer)
     else:
@@ -108,7 +114,8 @@ def _state(lease: "lease_pb2.Lease") -> str:
     return f"{lease.state}: {lease.reason}" if lease.reason else str(lease.state)
 
 
-def _find(client: "Client", text: str) -> "lease_pb2.Lease":
+def find(client: "Client", text: str) -> "lease_pb2.Lease":
+    """The lease that is meant."""
     from stockade.errors import NotFound
 
     found = {one.lease_id: one for one in client.list_leases(ended=True, page_size=500)}

@@ -6,6 +6,7 @@ Pure but for the clock. Leaves `UsageError`. What comes of it is shown in words 
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from stockade.approving import lease_for
@@ -31,6 +32,11 @@ def seconds_of(text: str) -> int:
 
 def bounds_of(texts: list[str], statement: Statement) -> dict[str, dict[str, Any]] | None:
     """The bounds as they were typed; None for none: the exact arguments."""
+    return bounds_from(texts, statement.call.arguments)
+
+
+def bounds_from(texts: list[str], arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The same beside these arguments, whose types their values have."""
     if not texts:
         return None
     bounds = {}
@@ -38,7 +44,7 @@ def bounds_of(texts: list[str], statement: Statement) -> dict[str, dict[str, Any
         name, equals, form = text.partition("=")
         if not equals or name in bounds:
             raise UsageError(f"{text!r:.80} is no bound, or the second of one", fix=FORMS)
-        bounds[name] = _bound(form, statement.call.arguments.get(name))
+        bounds[name] = _bound(form, arguments.get(name))
     try:
         parse_bounds(bounds)
     except BoundError as error:

@@ -35,6 +35,7 @@ class Lease(_message.Message):
     SIGNER_NAME_FIELD_NUMBER: _builtins.int
     HOLDER_NAME_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     state: _builtins.str
     """"active", "expired", "used_up", "revoked" or "void"."""
@@ -48,6 +49,8 @@ class Lease(_message.Message):
     signer_name: _builtins.str
     holder_name: _builtins.str
     """Whose calls it is for, as people call them."""
+    parent_id: _builtins.str
+    """The lease that it was narrowed from, if it was handed on by its holder."""
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -70,14 +73,58 @@ class Lease(_message.Message):
         signer_name: _builtins.str = ...,
         holder_name: _builtins.str = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
+        parent_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "ended", b"ended"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "ended", b"ended", "holder_name", b"holder_name", "lease_id", b"lease_id", "policies", b"policies", "reason", b"reason", "signer", b"signer", "signer_name", b"signer_name", "state", b"state", "terms", b"terms", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "ended", b"ended", "holder_name", b"holder_name", "lease_id", b"lease_id", "parent_id", b"parent_id", "policies", b"policies", "reason", b"reason", "signer", b"signer", "signer_name", b"signer_name", "state", b"state", "terms", b"terms", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lease: _TypeAlias = Lease  # noqa: Y015
+
+@_typing.final
+class HandLeaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_TERMS_FIELD_NUMBER: _builtins.int
+    LEASE_SIGNATURE_FIELD_NUMBER: _builtins.int
+    lease_terms: _builtins.bytes
+    """docs/formats.md#lease, version 2, and the signature of the device's key over it."""
+    lease_signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        lease_terms: _builtins.bytes = ...,
+        lease_signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_signature", b"lease_signature", "lease_terms", b"lease_terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandLeaseRequest: _TypeAlias = HandLeaseRequest  # noqa: Y015
+
+@_typing.final
+class HandLeaseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lease(self) -> Global___Lease: ...
+    def __init__(
+        self,
+        *,
+        lease: Global___Lease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandLeaseResponse: _TypeAlias = HandLeaseResponse  # noqa: Y015
 
 @_typing.final
 class ListLeasesRequest(_message.Message):

@@ -44,13 +44,19 @@ class LeaseServiceStub:
                 request_serializer=stockade_dot_v1_dot_lease__pb2.RevokeLeaseRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_lease__pb2.RevokeLeaseResponse.FromString,
                 _registered_method=True)
+        self.HandLease = channel.unary_unary(
+                '/stockade.v1.LeaseService/HandLease',
+                request_serializer=stockade_dot_v1_dot_lease__pb2.HandLeaseRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_lease__pb2.HandLeaseResponse.FromString,
+                _registered_method=True)
 
 
 class LeaseServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListLeases(self, request, context):
-        """Leases, newest first; only those that stand unless asked otherwise.
+        """Leases, newest first; only those that stand unless asked otherwise. Whoever may not see all
+        gets those of their own and of their agents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -59,6 +65,14 @@ class LeaseServiceServicer:
     def RevokeLease(self, request, context):
         """Ends one: from the answer on, no call begins by it. FAILED_PRECONDITION / LEASE_ENDED if it had
         ended; NOT_FOUND / UNKNOWN_LEASE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HandLease(self, request, context):
+        """Hands one of the caller's leases to an agent of the caller's, narrowed. INVALID_ARGUMENT /
+        LEASE_REFUSED if it would be wider in anything; NOT_FOUND / UNKNOWN_LEASE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +90,11 @@ def add_LeaseServiceServicer_to_server(servicer, server):
                     servicer.RevokeLease,
                     request_deserializer=stockade_dot_v1_dot_lease__pb2.RevokeLeaseRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_lease__pb2.RevokeLeaseResponse.SerializeToString,
+            ),
+            'HandLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandLease,
+                    request_deserializer=stockade_dot_v1_dot_lease__pb2.HandLeaseRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_lease__pb2.HandLeaseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +151,33 @@ class LeaseService:
             '/stockade.v1.LeaseService/RevokeLease',
             stockade_dot_v1_dot_lease__pb2.RevokeLeaseRequest.SerializeToString,
             stockade_dot_v1_dot_lease__pb2.RevokeLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.LeaseService/HandLease',
+            stockade_dot_v1_dot_lease__pb2.HandLeaseRequest.SerializeToString,
+            stockade_dot_v1_dot_lease__pb2.HandLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,20 +32,32 @@ class LeaseServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LeaseServiceAsyncStub: ...
     ListLeases: _grpc.UnaryUnaryMultiCallable[_lease_pb2.ListLeasesRequest, _lease_pb2.ListLeasesResponse]
-    """Leases, newest first; only those that stand unless asked otherwise."""
+    """Leases, newest first; only those that stand unless asked otherwise. Whoever may not see all
+    gets those of their own and of their agents.
+    """
     RevokeLease: _grpc.UnaryUnaryMultiCallable[_lease_pb2.RevokeLeaseRequest, _lease_pb2.RevokeLeaseResponse]
     """Ends one: from the answer on, no call begins by it. FAILED_PRECONDITION / LEASE_ENDED if it had
     ended; NOT_FOUND / UNKNOWN_LEASE.
+    """
+    HandLease: _grpc.UnaryUnaryMultiCallable[_lease_pb2.HandLeaseRequest, _lease_pb2.HandLeaseResponse]
+    """Hands one of the caller's leases to an agent of the caller's, narrowed. INVALID_ARGUMENT /
+    LEASE_REFUSED if it would be wider in anything; NOT_FOUND / UNKNOWN_LEASE.
     """
 
 @_typing.type_check_only
 class LeaseServiceAsyncStub(LeaseServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListLeases: _aio.UnaryUnaryMultiCallable[_lease_pb2.ListLeasesRequest, _lease_pb2.ListLeasesResponse]  # type: ignore[assignment]
-    """Leases, newest first; only those that stand unless asked otherwise."""
+    """Leases, newest first; only those that stand unless asked otherwise. Whoever may not see all
+    gets those of their own and of their agents.
+    """
     RevokeLease: _aio.UnaryUnaryMultiCallable[_lease_pb2.RevokeLeaseRequest, _lease_pb2.RevokeLeaseResponse]  # type: ignore[assignment]
     """Ends one: from the answer on, no call begins by it. FAILED_PRECONDITION / LEASE_ENDED if it had
     ended; NOT_FOUND / UNKNOWN_LEASE.
+    """
+    HandLease: _aio.UnaryUnaryMultiCallable[_lease_pb2.HandLeaseRequest, _lease_pb2.HandLeaseResponse]  # type: ignore[assignment]
+    """Hands one of the caller's leases to an agent of the caller's, narrowed. INVALID_ARGUMENT /
+    LEASE_REFUSED if it would be wider in anything; NOT_FOUND / UNKNOWN_LEASE.
     """
 
 class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -55,7 +67,9 @@ class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lease_pb2.ListLeasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lease_pb2.ListLeasesResponse, _abc.Awaitable[_lease_pb2.ListLeasesResponse]]:
-        """Leases, newest first; only those that stand unless asked otherwise."""
+        """Leases, newest first; only those that stand unless asked otherwise. Whoever may not see all
+        gets those of their own and of their agents.
+        """
 
     @_abc_1.abstractmethod
     def RevokeLease(
@@ -65,6 +79,16 @@ class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lease_pb2.RevokeLeaseResponse, _abc.Awaitable[_lease_pb2.RevokeLeaseResponse]]:
         """Ends one: from the answer on, no call begins by it. FAILED_PRECONDITION / LEASE_ENDED if it had
         ended; NOT_FOUND / UNKNOWN_LEASE.
+        """
+
+    @_abc_1.abstractmethod
+    def HandLease(
+        self,
+        request: _lease_pb2.HandLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lease_pb2.HandLeaseResponse, _abc.Awaitable[_lease_pb2.HandLeaseResponse]]:
+        """Hands one of the caller's leases to an agent of the caller's, narrowed. INVALID_ARGUMENT /
+        LEASE_REFUSED if it would be wider in anything; NOT_FOUND / UNKNOWN_LEASE.
         """
 
 def add_LeaseServiceServicer_to_server(servicer: LeaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

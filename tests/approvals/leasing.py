@@ -73,3 +73,8 @@ def asked(client: Client, tool: str, /, **arguments: object) -> bool:
             assert event.finished.state == call_pb2.CALL_STATE_SUCCEEDED, event
             return False
     raise AssertionError("no end")
+
+
+def lease_of(approval: approval_pb2.Approval) -> LeaseTerms:
+    """An exact lease with this approval."""
+    return lease_for(verified(approval), expires_ms=hence(600), uses=5)

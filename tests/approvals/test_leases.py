@@ -192,7 +192,7 @@ def test_policy_says_how_wide_a_lease_may_be(owner: Client, approver: Client) ->
                 lease=terms_for(waiting, **wide),  # type: ignore[arg-type]
             )
         assert caught.value.reason == "MAY_NOT_LEASE"
-        assert kinds(owner, waiting.call_id)[-1] == "call.pending_approval"
+        assert kinds(owner, waiting.call_id)[-2:] == ["call.pending_approval", "approval.shown"]
         owner.cancel_call(waiting.call_id)
     assert not owner.list_leases()
 
@@ -285,7 +285,7 @@ def test_a_lease_is_given_with_the_signers_key_about_the_waiting_call(
         with pytest.raises(StockadeError) as caught:
             raw(approver, waiting, data, signature)
         assert caught.value.reason in ("BAD_SIGNATURE", "LEASE_REFUSED", "LEASE_USELESS")
-    assert kinds(owner, waiting.call_id)[-1] == "call.pending_approval"
+    assert kinds(owner, waiting.call_id)[-2:] == ["call.pending_approval", "approval.shown"]
     assert not owner.list_leases()
     for one in (waiting, twin):
         owner.cancel_call(one.call_id)
@@ -324,8 +324,8 @@ def test_the_command_line_gives_shows_and_ends_leases(
     assert max(map(len, shared_daemon.cli("leases", "list").out.splitlines())) <= 80
     shown = shared_daemon.cli("leases", "show", lease_id[:13]).out
     assert 'command: one of "true", "id"' in shown
-    assert "uses        2 at most" in shown
-    assert "used        1 times" in shown
+    assert "uses       2 at most" in shown
+    assert "used       1 times" in shown
     assert "permit (" in shown
     ended = shared_daemon.cli("leases", "revoke", lease_id[:13], home=approver_home)
     assert ended.status == 0

@@ -31,7 +31,7 @@ FOR_AGENTS = {
     *("ListCalls", "GetPolicy", "CheckPolicy", "ListPolicyVersions", "ListSecrets", "ListDevices"),
     *("ReadLedger", "FollowLedger", "ExportLedger", "GetLedgerKeys", "ServerReflectionInfo"),
     *("GetEntities", "TestPolicy", "DiffPolicy"),
-    *("Call", "WatchCall", "CancelCall", "ListAgents", "AnswerApproval"),
+    *("Call", "WatchCall", "CancelCall", "ListAgents", "AnswerApproval", "ListLeases"),
 }
 
 FOR_PERSONS = sorted(method for method in RULES if method.rpartition("/")[2] not in FOR_AGENTS)

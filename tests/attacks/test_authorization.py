@@ -32,7 +32,7 @@ READ = {
     "get_ledger_keys", "reflection", "get_entities", "test_policy", "replay_policy", "diff_policy",
     "suggest_policy", "export_evidence",
 }  # fmt: skip
-REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
+REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {
     *("add_tool", "remove_tool", "checkpoint_ledger"),
     *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
@@ -42,7 +42,7 @@ OPERATE |= {"revoke_lease"}
 # What the default policy lets a device of these groups do, of what the gate asks for.
 MAY = {
     "": GREET,
-    "callers": GREET | {"enroll_agent"},
+    "callers": GREET | {"enroll_agent", "hand_lease"},
     "approvers": GREET | REVIEW | {"revoke_lease"},
     "auditors": GREET | REVIEW | READ,
     "operators": GREET | REVIEW | READ | OPERATE,

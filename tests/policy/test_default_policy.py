@@ -42,7 +42,7 @@ OPERATE = {
 OPERATE |= {"revoke_lease"}
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
-    *("enroll_agent", "revoke_certificate", "rotate_authority"),
+    *("enroll_agent", "hand_lease", "revoke_certificate", "rotate_authority"),
     *("rotate_vault_root", "accept_vault_rollback", "back_up_vault", "restore_vault"),
     *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
 }
@@ -60,7 +60,7 @@ MAY = {
     "Device::dev-operators": GREET | READ | REVIEW | OPERATE,
     "Device::dev-approvers": GREET | REVIEW | {"revoke_lease"},
     "Device::dev-auditors": GREET | READ | REVIEW,
-    "Device::dev-callers": GREET | {"enroll_agent"},
+    "Device::dev-callers": GREET | {"enroll_agent", "hand_lease"},
     "Device::dev-nobody": GREET,
     "Agent::bot": GREET,
     "Agent::robot": GREET,

@@ -94,7 +94,8 @@ def test_evidence_of_a_call_tells_all_of_it(auditor: Auditor) -> None:
     """Goal, decision, approval, action, outcome; with what each of them names by digest."""
     found = auditor.verified("call")
     assert kinds(found) == [
-        *("call.received", "approval.asked", "call.pending_approval", "approval.answered"),
+        *("call.received", "approval.asked", "call.pending_approval"),
+        *("approval.shown", "approval.answered"),
         *("call.permitted", "call.running", "call.succeeded"),
     ]
     assert not found.complete
