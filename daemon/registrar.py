@@ -75,10 +75,8 @@ class Registrar:
                     tx, device_id, name, groups, issued, self._clock.now_ms(), invited_by
                 )
             )
-            await self._reload(device_id)
+            known = await self._reload(device_id)
             await self._worlds.refresh_devices()
-        known = self._devices.get(str(device_id))
-        assert known is not None  # noqa: S101 - it was just stored
         return known, issued, entry
 
     async def renew(self, csr_pem: bytes, device_id: str, principal: str) -> IssuedCertificate:
@@ -172,10 +170,8 @@ class Registrar:
                 return tx.receipt("device.groups", body, principal=principal)
 
             entry = await self._writer.write(operation)
-            await self._reload(device_id)
+            known = await self._reload(device_id)
             await self._worlds.refresh_devices()
-        known = self._devices.get(device_id)
-        assert known is not None  # noqa: S101 - it was just found
         return known, entry
 
     async def _issue(self, csr_pem: bytes, device_id: NewDeviceId) -> IssuedCertificate:
@@ -195,13 +191,15 @@ class Registrar:
         if known is None or not known.active:
             raise _unknown(device_id)
 
-    async def _reload(self, device_id: str) -> None:
+    async def _reload(self, device_id: str) -> Known:
         """Takes over a device and its agents as the database has them now: before anything else."""
         now = self._clock.now_ms()
         known = await self._reader.read(lambda connection: read_device(connection, device_id, now))
-        if known is not None:
-            self._devices.put(known)
+        if known is None:
+            raise _unknown(device_id)
+        self._devices.put(known)
         await self.reload()
+        return known
 
     async def reload(self) -> None:
         """Takes over the agents as the database has them; for whoever changes them."""

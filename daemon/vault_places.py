@@ -38,6 +38,15 @@ class Places:
         stored = await self._base.reader.read(lambda connection: meta.get(connection, META_KEY))
         return Standing.decode(stored)
 
+    async def recorded(self) -> Standing:
+        """What is recorded, where a root was ever in use."""
+        standing = await self.standing()
+        if standing is None:
+            raise Unavailable(
+                "no root key was ever in use", code="VAULT_UNAVAILABLE", fix="`stockade status`"
+            )
+        return standing
+
     async def write(self, after: Standing, *, taken: bool = False) -> Standing:
         """Records where the roots are; one task at a time."""
 
@@ -50,7 +59,7 @@ class Places:
         await self._base.writer.write(operation)
         return after
 
-    def source(self, place: Place | None, passphrase: Secret | None = None) -> RootSource:
+    def source(self, place: Place, passphrase: Secret | None = None) -> RootSource:
         """What holds the root of a place."""
         return source_at(place, self._base.estate, self._base.config.vault, passphrase)
 
@@ -62,7 +71,8 @@ class Places:
 
     def describe(self, standing: Standing | None) -> str:
         """That place, for people."""
-        return self.source(self.place(standing)).describe()
+        place = self.place(standing)
+        return "not chosen" if place is None else self.source(place).describe()
 
     def check_pin(self, standing: Standing | None) -> None:
         """Refuses a kind of place that is not the pinned one."""

@@ -6,7 +6,7 @@ only while a root is read with it. Leaves the vault's `RootError`.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Never
+from typing import Final
 
 from daemon.config import Vault
 from daemon.estate import Estate
@@ -19,7 +19,6 @@ from vault.root import (
     FileRoot,
     KeychainRoot,
     PassphraseRoot,
-    RootKey,
     RootSource,
     SuppliedRoot,
     TokenRoot,
@@ -32,11 +31,9 @@ _MAX_PASSPHRASE: Final = 4096
 
 
 def source_at(
-    place: Place | None, estate: Estate, vault: Vault, passphrase: Secret | None = None
+    place: Place, estate: Estate, vault: Vault, passphrase: Secret | None = None
 ) -> RootSource:
-    """What holds the root of that place; without one, a source that says that none is chosen."""
-    if place is None:
-        return UnchosenRoot()
+    """What holds the root of that place."""
     suffix = f".{place.label}" if place.label else ""
     match place.kind:
         case "keychain":
@@ -104,30 +101,11 @@ def _kept(file: str, credential: str) -> bytes | None:
     return read_private(Path(file), _MAX_PASSPHRASE) if file else None
 
 
-class UnchosenRoot:
+def unchosen() -> RootError:
     """No root has been chosen: there are no secrets, and nothing is chosen in silence."""
-
-    def load(self) -> RootKey:
-        """Refuses."""
-        self._refuse()
-
-    def create(self) -> RootKey:
-        """Refuses."""
-        self._refuse()
-
-    def remove(self) -> None:
-        """Refuses."""
-        self._refuse()
-
-    def describe(self) -> str:
-        """Says so."""
-        return "not chosen"
-
-    @staticmethod
-    def _refuse() -> Never:
-        raise RootError(
-            Code.ROOT_ABSENT,
-            "no OS keychain worked when this home was made, and no other place was chosen for the"
-            " vault's root key",
-            "`stockade down`, then `stockade up --vault-root file` keeps it in a 0600 file",
-        )
+    return RootError(
+        Code.ROOT_ABSENT,
+        "no OS keychain worked when this home was made, and no other place was chosen for the"
+        " vault's root key",
+        "`stockade down`, then `stockade up --vault-root file` keeps it in a 0600 file",
+    )

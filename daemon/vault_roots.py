@@ -20,8 +20,9 @@ from daemon.vault_mark import META_KEY as MARK_KEY
 from daemon.vault_mark import Mark, advance
 from daemon.vault_notes import Notes
 from daemon.vault_places import Places, bounded
+from daemon.vault_root import unchosen
 from daemon.vault_rotation import RootRotation, Rotated
-from daemon.vault_standing import Held, Standing
+from daemon.vault_standing import Held, Place, Standing
 from ledger.chain import Entry
 from vault.errors import Code, RootError, VaultError
 from vault.root import RootKey, RootKeyId, RootSource
@@ -99,26 +100,27 @@ class Roots:
         used = await self._base.reader.read(secrets.root_key_ids)
         self._places.check_pin(standing)
         place = self._places.place(standing)
+        if place is None:
+            raise unchosen()
         source = self._places.source(place, passphrase)
         may_create = create and standing is None and not used
         root = await bounded(lambda: _loaded(source, may_create))
         if standing is None:
             for key_id in used:
                 root.require(RootKeyId(key_id))
-            assert place is not None  # noqa: S101 - what is not chosen does not load
             standing = await self._places.write(Standing(Held(place, root.key_id)), taken=True)
         root.require(RootKeyId(standing.current.key_id))
         await self._check_mark()
         keys = Keys(root, {root.key_id: root})
         if standing.next is None:
             return keys, standing
-        return await self._with_next(keys, standing, passphrase)
+        return await self._with_next(keys, standing, standing.next, passphrase)
 
     async def _with_next(
-        self, keys: Keys, standing: Standing, passphrase: Secret | None
+        self, keys: Keys, standing: Standing, place: Place, passphrase: Secret | None
     ) -> tuple[Keys, Standing]:
         """With the root that was to take over, unless nothing can be sealed under it yet."""
-        source = self._places.source(standing.next, passphrase)
+        source = self._places.source(place, passphrase)
         if not standing.next_id:
             return keys, await self._rotation.give_up(standing, source)
         root = await bounded(source.load)

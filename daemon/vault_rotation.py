@@ -26,7 +26,7 @@ from daemon.vault_mark import Mark, advance
 from daemon.vault_notes import Notes
 from daemon.vault_pin import repin
 from daemon.vault_places import Places, bounded, swap
-from daemon.vault_standing import KINDS, Place, Standing
+from daemon.vault_standing import KINDS, Held, Place, Standing
 from ledger.chain import Entry
 from vault.envelope import SecretVersion, parse_sealed, rewrap
 from vault.errors import Code, RootError, VaultError
@@ -64,8 +64,7 @@ class RootRotation:
         self, kind: str, credential: str, passphrase: Secret | None, principal: str
     ) -> Rotated:
         """Moves all secrets to a new root key in a place of this kind; empty: of the same."""
-        keys, standing = self._keeper.keys, await self._places.standing()
-        assert standing is not None  # noqa: S101 - with keys in hand there is one
+        keys, standing = self._keeper.keys, await self._places.recorded()
         if standing.next is not None:
             raise Conflict(
                 "another change of the root key is not finished",
@@ -89,10 +88,11 @@ class RootRotation:
     async def finish(self, standing: Standing, principal: str = "") -> Rotated:
         """From wherever a change was left to its end; the keys of both roots are held."""
         count, entry = 0, None
-        if standing.next is not None:
+        coming = standing.coming()
+        if coming is not None:
             keys = self._keeper.keys
             count = await self._wrap_anew(keys.of(standing.current.key_id), keys.sealing)
-            standing, entry = await self._take_over(standing, principal)
+            standing, entry = await self._take_over(standing, coming, principal)
             state = VaultState(self._places.describe(standing), True)
             self._keeper.hold(Keys(keys.sealing, {keys.sealing.key_id: keys.sealing}), state)
             _log.info("vault.root_rotated", root=state.root, secrets=count)
@@ -126,8 +126,10 @@ class RootRotation:
             count += done
         return count
 
-    async def _take_over(self, standing: Standing, principal: str) -> tuple[Standing, Entry]:
-        after = standing.taken_over()
+    async def _take_over(
+        self, standing: Standing, by: Held, principal: str
+    ) -> tuple[Standing, Entry]:
+        after = standing.taken_over(by)
 
         def operation(tx: Tx) -> tuple[Mark, Entry]:
             left = secrets.root_key_ids(tx.connection) - {after.current.key_id}

@@ -44,13 +44,16 @@ class Standing:
     # The configuration names the kind of the root before, until it is written anew.
     repin: bool = False
 
-    def taken_over(self) -> "Standing":
-        """The next root is the current one."""
-        assert self.next is not None  # noqa: S101 - the caller looked
+    def coming(self) -> Held | None:
+        """The root that takes over, once it is known which it is."""
+        return Held(self.next, self.next_id) if self.next is not None and self.next_id else None
+
+    def taken_over(self, by: Held) -> "Standing":
+        """That root is the current one."""
         return Standing(
-            current=Held(self.next, self.next_id),
+            current=by,
             retired=(*self.retired, self.current.place),
-            repin=self.next.kind != self.current.place.kind,
+            repin=by.place.kind != self.current.place.kind,
         )
 
     def settled(self) -> "Standing":

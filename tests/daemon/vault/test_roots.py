@@ -291,6 +291,9 @@ def test_what_is_recorded_of_roots_comes_back() -> None:
         True,
     )
     assert Standing.decode(standing.encode()) == standing
-    assert standing.taken_over().current == Held(Place("token", "a1"), "11" * 8)
-    assert standing.taken_over().retired == (Place("keychain", "x"), Place("file"))
+    coming = standing.coming()
+    assert coming == Held(Place("token", "a1"), "11" * 8)
+    after = standing.taken_over(coming)
+    assert after == Standing(coming, retired=(Place("keychain", "x"), Place("file")), repin=True)
+    assert after.coming() is None
     assert Standing.decode(None) is None
