@@ -47,6 +47,7 @@ look() { # sets missing
     need softhsm2-util softhsm2
     need faketime faketime
     need tmux tmux
+    need notify-send libnotify-bin
     need strace strace
     need pgrep procps
     need_program systemd /usr/lib/systemd/systemd

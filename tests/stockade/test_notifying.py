@@ -1,6 +1,5 @@
 """Being told of an approval: the person's own command, within bounds, harming nothing."""
 
-import os
 import stat
 import sys
 import time
@@ -17,6 +16,7 @@ from tests.pane import Pane
 from tests.stockade.conftest import Stockade
 from tests.stockade.serving import Daemon, World, approval, statement
 
+ROOT = Path(__file__).parents[2]
 ID = statement(1).approval_id
 WRITER = """#!/bin/sh
 { printf '%s|' "$#" "$STOCKADE_APPROVAL_ID" "$STOCKADE_SUMMARY"; cat; } >> "OUT"
@@ -107,21 +107,20 @@ def test_a_notification_has_no_markup() -> None:
     assert markup("<b>a&b") == "&lt;b&gt;a&amp;b"
 
 
-def test_the_desktop_is_told_by_notify_send(
-    hook: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The program that desktops have for it, with the summary as one operand behind "--"."""
-    hook('#!/bin/sh\nfor one; do echo "$one"; done >> "OUT"\n').rename(tmp_path / "notify-send")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    Notifier(WatchSettings(desktop=True)).tell(approval(statement(1)))
-    told = tmp_path / "told"
-    _until(lambda: told.exists() and "tier" in told.read_text())
-    assert told.read_text().splitlines() == [
-        "--app-name=Stockade",
-        "--",
-        "Stockade: approval",
-        "builder asks for files.write (risk 0.420, tier container)",
-    ]
+def test_the_desktop_is_told(daemon: Daemon, world: World, tmp_path: Path) -> None:
+    """A real notification over a session bus, by notify-send; nothing of the arguments in it."""
+    world.add(statement(1))
+    (daemon.home.client / "watch.toml").write_text("desktop = true\n")
+    shown = tmp_path / "shown"
+    watch = "from stockade.cli.main import main; main()"
+    server = [sys.executable, "-m", "tests.stockade.notification_server", str(shown)]
+    argv = ["dbus-run-session", "--", *server, sys.executable, "-c", watch, "approvals", "watch"]
+    with Pane(argv, {"STOCKADE_HOME": str(daemon.home.config), "PYTHONPATH": str(ROOT)}) as pane:
+        pane.expect("a yes, once")
+        _until(shown.exists)
+        pane.press("q")
+    text = "builder asks for files.write (risk 0.420, tier container)"
+    assert shown.read_text() == f"Stockade|Stockade: approval|{text}\n"
 
 
 @pytest.mark.parametrize(
