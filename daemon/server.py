@@ -34,6 +34,7 @@ from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.permission import Permission
 from daemon.registrar import Registrar
+from daemon.retention import Retention
 from daemon.rotation import Rotation
 from daemon.rpc.agents import AgentService
 from daemon.rpc.approvals import ApprovalService
@@ -173,6 +174,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         group.start_soon(rotation.watch)
         group.start_soon(parts.vault.changes.keep)
         group.start_soon(base.checkpoints.keep)
+        group.start_soon(Retention(config.ledger, base.reader, base.writer, base.clock).keep)
         group.start_soon(give_back)
         if parts.watched is not None:
             group.start_soon(parts.watched.run)

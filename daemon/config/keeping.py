@@ -76,7 +76,23 @@ class Vault(Section):
 
 
 class Ledger(Section):
-    """Checkpoints of the ledger: how often, and where they are kept besides the database."""
+    """The ledger: its checkpoints, and how long the contents it speaks of are kept."""
+
+    retain_days: int = Field(
+        default=365,
+        ge=0,
+        le=36_500,
+        description=(
+            "So long the arguments of calls that are over, what people were shown, and the terms of"
+            " leases are kept; 0: for ever. Receipts stay, with the digests of all of it."
+        ),
+    )
+    retain_mib: int = Field(
+        default=4096,
+        ge=0,
+        le=1_000_000_000,
+        description="And no more than so much of it: the oldest go first. 0: no bound.",
+    )
 
     checkpoint_seconds: int = Field(
         default=60,

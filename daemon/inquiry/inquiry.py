@@ -249,6 +249,8 @@ class Inquiry:
         tool = world.registry.get(row.tool)
         if tool is None:
             return None, f"there is no tool {row.tool} any more"
+        if not row.arguments:
+            return None, "its arguments were pruned (ledger.retain_days, ledger.retain_mib)"
         try:
             parsed = parse_arguments(row.arguments)
             validate(tool, parsed)

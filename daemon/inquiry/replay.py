@@ -184,6 +184,8 @@ class Replay:
         translation = self._candidate.translations.get(row.tool)
         if translation is None:
             raise _PassedError("its tool is not there any more")
+        if not row.arguments:
+            raise _PassedError("its arguments were pruned")
         case = past.case_of(row, last, translation)
         if case is None:
             raise _PassedError("its tool takes other arguments now")
