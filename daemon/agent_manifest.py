@@ -95,16 +95,24 @@ class Declared:
     tools: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
+    # The agent's id: what was put for it alone, was put after its manifest was written.
+    agent_id: str = ""
 
     @classmethod
-    def of(cls, capabilities: Capabilities) -> "Declared":
-        """The same as sets."""
+    def of(cls, capabilities: Capabilities, agent_id: str = "") -> "Declared":
+        """The same as sets, of this agent."""
         return cls(
             frozenset(capabilities.toolsets),
             frozenset(capabilities.tools),
             frozenset(capabilities.secrets),
             frozenset(capabilities.hosts),
+            agent_id,
         )
+
+    def covers_secret(self, reference: str) -> bool:
+        """Whether the agent declared this secret, or it is its own."""
+        own = bool(self.agent_id) and reference.startswith(f"secret://agent/{self.agent_id}/")
+        return own or reference in self.secrets
 
     def covers_tool(self, name: str, toolsets: frozenset[str]) -> bool:
         """Whether the tool was declared, by its name or by a toolset that it is in."""

@@ -59,7 +59,7 @@ def _known(row: AgentRow, good: tuple[CertificateRow, ...]) -> KnownAgent:
         # It was good when it was stored. What this version does not understand declares nothing.
         identity = Agent(str(row.agent_id), row.name, row.manifest_digest, Declared())
         return KnownAgent(_slim(row), identity, "", "", good)
-    declared = Declared.of(manifest.capabilities)
+    declared = Declared.of(manifest.capabilities, str(row.agent_id))
     identity = Agent(str(row.agent_id), row.name, row.manifest_digest, declared)
     return KnownAgent(_slim(row), identity, manifest.version, manifest.summary, good)
 

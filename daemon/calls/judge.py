@@ -246,7 +246,7 @@ def undeclared_by(
     if not declared.covers_tool(tool.name, world.toolsets(tool)):
         return "UNDECLARED_TOOL", f"the tool {tool.name}"
     for name in secrets:
-        if name not in declared.secrets:
+        if not declared.covers_secret(name):
             return "UNDECLARED_SECRET", name
     return None
 

@@ -126,3 +126,22 @@ def test_the_longest_name_still_makes_an_id() -> None:
     assert len(agent_id("b" * 40, "0" * 64, "dev-" + "a" * 16)) == 62
     with pytest.raises(NamingError):
         agent_id("b" * 42, "0" * 64, "dev-" + "a" * 16)
+
+
+@pytest.mark.parametrize(
+    ("reference", "covered"),
+    [
+        ("secret://agent/a-1/own", True),
+        ("secret://global/declared", True),
+        ("secret://agent/a-12/own", False),
+        ("secret://agent/a-1", False),
+        ("secret://agent//own", False),
+        ("secret://global/other", False),
+    ],
+)
+def test_an_agents_own_secrets_need_no_declaration(reference: str, covered: bool) -> None:
+    """They are put by its id, which its manifest cannot know; another's stay undeclared."""
+    secrets = frozenset({"secret://global/declared"})
+    assert Declared(secrets=secrets, agent_id="a-1").covers_secret(reference) == covered
+    without = Declared(secrets=secrets)
+    assert without.covers_secret(reference) == (reference in secrets)
