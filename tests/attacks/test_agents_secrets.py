@@ -32,7 +32,7 @@ def two(shared_daemon: RunningDaemon, owner: Client) -> Iterator[tuple[EnrolledA
     apply(owner, "")
 
 
-def ends(agent: EnrolledAgent, tool: str) -> tuple[call_pb2.CallState, str, bytes]:
+def ends(agent: EnrolledAgent, tool: str) -> tuple[int, str, bytes]:
     with agent.client() as client:
         events = list(client.call(tool, {}))
     end = finished(events)

@@ -5,6 +5,10 @@ import hashlib
 import json
 import os
 import signal
+import stat
+import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -175,7 +179,7 @@ def test_a_receipt_holds_no_digest_of_a_secret(vaulted: Vaulted) -> None:
 
 def test_the_value_is_nowhere_else(vaulted: Vaulted) -> None:
     """While a tool holds the secrets: not in any argv, the daemon's environment, any file of it."""
-    daemon = vaulted.daemon
+    daemon, began = vaulted.daemon, time.time()
     with vaulted.client.call("waits", {}) as events:
         for event in events:
             if event.HasField("started"):
@@ -186,6 +190,8 @@ def test_the_value_is_nowhere_else(vaulted: Vaulted) -> None:
         assert not seen_in(_bytes(Path(f"/proc/{daemon.pid}/environ")))
         assert not _files_with_a_trace(daemon.root)
         assert not _files_with_a_trace(Path("/dev/shm"))
+        assert not _files_with_a_trace(Path(tempfile.gettempdir()), since=began)
+        assert not _files_with_a_trace(Path("/var/tmp"), since=began)
     assert until(lambda: not _children(daemon.pid))
     assert not _files_with_a_trace(daemon.root)
     assert not seen_in(daemon.log.encode("utf-8", "surrogateescape"))
@@ -205,8 +211,17 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _files_with_a_trace(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file() and seen_in(_bytes(path))]
+def _files_with_a_trace(root: Path, since: float = 0) -> list[Path]:
+    """Files that were written since then; others' large ones are none of a daemon's."""
+    found = []
+    for folder, _, names in os.walk(root):
+        for path in (Path(folder, name) for name in names):
+            with suppress(OSError):
+                status = path.stat()
+                large = since and status.st_size > 16 * 1024 * 1024
+                if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and not large:
+                    found += [path] if seen_in(_bytes(path)) else []
+    return found
 
 
 def test_only_the_run_itself_has_it_in_its_environment(vaulted: Vaulted) -> None:
