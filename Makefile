@@ -4,25 +4,26 @@ PYTHON ?= $(shell deploy/find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
+PACKAGES := stockade daemon identity policy sandbox vault ledger
 
 .PHONY: help demo test test-slow soak lint session proto bench clean host host-run host-python host-tests \
-	host-tests-only engines
+	host-tests-only engines compiled
 # Prerequisites are in order: host packages, then the environment, then what runs in it.
 .NOTPARALLEL:
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: host $(VENV)/.runtime ## The whole path on this machine, in under two minutes; leaves nothing running
+demo: host $(VENV)/.runtime compiled ## The whole path on this machine, in under two minutes; leaves nothing running
 	@$(BIN)/python -E -s deploy/demo.py
 
-test: host-tests lint ## Lint, types and all tests, with the real components
+test: host-tests lint compiled ## Lint, types and all tests, with the real components
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-slow: host-tests $(VENV)/.dev ## What takes minutes
+test-slow: host-tests $(VENV)/.dev compiled ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-soak: host-tests $(VENV)/.dev ## The daemon killed under load a thousand times; KILLS=n for another number
+soak: host-tests $(VENV)/.dev compiled ## The daemon killed under load a thousand times; KILLS=n for another number
 	STOCKADE_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest -s tests/crashes $(ARGS)
 
 lint: host-python $(VENV)/.dev ## ruff and mypy, as strict as CI
@@ -37,11 +38,16 @@ session: host-tests $(VENV)/.dev ## Record docs/approvals-session.md and its pic
 proto: host-python $(VENV)/.dev ## Generate stockade/v1 from proto/
 	$(BIN)/python -I deploy/generate_stubs.py stockade/v1
 
-bench: host $(VENV)/.dev ## Measure; ONLY=prefix for a part. Writes bench/out/latest.json
+bench: host $(VENV)/.dev compiled ## Measure; ONLY=prefix for a part. Writes bench/out/latest.json
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .demo bench/out/*.json dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+# Programs are started hundreds of times, and each would compile what no bytecode is kept of.
+compiled:
+	@$(BIN)/python -I -m compileall -q $(PACKAGES)
 
 # Host packages: installed when we may, else the command to type.
 host: host-run engines

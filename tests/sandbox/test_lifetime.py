@@ -20,6 +20,7 @@ from sandbox import End, ProcessSandbox, ProcessSettings, SpecRefusedError, Tier
 from sandbox.tier import Stream
 from tests.sandbox.conftest import (
     Collected,
+    ContainerRunner,
     ProcessRunner,
     Runner,
     limits,
@@ -65,7 +66,7 @@ async def test_grandchild_holding_stdout(runner: Runner) -> None:
     begin = time.monotonic()
     outcome, sink = await runner(python(_DOUBLE_FORK))
     assert (outcome.end, outcome.exit_code, sink.text) == (End.EXITED, 0, "ready")
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20  # and not the grandchild's 1000
     assert runner.processes() == []
 
 
@@ -101,15 +102,15 @@ async def test_cancel(runner: Runner) -> None:
     assert runner.processes() == []
 
 
-@pytest.mark.parametrize("milliseconds", [0, 1, 2, 3, 4, 6, 8, 12, 20])
-async def test_cancel_while_starting(runner: Runner, milliseconds: int) -> None:
+async def test_cancel_while_starting(runner: Runner) -> None:
     """Cancelled at any moment of the start, nothing is left, neither process nor descriptor."""
     await runner(make_spec("/bin/true"))
     before = open_descriptors()
-    with anyio.move_on_after(milliseconds / 1000):
-        await runner(shell("sleep 1000"))
-    assert runner.processes() == []
-    assert open_descriptors() == before
+    for milliseconds in (0, 1, 2, 3, 4, 6, 8, 12, 20):
+        with anyio.move_on_after(milliseconds / 1000):
+            await runner(shell("sleep 1000"))
+        assert runner.processes() == [], milliseconds
+        assert open_descriptors() == before, milliseconds
 
 
 async def test_cancelled_error_is_raised(run: Runner) -> None:
@@ -133,7 +134,7 @@ async def test_nothing_accumulates(runner: Runner) -> None:
     await all_kinds()
     gc.collect()
     before = open_descriptors()
-    for _ in range(5):
+    for _ in range(2 if isinstance(runner, ContainerRunner) else 5):
         await all_kinds()
     assert open_descriptors() == before
     assert no_children()
