@@ -132,7 +132,9 @@ def _record(record: str, type_: RecordOf, bounds: dict[str, Mapping[str, Any]]) 
             continue
         value = f"{record}[{literal(name)}]"
         condition = _bounded(name, value, inner, bound)
-        yield condition if required else f"(!({record} has {literal(name)}) || {condition})"
+        # Not "or": the validator knows of an optional attribute only behind its own `has`.
+        optional = f"(if {record} has {literal(name)} then {condition} else true)"
+        yield condition if required else optional
     if bounds:
         raise LeaseRefusedError(
             f"the tool has no argument {next(iter(bounds))}", "`stockade tools show` has them"

@@ -58,7 +58,9 @@ class Asker:
             question = Question(subject, "call_unattended", self.tool, context)
             decision = self.pdp.decide_with(question, permit)
             self.note(question, decision)
-            if not decision.allowed:
+            # Its own permit must be among those that say yes: a policy that lets calls with a lease
+            # run (`context has lease`) does not make it a lease for this call.
+            if not decision.allowed or permit.ref not in decision.reasons:
                 return None
             reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
         return replace(decision, reasons=reasons)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from stockade.home import Home
 from stockade.statement import parse_statement
 from stockade.v1 import approval_pb2, call_pb2
 from tests.attacks.editing import edit
-from tests.promises.acting import ask, kinds, policy, receipts, state
+from tests.promises.acting import answer_raw, ask, kinds, policy, receipts, state
 from tests.running import RunningDaemon
 
 TWO = 'forbid (principal, action == Action::"call_attended", resource) '
@@ -50,6 +51,43 @@ def test_a_statement_edited_while_it_waits_is_not_what_runs(
         assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
         assert not waiting.started
         assert kinds(owner, waiting.call_id)[-1] == "call.denied"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"arguments": {"command": "true "}},
+        {"principal": "device/dev-aaaaaaaaaaaaaaaa"},
+        {"tool": "run_python"},
+        {"tool_digest": "00" * 32},
+        {"tier": "gvisor"},
+        {"secrets": ("secret://global/key",)},
+        {"hosts": ("example.com",)},
+        {"workspace": "work"},
+        {"policy_digest": "00" * 32},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_yes_to_any_other_call_is_none_to_this_one(
+    shared_daemon: RunningDaemon, approver_home: Home, other: dict[str, Any]
+) -> None:
+    """One byte of arguments, caller, tool, tier, secret, host, workspace, policy: shown and signed
+    otherwise than asked, it runs nothing; signed rightly over another statement, it is no answer.
+    """
+    with shared_daemon.client() as owner, Client.open(approver_home) as approver:
+        waiting = ask(owner, "run_shell", command="true")
+        statement = parse_statement(waiting.approval.statement)
+        forged = replace(statement, call=replace(statement.call, **other)).encode()
+        signature = sign_answer(approver.credentials.key, forged, True, "")
+        with pytest.raises(StockadeError) as caught:
+            answer_raw(approver, statement.approval_id, signature)
+        assert caught.value.reason == "BAD_SIGNATURE"
+        changed = "UPDATE approvals SET statement = ? WHERE approval_id = ?"
+        assert edit(shared_daemon, changed, forged, statement.approval_id) == 1
+        answer_raw(approver, statement.approval_id, signature)
+        end = waiting.end()
+        assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
+        assert not waiting.started
 
 
 @pytest.mark.parametrize(

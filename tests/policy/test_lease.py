@@ -130,6 +130,16 @@ def test_what_is_not_named_may_not_be_given() -> None:
     assert not decide(scope("run_shell", bounds=more), {"command": "ls", "workspace": "w"}).allowed
 
 
+def test_what_is_optional_and_named_is_bounded() -> None:
+    """An optional argument that the lease names may be absent, or as it says."""
+    bounds = {"command": {"is": "ls"}, "workspace": {"is": "w"}}
+    assert decide(scope("run_shell", bounds=bounds), {"command": "ls"}).allowed
+    assert decide(scope("run_shell", bounds=bounds), {"command": "ls", "workspace": "w"}).allowed
+    assert not decide(
+        scope("run_shell", bounds=bounds), {"command": "ls", "workspace": "x"}
+    ).allowed
+
+
 @pytest.mark.parametrize(
     "changed",
     [
