@@ -73,6 +73,11 @@ class Pane:
             assert time.monotonic() < deadline, f"not on the screen: {missing}\n{shown}"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        return int(self._tmux("display-message", "-p", "#{pane_pid}"))
+
     def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit status of the program, once it has ended."""
         deadline = time.monotonic() + seconds

@@ -4,6 +4,7 @@ A whole screen and keys at a terminal; lines where there is none, or one that ca
 JSON that only shows.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stockade.cli import machine
+from stockade.cli.answering import is_pending
 from stockade.cli.approvals_lines import ByLines
 from stockade.cli.desk import AtDesk
 from stockade.cli.inbox import Inbox
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 def watch(client: "Client", settings: WatchSettings, *, as_json: bool) -> int:
     """Runs until the person quits, the input tells it to, or the daemon goes."""
     if as_json:
-        return _print_json(client)
+        return _print_json(client, Notifier(settings))
     notifier = Notifier(settings)
     painted = _can_be_painted()
     inbox = Inbox(client, patient=painted)
@@ -39,6 +41,10 @@ def watch(client: "Client", settings: WatchSettings, *, as_json: bool) -> int:
             ByLines(client, inbox, notifier).run()
     except KeyboardInterrupt:
         note()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return 1  # the terminal was closed: there is nobody to tell
     finally:
         inbox.close()
     return 0
@@ -84,8 +90,10 @@ def _left_properly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _print_json(client: "Client") -> int:
+def _print_json(client: "Client", notifier: Notifier) -> int:
     with client.watch_approvals() as stream:
         for event in stream:
+            if is_pending(event.approval):
+                notifier.tell(event.approval)
             machine.emit(event.approval)
     return 0

@@ -239,7 +239,7 @@ class AtDesk:
             self.desk.mode = Mode.WHY
         elif data:
             self.desk.reason = keys.typed(self.desk.reason, data)
-        return True
+        return not self._keyboard.gone
 
     def _go(self, mode: Mode) -> None:
         self.desk.mode = mode
@@ -270,7 +270,8 @@ class AtDesk:
         try:
             answer = shown.answer(self._client, approve=approve, reason=reason, lease=lease)
         except StockadeError as error:
-            desk.note(f"{what}: {error.reason}: {error.message}")
+            fix = f" (fix: {error.fix})" if error.fix else ""
+            desk.note(f"{what}: {error.reason}: {error.message}{fix}")
             self._go(Mode.READING)
             return
         desk.done.add(shown.approval.approval_id)

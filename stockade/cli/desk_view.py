@@ -4,6 +4,7 @@ Pure but for the clock. The one in question keeps its place at the top and the k
 bottom, however long what stands between them is: nothing in it can scroll them away.
 """
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from stockade.cli.terminal import local_time, size
 from stockade.cli.visible import visible
 from stockade.v1.approval_pb2 import Approval
 
-LISTED = 4
+LISTED, SAID = 4, 3
 _READING = "a yes, once · e yes to exactly this, for a time · b bounded, for a time · r no"
 _MORE = "space further · n next · s skip · f unfold · m unmask · q quit"
 
@@ -138,8 +139,8 @@ def _lease(desk: Desk, width: int) -> Iterator[Row]:
 def _foot(desk: Desk, width: int, now_ms: int) -> Iterator[Row]:
     if desk.lost:
         yield Row(clipped(desk.lost, width), rows.WARNING)
-    if desk.said:
-        yield Row(clipped(visible(desk.said), width), rows.WARNING)
+    for line in textwrap.wrap(visible(desk.said), width, break_on_hyphens=False)[:SAID]:
+        yield Row(line, rows.WARNING)
     if desk.shown is not None:
         yield Row(clipped(_time(desk.shown, now_ms), width), rows.TITLE)
     yield from (Row(clipped(line, width)) for line in _keys(desk))

@@ -78,13 +78,18 @@ class Keyboard:
     descriptor: int
     in_paste: bool = False
     spoilt_until: float = 0.0
+    gone: bool = False  # the terminal was closed
 
     def read(self) -> bytes:
         """What was pressed, all that came with it included; nothing if nothing was."""
         data = b""
         while len(data) < MAX_BURST and _readable(self.descriptor, TOGETHER_SECONDS if data else 0):
-            more = os.read(self.descriptor, 4096)
+            try:
+                more = os.read(self.descriptor, 4096)
+            except OSError:  # what a closed terminal says
+                more = b""
             if not more:
+                self.gone = True
                 break
             data += more
         return data
@@ -94,7 +99,7 @@ class Keyboard:
         if not _readable(self.descriptor, 0):
             return ""
         data = self.read()
-        if not data:
+        if self.gone:
             return GONE
         key = BURST if self._pasted(data) else key_of(data)
         now = time.monotonic()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from stockade.lease import parse_lease
@@ -294,6 +295,19 @@ def test_the_same_yes_again_and_again(world: World, desk: Open) -> None:
         pane.press("a")
     pane.expect("the same yes again: `stockade approvals suggest`")
     assert [type(one).__name__ for one in world.requests] == ["AnswerApprovalRequest"] * 3
+
+
+@pytest.mark.parametrize("keys", [(), ("r", "t")])
+def test_a_closed_terminal_ends_it(world: World, desk: Open, keys: tuple[str, ...]) -> None:
+    """When the terminal is gone, so is the watch, whatever it waited for; nothing is answered."""
+    world.add(statement(1))
+    pane = desk()
+    _ready(pane)
+    pane.press(*keys)
+    process = psutil.Process(pane.pid)
+    pane.close()
+    process.wait(20)
+    assert world.requests == []
 
 
 def test_escape_goes_back(world: World, desk: Open) -> None:

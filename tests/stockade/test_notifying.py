@@ -1,6 +1,8 @@
 """Being told of an approval: the person's own command, within bounds, harming nothing."""
 
+import os
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -165,6 +167,30 @@ def test_the_watch_starts_the_hook(
         world.changes.append(world.add(statement(2)))
         _until(lambda: statement(2).approval_id in told.read_text())
         assert world.requests == []
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])
+def test_the_hook_without_a_terminal(
+    daemon: Daemon,
+    world: World,
+    hook: Callable[[str], Path],
+    tmp_path: Path,
+    options: tuple[str, ...],
+) -> None:
+    """A watch that nobody sees tells, too: so it can be a service of the approver's own."""
+    world.add(statement(1))
+    argv = [sys.executable, "-c", "from stockade.cli.main import main; main()"]
+    argv += ["approvals", "watch", "--hook", str(hook(WRITER)), *options]
+    told = tmp_path / "told"
+    with subprocess.Popen(
+        argv,
+        env={**os.environ, "STOCKADE_HOME": str(daemon.home.config)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as watch:
+        _until(lambda: told.exists() and ID in told.read_text())
+        watch.terminate()
+    assert world.requests == []
 
 
 def test_a_hook_that_is_not_there(daemon: Daemon, stockade: Stockade) -> None:
