@@ -22,6 +22,15 @@ class Server(Section):
         default="",
         description="Host name or address put into pairing codes; empty means that of `listen`.",
     )
+    keepalive_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86400,
+        description=(
+            "How often a client is asked whether it is still there, while it says nothing. One that"
+            " does not answer within a third of it is taken for gone, and so are its calls."
+        ),
+    )
     drain_seconds: int = Field(
         default=10, ge=0, le=3600, description="How long calls under way may finish after SIGTERM."
     )
