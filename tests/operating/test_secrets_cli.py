@@ -1,0 +1,125 @@
+"""The commands about secrets, against a real daemon: they warn, name, seal and take away."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from stockade.client import Client
+from stockade.v1 import call_pb2
+from tests.promises.acting import ALONE, apply, policy, python_tool, receipts, run
+from tests.promises.conftest import owner
+from tests.running import STOCKADE, RunningDaemon, finished, output
+
+__all__ = ["owner"]
+GRANT = 'permit (principal, action == Action::"use_secret", resource);'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _granted(owner: Client) -> Iterator[None]:
+    apply(owner, ALONE + GRANT)
+    yield
+    apply(owner, "")
+
+
+def tool(client: Client, name: str, secret: str, code: str) -> None:
+    rest = f'[[secrets]]\nreference = "secret://global/{secret}"\nenv = "IT"\n'
+    python_tool(client, name, code, rest=rest)
+
+
+def test_what_expires_soon_is_warned_of(shared_daemon: RunningDaemon) -> None:
+    """By the list, by status and by doctor; what has time is not."""
+    daemon = shared_daemon
+    for name, expires in (("soon_over", "1d"), ("has_time", "300d")):
+        answer = daemon.cli("secrets", "put", name, "--expires", expires, stdin="value-Dd4")
+        assert answer.status == 0, answer.err
+    listed = daemon.cli("secrets", "list")
+    assert "secret://global/soon_over expires" in listed.err + listed.out
+    assert "secret://global/has_time expires" not in listed.err + listed.out
+    entries = json.loads(daemon.cli("secrets", "list", "--json").out)["secrets"]
+    warned = {one["reference"] for one in entries if one.get("expiring")}
+    assert "secret://global/soon_over" in warned
+    assert "secret://global/has_time" not in warned
+    assert "1 expire soon" in daemon.cli("doctor").out
+    assert "expire" in daemon.cli("status").out
+    for moment in ("2001-01-01", "0d", "soon"):
+        answer = daemon.cli("secrets", "put", "never", "--expires", moment, stdin="value-Dd4")
+        assert answer.status != 0
+        assert "Dd4" not in answer.out + answer.err
+
+
+def test_a_value_is_sealed_where_no_daemon_is(shared_daemon: RunningDaemon, owner: Client) -> None:
+    """With the key alone, for one name; what is handed in is what the tool gets."""
+    key = shared_daemon.cli("secrets", "key").out.strip()
+    sealed = subprocess.run(
+        [STOCKADE, "secrets", "seal", "boxed", "--key", key],
+        env={"PATH": "/usr/bin:/bin", "STOCKADE_HOME": "/nonexistent"},
+        input=b"sealed-far-away-Gg6", capture_output=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    assert b"Gg6" not in sealed
+
+    def put(name: str) -> int:
+        return subprocess.run(
+            [STOCKADE, "secrets", "put", name, "--sealed"],
+            env=shared_daemon.environ(), input=sealed, capture_output=True, timeout=60, check=False,
+        ).returncode  # fmt: skip
+
+    assert put("another_name") != 0
+    assert put("boxed") == 0
+    tool(owner, "unboxes", "boxed", "import os\nprint(os.environ['IT'][::-1])\n")
+    assert output(run(owner, "unboxes")) == b"sealed-far-away-Gg6"[::-1] + b"\n"
+
+
+@pytest.mark.parametrize(("how", "end"), [("--report", "SUCCEEDED"), ("--cancel-calls", "")])
+def test_a_secret_is_revoked(
+    shared_daemon: RunningDaemon, owner: Client, how: str, end: str
+) -> None:
+    """Who has it is named, and goes on or is ended as was said; nobody else gets it."""
+    name = f"revoked{how.replace('-', '_')}"
+    shared_daemon.cli("secrets", "put", name, stdin="value-Ee5")
+    code = "import time\nprint('up', flush=True)\ntime.sleep(8)\n"
+    tool(owner, f"has_{name}", name, code)
+    with owner.call(f"has_{name}", {}) as events:
+        seen = []
+        for event in events:
+            seen.append(event)
+            if b"up" in event.output.data:
+                answer = shared_daemon.cli("secrets", "revoke", name, how)
+                assert answer.status == 0, answer.err
+                assert event.call_id in answer.out
+    assert finished(seen).reason == (end or "SECRET_REVOKED")
+    again = finished(run(owner, f"has_{name}"))
+    assert (again.state, again.reason) == (call_pb2.CALL_STATE_DENIED, "SECRET_REVOKED")
+
+
+def test_how_often_a_value_was_redacted_is_recorded(owner: Client) -> None:
+    """In the receipt of the call's end."""
+    owner.put_secret("secret://global/counted", b"counted-value-Ff7")
+    tool(owner, "counts_out", "counted", "import os\nprint(os.environ['IT'], os.environ['IT'])\n")
+    events = run(owner, "counts_out")
+    assert output(events) == b"[redacted:counted] [redacted:counted]\n"
+    assert receipts(owner, events[0].call_id)[-1]["body"]["redactions"] == 2
+
+
+def test_what_is_kept_elsewhere_is_said_so(shared_daemon: RunningDaemon) -> None:
+    """A name of another source is a name, and no place for a value."""
+    answer = shared_daemon.cli("secrets", "put", "secret://source/team/token", stdin="value-Hh8")
+    assert answer.status != 0
+    assert "KEPT_ELSEWHERE" in answer.err
+    assert "Hh8" not in answer.out + answer.err
+
+
+def test_policy_can_forbid_a_source(owner: Client) -> None:
+    """By the scope of its secrets, whatever else is permitted."""
+    rest = '[[secrets]]\nreference = "secret://source/team/token"\nenv = "IT"\n'
+    python_tool(owner, "asks_elsewhere", "print()\n", rest=rest)
+    forbid = (
+        'forbid (principal, action == Action::"use_secret", resource)'
+        ' when { resource.scope == "source/team" };'
+    )
+    with policy(owner, ALONE + GRANT + forbid):
+        end = finished(run(owner, "asks_elsewhere"))
+    assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "FORBIDDEN")
+    apply(owner, ALONE + GRANT)
+    assert finished(run(owner, "asks_elsewhere")).reason == "UNKNOWN_SECRET"
