@@ -51,7 +51,7 @@ def ended() -> Iterator[RunningDaemon]:
     """A home of a daemon that has done something, and has ended."""
     with running() as daemon:
         with daemon.client() as client:
-            run(client, "run_shell", command="hello")
+            run(client, "nothing")
         daemon.stop()
         yield daemon
 
