@@ -17,8 +17,8 @@ help: ## This list
 demo: host $(VENV)/.runtime compiled ## The whole path on this machine, in under two minutes; leaves nothing running
 	@$(BIN)/python -E -s deploy/demo.py
 
-test: host-tests lint compiled ## Lint, types and all tests, with the real components
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: host-tests lint compiled ## Lint, types and all tests with the real components; JOBS=n at a time
+	$(BIN)/python -m pytest -m "not slow" $(if $(JOBS),-n $(JOBS) --dist loadfile) $(ARGS)
 
 test-slow: host-tests $(VENV)/.dev compiled ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
