@@ -18,6 +18,7 @@ from daemon.store import meta
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.witness import Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Foundation:
     authorities: Authorities
     authority_files: Files
     checkpoints: Checkpoints
+    witness: Witness
 
 
 @asynccontextmanager
@@ -48,7 +50,11 @@ async def foundation(estate: Estate, config: Config) -> AsyncIterator[Foundation
             await checkpoints.check_start()
             files = Files(estate.home.data, AuthorityKeys(config.authority))
             authorities = await _authorities(files, reader, clock)
-            yield Foundation(estate, config, clock, reader, writer, authorities, files, checkpoints)
+            named, keys = config.ledger.witness_for, estate.signing_keys
+            witness = Witness.over(named, keys, reader, writer, clock)
+            yield Foundation(
+                estate, config, clock, reader, writer, authorities, files, checkpoints, witness
+            )
     finally:
         engine.dispose()
 

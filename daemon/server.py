@@ -268,7 +268,7 @@ def _add_services(
     )
     packs = EvidencePacks(book, base.reader, base.estate.home.data / "tools")
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(
-        LedgerService(book, base.writer, packs), server
+        LedgerService(book, base.writer, packs, base.witness), server
     )
 
 

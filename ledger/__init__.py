@@ -9,6 +9,7 @@ merkle      RFC 6962 tree hash, inclusion and consistency proofs
 tiles       the same tree from a few stored nodes, where there are too many leaves to read
 note        C2SP signed notes
 checkpoint  the signed head: how long the ledger was, and the root over all of it
+cosign      a witness's word about a checkpoint
 authentic   one entry by itself, and the step to the next
 segment     a stretch of an export, verified beside others
 verify      the offline verifier: names the first bad entry

@@ -3,6 +3,8 @@
 Raises `StockadeError` and nothing else.
 """
 
+from collections.abc import Iterable
+
 from stockade.connection import Connection, Stream
 from stockade.v1 import call_pb2, ledger_pb2, ledger_pb2_grpc
 
@@ -63,6 +65,15 @@ class LedgerRequests:
         """The same, and the proof that it only adds to a checkpoint of so many receipts."""
         request = ledger_pb2.CheckpointLedgerRequest(since_size=size)
         return self._connection.ask(self._ledger.CheckpointLedger, request)
+
+    def countersign_checkpoint(
+        self, chain: str, checkpoint: bytes = b"", since: int = 0, proof: Iterable[bytes] = ()
+    ) -> ledger_pb2.CountersignCheckpointResponse:
+        """Another ledger's checkpoint, countersigned by this daemon; or what it has seen of it."""
+        request = ledger_pb2.CountersignCheckpointRequest(
+            chain=chain, checkpoint=checkpoint, since_size=since, consistency=proof
+        )
+        return self._connection.ask(self._ledger.CountersignCheckpoint, request)
 
     def ledger_keys(self) -> bytes:
         """The ledger's public keys. Compare them with a copy obtained otherwise."""

@@ -1,6 +1,6 @@
 """How secrets are kept, and where the ledger's checkpoints go."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -126,4 +126,12 @@ class Ledger(Section):
         default="",
         pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
         description="Each checkpoint is posted to this URL, as text.",
+    )
+    witness_for: list[Annotated[str, Field(pattern=r"^/.+$")]] = Field(
+        default_factory=list,
+        max_length=64,
+        description=(
+            "Absolute paths of the public keys of other ledgers whose checkpoints this daemon"
+            " countersigns."
+        ),
     )

@@ -11,6 +11,7 @@ from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
 from daemon.store.receipt_search import Wanted
 from daemon.store.writer import Writer
+from daemon.witness import Witness
 from ledger.errors import ReceiptError
 from ledger.evidence import Subject
 from ledger.receipt import parse_time
@@ -25,8 +26,9 @@ MAX_KINDS = 32
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     """See proto/stockade/v1/ledger.proto."""
 
-    def __init__(self, book: Book, writer: Writer, packs: EvidencePacks) -> None:
+    def __init__(self, book: Book, writer: Writer, packs: EvidencePacks, witness: Witness) -> None:
         self._book = book
+        self._witness = witness
         self._writer = writer
         self._packs = packs
 
@@ -93,6 +95,18 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             )
         proof = await self._book.checkpoints.tree.consistency(since, row.size)
         return ledger_pb2.CheckpointLedgerResponse(checkpoint=row.note, consistency=proof)
+
+    async def CountersignCheckpoint(
+        self, request: ledger_pb2.CountersignCheckpointRequest, context: Context
+    ) -> ledger_pb2.CountersignCheckpointResponse:
+        found = await self._witness.countersign(
+            request.chain,
+            request.checkpoint,
+            request.since_size,
+            request.consistency,
+            str(current_principal()),
+        )
+        return ledger_pb2.CountersignCheckpointResponse(size=found.size, cosignature=found.note)
 
     async def GetLedgerKeys(
         self, request: ledger_pb2.GetLedgerKeysRequest, context: Context

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stockade.cli import ledger_evidence, ledger_export, ledger_verify, machine
+from stockade.cli import (
+    ledger_evidence,
+    ledger_export,
+    ledger_verify,
+    ledger_witness,
+    machine,
+)
 from stockade.cli import ledger_filter as having
 from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.options import Json, examples, group
@@ -135,6 +141,12 @@ app.command(
 )(ledger_verify.verify)
 
 
+app.command(
+    epilog=examples(
+        "stockade ledger countersign c.txt --witness ~/witness --key ledger.pub"
+        " --witness-key witness.pub"
+    )
+)(ledger_witness.countersign)
 app.command(
     epilog=examples(
         "stockade ledger evidence call.evidence --call 01988a3c-5d1f",

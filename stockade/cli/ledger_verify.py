@@ -16,6 +16,8 @@ from stockade.cli.terminal import UsageError, note, say
 from stockade.errors import StockadeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ledger.checkpoint import Checkpoint
     from ledger.errors import BadEntry
     from ledger.keys import PublicKeys
@@ -32,6 +34,10 @@ def verify(
             "--checkpoint", help="One obtained elsewhere than the export; may be repeated."
         ),
     ] = None,
+    witness: Annotated[
+        list[Path] | None,
+        typer.Option("--witness", metavar="PUB", help="Keys that signed each checkpoint, too."),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", min=0, max=256, help="Processes; 0: one a core.")
     ] = 0,
@@ -47,7 +53,8 @@ def verify(
 
     try:
         public = read_keys(key)
-        vouched = [read_checkpoint(one, public) for one in checkpoint or ()]
+        witnesses = [read_keys(one) for one in witness or ()]
+        vouched = [read_checkpoint(one, public, witnesses) for one in checkpoint or ()]
         verified = verify_file(file, public, vouched, jobs or default_jobs())
     except BadEntry as bad:
         if json_:
@@ -120,11 +127,17 @@ def read_keys(path: Path) -> "PublicKeys":
     return parse_public(_small(path))
 
 
-def read_checkpoint(path: Path, keys: "PublicKeys") -> "Checkpoint":
-    """The checkpoint in a file, signed by both keys; LedgerError if it is none."""
+def read_checkpoint(
+    path: Path, keys: "PublicKeys", witnesses: "Sequence[PublicKeys]" = ()
+) -> "Checkpoint":
+    """The checkpoint in a file, signed by both keys, and by each witness; LedgerError if not."""
     from ledger.checkpoint import parse_checkpoint
+    from ledger.cosign import parse_cosigned
 
-    return parse_checkpoint(_small(path), keys)
+    note = _small(path)
+    for one in witnesses:
+        parse_cosigned(note, keys, one)
+    return parse_checkpoint(note, keys)
 
 
 def _bad(bad: "BadEntry") -> dict[str, object]:

@@ -305,6 +305,61 @@ class CheckpointLedgerResponse(_message.Message):
 Global___CheckpointLedgerResponse: _TypeAlias = CheckpointLedgerResponse  # noqa: Y015
 
 @_typing.final
+class CountersignCheckpointRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    SINCE_SIZE_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    chain: _builtins.str
+    checkpoint: _builtins.bytes
+    """The signed note."""
+    since_size: _builtins.int
+    """What the witness has seen last, and the proof that the checkpoint only adds to it."""
+    @_builtins.property
+    def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        chain: _builtins.str = ...,
+        checkpoint: _builtins.bytes = ...,
+        since_size: _builtins.int = ...,
+        consistency: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "checkpoint", b"checkpoint", "consistency", b"consistency", "since_size", b"since_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountersignCheckpointRequest: _TypeAlias = CountersignCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class CountersignCheckpointResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    COSIGNATURE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """How many receipts of that ledger the witness has seen."""
+    cosignature: _builtins.bytes
+    """The checkpoint's text with the witness's signatures; empty where it has not signed."""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        cosignature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosignature", b"cosignature", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountersignCheckpointResponse: _TypeAlias = CountersignCheckpointResponse  # noqa: Y015
+
+@_typing.final
 class GetLedgerKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

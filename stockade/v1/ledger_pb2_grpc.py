@@ -60,6 +60,11 @@ class LedgerServiceStub:
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerResponse.FromString,
                 _registered_method=True)
+        self.CountersignCheckpoint = channel.unary_unary(
+                '/stockade.v1.LedgerService/CountersignCheckpoint',
+                request_serializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.FromString,
+                _registered_method=True)
         self.GetLedgerKeys = channel.unary_unary(
                 '/stockade.v1.LedgerService/GetLedgerKeys',
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.GetLedgerKeysRequest.SerializeToString,
@@ -106,6 +111,14 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountersignCheckpoint(self, request, context):
+        """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
+        checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedgerKeys(self, request, context):
         """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise.
         """
@@ -140,6 +153,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.CheckpointLedger,
                     request_deserializer=stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerResponse.SerializeToString,
+            ),
+            'CountersignCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountersignCheckpoint,
+                    request_deserializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.SerializeToString,
             ),
             'GetLedgerKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedgerKeys,
@@ -282,6 +300,33 @@ class LedgerService:
             '/stockade.v1.LedgerService/CheckpointLedger',
             stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerRequest.SerializeToString,
             stockade_dot_v1_dot_ledger__pb2.CheckpointLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountersignCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.LedgerService/CountersignCheckpoint',
+            stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.SerializeToString,
+            stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,10 @@ class LedgerServiceStub:
     """
     CheckpointLedger: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointLedgerRequest, _ledger_pb2.CheckpointLedgerResponse]
     """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint)."""
+    CountersignCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CountersignCheckpointRequest, _ledger_pb2.CountersignCheckpointResponse]
+    """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
+    checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
+    """
     GetLedgerKeys: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]
     """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise."""
 
@@ -62,6 +66,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     CheckpointLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointLedgerRequest, _ledger_pb2.CheckpointLedgerResponse]  # type: ignore[assignment]
     """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint)."""
+    CountersignCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CountersignCheckpointRequest, _ledger_pb2.CountersignCheckpointResponse]  # type: ignore[assignment]
+    """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
+    checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
+    """
     GetLedgerKeys: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]  # type: ignore[assignment]
     """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise."""
 
@@ -107,6 +115,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.CheckpointLedgerResponse, _abc.Awaitable[_ledger_pb2.CheckpointLedgerResponse]]:
         """A checkpoint of the chain as it is now: a C2SP signed note (docs/formats.md#checkpoint)."""
+
+    @_abc_1.abstractmethod
+    def CountersignCheckpoint(
+        self,
+        request: _ledger_pb2.CountersignCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.CountersignCheckpointResponse, _abc.Awaitable[_ledger_pb2.CountersignCheckpointResponse]]:
+        """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
+        checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
+        """
 
     @_abc_1.abstractmethod
     def GetLedgerKeys(

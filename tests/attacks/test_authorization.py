@@ -34,7 +34,7 @@ READ = {
 }  # fmt: skip
 REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {
-    *("add_tool", "remove_tool", "checkpoint_ledger"),
+    *("add_tool", "remove_tool", "checkpoint_ledger", "countersign_checkpoint"),
     *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
     *("unlock_vault", "get_vault_key"),
 }

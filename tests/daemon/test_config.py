@@ -56,6 +56,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "vault.pin_credential": (['""', '"stockade.pin"'], ['"../pin"', '"a b"', "1234"]),
     "vault.keep_versions": (["0", "100"], ["-1", "101", "1.5", "true"]),
     "vault.expiry_warning_days": (["0", "366"], ["-1", "367", "1.5", "true"]),
+    "ledger.witness_for": (["[]", '["/etc/a.pub"]'], ['["a.pub"]', '"/etc/a.pub"', '[""]']),
     "ledger.retain_days": (["0", "36500"], ["-1", "36501", "1.5", "true"]),
     "ledger.retain_mib": (["0", "1000000000"], ["-1", "1000000001", "1.5", "true"]),
     "ledger.checkpoint_seconds": (["1", "86400"], ["0", "86401", "1.5", "true"]),

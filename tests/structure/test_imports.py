@@ -27,6 +27,7 @@ OFFLINE = {
         "stockade/cli/ledger_export.py",
         "stockade/cli/ledger_jobs.py",
         "stockade/cli/ledger_verify.py",
+        "stockade/cli/ledger_witness.py",
     ),
     "policy": ("stockade/cli/policy_evaluate.py",),
 }
