@@ -22,6 +22,7 @@ from stockade.cli.visible import visible
 from stockade.v1.approval_pb2 import Approval
 
 LISTED, SAID = 4, 3
+NARROW = 60  # columns, in which a line has only id, tool and time
 _READING = "a yes, once · e yes to exactly this, for a time · b bounded, for a time · r no"
 _MORE = "space further · n next · s skip · f unfold · m unmask · q quit"
 
@@ -78,8 +79,11 @@ def _one(desk: Desk, one: Approval, width: int, now_ms: int) -> str:
     short = visible(one.approval_id[:SHORTEST])
     brief = desk.brief(one)
     if brief.error:
-        return f"{short} {brief.error}"
-    rest = f"{brief.tier:<9} {brief.risk} {clock(brief.expires_ms - now_ms):>7}"
+        return clipped(f"{short} {brief.error}", width)
+    left = f"{clock(brief.expires_ms - now_ms):>7}"
+    if width < NARROW:
+        return f"{short} {clipped(brief.tool, width - SHORTEST - len(left) - 2)} {left}"
+    rest = f"{clipped(brief.tier, 9)} {brief.risk} {left}"
     room = max(width - SHORTEST - len(rest) - 3, 10)
     who, tool = clipped(brief.who, room // 2), clipped(brief.tool, room - room // 2)
     return f"{short} {who} {tool} {rest}"
@@ -138,9 +142,9 @@ def _lease(desk: Desk, width: int) -> Iterator[Row]:
 
 def _foot(desk: Desk, width: int, now_ms: int) -> Iterator[Row]:
     if desk.lost:
-        yield Row(clipped(desk.lost, width), rows.WARNING)
+        yield Row(clipped(visible(desk.lost), width), rows.WARNING)
     for line in textwrap.wrap(visible(desk.said), width, break_on_hyphens=False)[:SAID]:
-        yield Row(line, rows.WARNING)
+        yield Row(clipped(line, width).rstrip(), rows.WARNING)
     if desk.shown is not None:
         yield Row(clipped(_time(desk.shown, now_ms), width), rows.TITLE)
     yield from (Row(clipped(line, width)) for line in _keys(desk))
