@@ -12,23 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from daemon.config import Ledger
 from daemon.errors import Unavailable
+from daemon.webhook import post
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import LedgerError
 from ledger.keys import PublicKeys
 from ledger.note import MAX_NOTE
 
-if TYPE_CHECKING:
-    from http.client import HTTPConnection
-
 TIMEOUT_SECONDS: Final = 10.0
 # local0 and notice: what syslogs keep by default.
 _PRIORITY: Final = 16 * 8 + 5
-_ANSWERS_READ: Final = 65_536
 
 
 class PlaceError(Unavailable):
@@ -149,26 +146,9 @@ class Webhook:
     def deliver(self, note: bytes) -> None:
         """See `Place`."""
         with _reaching(self.name):
-            status = self._post(note)
+            status = post(self.url, note, {"Content-Type": "text/plain; charset=utf-8"})
         if not 200 <= status < 300:
             raise PlaceError(f"{self.name} answered {status}", fix="see its own log")
-
-    def _post(self, note: bytes) -> int:
-        from http.client import HTTPException
-
-        parts = urlsplit(self.url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "stockade"}
-        connection = _connection(parts.scheme, parts.netloc)
-        try:
-            connection.request("POST", path, body=note, headers=headers)
-            answer = connection.getresponse()
-            answer.read(_ANSWERS_READ)
-        except HTTPException as error:
-            raise OSError(0, f"no answer in HTTP ({type(error).__name__})") from None
-        finally:
-            connection.close()
-        return answer.status
 
 
 def places_of(config: Ledger, keys: PublicKeys) -> tuple[Place, ...]:
@@ -181,17 +161,6 @@ def places_of(config: Ledger, keys: PublicKeys) -> tuple[Place, ...]:
     if config.checkpoint_webhook:
         found.append(Webhook(config.checkpoint_webhook))
     return tuple(found)
-
-
-def _connection(scheme: str, netloc: str) -> "HTTPConnection":
-    # Only who has a webhook pays for these modules.
-    import ssl
-    from http.client import HTTPConnection, HTTPSConnection
-
-    if scheme == "http":
-        return HTTPConnection(netloc, timeout=TIMEOUT_SECONDS)
-    context = ssl.create_default_context()
-    return HTTPSConnection(netloc, timeout=TIMEOUT_SECONDS, context=context)
 
 
 def _send(family: int, address: str | tuple[str, int], message: str) -> None:

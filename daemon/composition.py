@@ -19,6 +19,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from daemon import policy_states
+from daemon.alerts.configured import configured as configured_alerts
 from daemon.config import load_config
 from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.egress import egress
@@ -107,6 +108,8 @@ def _raise_descriptor_limit() -> None:
 @asynccontextmanager
 async def _daemon(base: Foundation, handed: Sequence[socket.socket]) -> AsyncIterator[Served]:
     estate, config = base.estate, base.config
+    alerts = configured_alerts(base)
+    base.writer.watch(alerts.recorded)
     devices = Devices(estate.trust_domain, base.clock, base.authorities.accepts)
     await load_registry(devices, base.reader, base.clock)
     local = await base.reader.read(lambda connection: meta.get(connection, LOCAL_DEVICE)) or ""
@@ -140,6 +143,7 @@ async def _daemon(base: Foundation, handed: Sequence[socket.socket]) -> AsyncIte
             door.path.resolve(),
             local,
             _watched(base, worlds, policies),
+            alerts,
             _metrics(base),
         )
         async with serving(parts, handed) as served:

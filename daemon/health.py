@@ -23,7 +23,7 @@ PERIOD_SECONDS = 1.0
 READ_SECONDS = 5.0
 OK = "ok"
 
-Tell = Callable[[bool], Awaitable[None]]
+Tell = Callable[[bool, str], Awaitable[None]]
 
 
 class Health:
@@ -52,7 +52,7 @@ class Health:
     async def begin(self) -> None:
         """Looks for the first time, and tells what it saw."""
         self.state = await self._look()
-        await self._tell(self.serves)
+        await self._tell(self.serves, self.state)
 
     async def keep(self) -> None:
         """Looks again, once a second, until cancelled."""
@@ -61,7 +61,7 @@ class Health:
             before, self.state = self.state, await self._look()
             if self.state != before:
                 _log.warning("health.changed", state=self.state)
-                await self._tell(self.serves)
+                await self._tell(self.serves, self.state)
 
     async def _look(self) -> str:
         fault: Fault | None = self._writer.fault

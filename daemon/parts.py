@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon.alerts.telling import Alerts
 from daemon.devices import Devices
 from daemon.entities import Entities
 from daemon.foundation import Foundation
@@ -38,5 +39,6 @@ class Parts:
     local_device: str
     # None where config.toml does not have the folder watched.
     watched: Watched | None
+    alerts: Alerts
     # None where config.toml gives them no place to be read at.
     metrics: "Metrics | None" = None

@@ -187,6 +187,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
         await health.begin()
         group.start_soon(health.keep)
+        group.start_soon(parts.alerts.keep)
         if parts.metrics is not None:
             parts.metrics.show(gauges(parts, calls, book, health))
             page = metrics_page(config.metrics.listen, parts.metrics.page)
@@ -201,9 +202,12 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
 
 
 def _health(parts: Parts, servicer: grpc_health.aio.HealthServicer) -> Health:
-    base = parts.base
+    base, before = parts.base, list[str]()
 
-    async def tell(serves: bool) -> None:
+    async def tell(serves: bool, state: str) -> None:
+        if before:  # at the start some tiers are only not known yet
+            parts.alerts.health(state, serves=serves)
+        before[:] = [state]
         status = health_pb2.HealthCheckResponse
         for name in ("", *SERVICES):
             await servicer.set(name, status.SERVING if serves else status.NOT_SERVING)

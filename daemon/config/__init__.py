@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from daemon.config.alerting import Alerting
 from daemon.config.elsewhere import EnvFile, OpenBao, SourceName
 from daemon.config.judging import Approvals, PolicySection, Risk, zone_of
 from daemon.config.keeping import Ledger, Vault
@@ -62,6 +63,7 @@ class Config(Section):
     calls: Calls = Calls()
     rates: Rates = Rates()
     metrics: Monitoring = Monitoring()
+    alerts: Alerting = Alerting()
     log: Log = Log()
 
     @model_validator(mode="after")
