@@ -130,7 +130,7 @@ class Chain:
         signature = self._signer.sign(message_of(digest))
         if len(signature) != _SIGNATURE_SIZE:
             raise ChainError("SIGNER", "the signer returned no Ed25519 signature")
-        self._head = Head(self._chain_id, receipt.sequence, digest, time)
+        self._head = _head(self._chain_id, receipt.sequence, digest, time)
         return Entry(receipt.sequence, receipt_id, kind, time, canonical, digest, signature)
 
     def rewind(self, head: Head | None) -> None:
@@ -153,6 +153,14 @@ class Chain:
         if head is not None and head.chain != self._chain_id:
             raise ChainError("OTHER_CHAIN", "that head belongs to another chain")
         return head
+
+
+def _head(chain: str, sequence: int, digest: bytes, time: str) -> Head:
+    """A head of what was checked as a receipt just now: looking twice is 4 of 90 microseconds."""
+    made = object.__new__(Head)
+    for name, value in zip(Head.__slots__, (chain, sequence, digest, time), strict=True):
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _position(head: Head | None) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from sqlalchemy import (
     URL,
@@ -143,12 +143,16 @@ def driving(connection: Connection) -> Iterator[Any]:
     try:
         yield connection.connection.driver_connection
     except sqlite3.Error as error:
-        fault = fault_of(error)
-        if fault is None:
-            raise
-        if not fault.blames_operation:
-            connection.info[_FAULT] = fault
-        raise fault from error
+        _raise_fault(connection, error)
+
+
+def _raise_fault(connection: Connection, error: sqlite3.Error) -> NoReturn:
+    fault = fault_of(error)
+    if fault is None:
+        raise error
+    if not fault.blames_operation:
+        connection.info[_FAULT] = fault
+    raise fault from error
 
 
 def scrub(engine: Engine) -> bool:
@@ -172,8 +176,12 @@ def scrub(engine: Engine) -> bool:
 
 
 def _drive(connection: Connection, text: str) -> None:
-    with driving(connection) as driver:
+    # Not `driving`: savepoints are twice on the path of every receipt.
+    driver: Any = connection.connection.driver_connection
+    try:
         driver.execute(text)
+    except sqlite3.Error as error:
+        _raise_fault(connection, error)
 
 
 def insert_once(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
