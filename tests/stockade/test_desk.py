@@ -29,7 +29,8 @@ def desk(daemon: Daemon) -> Iterator[Open]:
     def open_(*options: str, **size: Any) -> Pane:
         # By env: tmux has a TERM of its own for what it starts.
         given = [f"{key}={value}" for key, value in size.pop("environment", {}).items()]
-        argv = ["env", *given, sys.executable, "-c", COMMAND, "approvals", "watch", *options]
+        code = size.pop("code", COMMAND)
+        argv = ["env", *given, sys.executable, "-c", code, "approvals", "watch", *options]
         opened.append(Pane(argv, {"STOCKADE_HOME": str(daemon.home.config)}, **size))
         return opened[-1]
 
@@ -111,7 +112,9 @@ def test_a_typed_reason(world: World, desk: Open) -> None:
     world.add(statement(1))
     pane = desk()
     _ready(pane)
-    pane.press("r", "t")
+    pane.press("r")
+    pane.expect("no, because")
+    pane.press("t")
     pane.expect("reason: _")
     pane.write("the wrong filf")
     pane.expect("filf_")
@@ -165,13 +168,13 @@ def test_no_key_by_default(world: World, desk: Open) -> None:
 
 def test_early_keys_are_forgotten(world: World, desk: Open) -> None:
     """Keys pressed before an approval is on the screen, or as it appears, do not answer it."""
-    pane = desk()
+    pane = desk(code=f"from stockade.cli import desk; desk.GRACE_SECONDS = 60; {COMMAND}")
     pane.expect("nothing waits")
     pane.press("a")
     world.changes.append(world.add(statement(1)))
     pane.expect(KEYS)
-    pane.write("a")
-    time.sleep(GRACE + 0.5)
+    pane.press("a", "m")
+    time.sleep(GRACE)
     assert world.requests == []
 
 
@@ -197,7 +200,7 @@ def test_a_yes_needs_the_end_to_have_been_on_the_screen(world: World, desk: Open
     pane.press("a")
     pane.expect("not yet: there was more to read")
     assert world.requests == []
-    pane.press("PageDown", "PageDown", "PageDown")
+    pane.press("End")
     pane.expect("argument_29", KEYS, "> 01988a3c")
     pane.press("a")
     pane.expect("nothing waits")
@@ -272,8 +275,13 @@ def test_a_lease_within_bounds(world: World, desk: Open) -> None:
     pane.press("y")
     pane.expect("no narrow bound fits content")
     assert world.requests == []
-    pane.press("1", "2", "3")
-    pane.expect("1 content: ANYTHING", "2 mode: a whole number from 0 to 3", '"src/lib" or a path')
+    for key, widened in (
+        ("1", "1 content: ANYTHING"),
+        ("2", "2 mode: a whole number from 0 to 3"),
+        ("3", '3 path: "src/lib" or a path below it'),
+    ):
+        pane.press(key)
+        pane.expect(widened)
     pane.press("y")
     pane.expect("yes, and a lease until")
     terms = parse_lease(world.requests[-1].lease_terms)
