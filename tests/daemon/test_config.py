@@ -108,6 +108,22 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "rates.pairing_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "calls.max_open": (["1", "1000000"], ["0", "1000001", '"20000"']),
     "calls.retain_output_kib": (["16", "65536"], ["15", "65537", "0"]),
+    "server.keepalive_seconds": (["1", "60", "86400"], ["0", "86401", "-1", "1.5", "true"]),
+    "sandbox.required_tiers": (
+        ["[]", '["process"]', '["container", "gvisor"]'],
+        ['["vm"]', '"process"', "[1]", '["Process"]', "true"],
+    ),
+    "metrics.listen": (
+        ['""', '"127.0.0.1:0"', '"localhost:9607"', '"[::1]:9607"'],
+        ['"0.0.0.0:1"', '"192.0.2.1:1"', '":1"', '"127.0.0.1"', '"127.example:1"', "9607"],
+    ),
+    "alerts.least": (['"info"', '"warning"', '"critical"'], ['"loud"', '""', "1"]),
+    "alerts.denied_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
+    "alerts.strangers_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
+    "alerts.asked_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
+    "alerts.webhook": (['""'], ['"ftp://a/"', '"https://u:p@a/"', '"https://a/"', "1"]),
+    "alerts.webhook_key_file": (['""'], ['"key"', '"/etc/key"', "1"]),
+    "alerts.webhook_key_credential": (['""'], ['"a/b"', '"key"', "1"]),
     "log.format": (['"auto"', '"json"', '"text"'], ['"JSON"', '""', "true"]),
     "log.level": (
         ['"debug"', '"info"', '"warning"', '"error"'],
