@@ -120,7 +120,8 @@ class Enrolment:
                     self._cut(gone, reason)
                 await self._worlds.refresh_devices()
         known = self._agents.get(str(new_id))
-        assert known is not None  # noqa: S101 - it was just stored
+        if known is None:
+            raise unknown_agent(str(new_id))
         replaces = next((gone for gone, why in ended.items() if why == REPLACED), "")
         return Enrolled(known, issued, entry, replaces)
 
