@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -123,3 +124,32 @@ def test_policy_can_forbid_a_source(owner: Client) -> None:
     assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "FORBIDDEN")
     apply(owner, ALONE + GRANT)
     assert finished(run(owner, "asks_elsewhere")).reason == "UNKNOWN_SECRET"
+
+
+def test_the_root_is_changed_while_calls_use_it(
+    shared_daemon: RunningDaemon, owner: Client
+) -> None:
+    """No call fails, and each gets the value: there is no moment in which neither root works."""
+    owner.put_secret("secret://global/in_use", b"used-meanwhile-Jj9")
+    tool(owner, "goes_on", "in_use", "import os\nprint(len(os.environ['IT']))\n")
+    wrong: list[str] = []
+    over = threading.Event()
+
+    def call() -> None:
+        with shared_daemon.client() as client:
+            while not over.is_set():
+                events = run(client, "goes_on")
+                if output(events) != b"18\n":
+                    wrong.append(finished(events).reason)
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    try:
+        answers = [shared_daemon.cli("secrets", "rotate", "--root") for _ in range(3)]
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+    assert not [answer.err for answer in answers if answer.status]
+    assert not wrong
