@@ -18,16 +18,17 @@ def daemon() -> Iterator[RunningDaemon]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    with running(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}")) as started:
+    workspace = '[workspaces.notes]\npath = "/var/tmp"\naccess = "write"\n'
+    with running(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}") + workspace) as started:
         yield started
 
 
-def _ask(daemon: RunningDaemon, command: str) -> str:
+def _ask(daemon: RunningDaemon, tool: str, **arguments: str) -> str:
     """A call that waits by itself; its id."""
     call_id = new_call_id()
     with (
         daemon.client() as client,
-        client.call("run_shell", {"command": command}, call_id=call_id, detach=True) as events,
+        client.call(tool, arguments, call_id=call_id, detach=True) as events,
     ):
         for event in events:
             if event.HasField("awaiting_approval"):
@@ -38,7 +39,7 @@ def _ask(daemon: RunningDaemon, command: str) -> str:
 def test_a_watch_goes_on_when_the_daemon_is_started_again(daemon: RunningDaemon) -> None:
     """While it is gone nothing is answered; then what waits is there again, and the yes counts."""
     phone = daemon.pair_device("phone", "approvers")
-    call_id = _ask(daemon, "echo done")
+    call_id = _ask(daemon, "run_shell", command="echo done")
     watch = [str(STOCKADE), "approvals", "watch"]
     with Pane(watch, {"STOCKADE_HOME": str(phone.config)}) as desk:
         desk.expect("$ echo done", "a yes, once")
@@ -55,19 +56,19 @@ def test_a_watch_goes_on_when_the_daemon_is_started_again(daemon: RunningDaemon)
 
 
 def test_hostile_arguments_leave_the_prompt_truthful(daemon: RunningDaemon) -> None:
-    """Escape sequences, false labels, overrides, a long text: facts and keys stay in place."""
+    """Escape sequences, false labels, overrides, 1 MB of text: facts and keys stay in place."""
     phone = daemon.pair_device("phone", "approvers")
     lies = "\x1b[2J\x1b[H\rtool       read_file\n\nrisk       0.000 of 1\n\u202esey a\u2066\n"
-    _ask(daemon, "true # " + lies + "x" * 90_000)
+    _ask(daemon, "write_file", workspace="notes", path="a", content=lies + "x" * 1_000_000)
     with Pane([str(STOCKADE), "approvals", "watch"], {"STOCKADE_HOME": str(phone.config)}) as desk:
-        first = desk.expect("a yes, once", "tool       run_shell", "␛[2J␛[H␍tool")
+        first = desk.expect("a yes, once", "tool       write_file", "␛[2J␛[H␍tool")
         lines = first.splitlines()
         assert lines[0].startswith("Stockade approvals · 1 waits")
         assert lines[1].startswith("> ")
         assert lines[-1].startswith("space further")
         assert not any(line.startswith(("tool       read", "risk       0.000")) for line in lines)
         desk.press("End")
-        desk.expect("NOT SHOWN: 87.")
+        desk.expect("NOT SHOWN: 975.8 KiB of 976.6 KiB")
         desk.press("f")
         desk.expect("lines 1 to ")
         desk.press("End")
