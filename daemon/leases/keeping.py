@@ -51,9 +51,12 @@ class LeaseKeeper:
     async def load(self, *, set_back: bool) -> None:
         """Takes over what the database holds and the ledger bears out."""
         for row in await self.reader.read(leases.active):
-            reason = "CLOCK_SET_BACK" if set_back else await self._flaw(row)
-            if not reason and row.parent_id is not None and not self.book.get(str(row.parent_id)):
-                reason = PARENT_ENDED
+            if set_back:
+                reason = "CLOCK_SET_BACK"
+            elif row.parent_id is not None and self.book.get(str(row.parent_id)) is None:
+                reason = PARENT_ENDED  # a lease is older than what was narrowed from it
+            else:
+                reason = await self._flaw(row)
             if reason:
                 _log.warning("lease.void", lease=row.lease_id, reason=reason)
                 await self._end(row, LeaseState.VOID, reason, "stockaded")

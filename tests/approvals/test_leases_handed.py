@@ -200,6 +200,22 @@ def test_after_a_start_a_part_stands_as_it_was_or_not_at_all(
         assert not asked(owner, "run_shell", **TRUE)
 
 
+def test_a_part_whose_whole_has_ended_does_not_stand_after_a_start(daemon: RunningDaemon) -> None:
+    """However that came: the whole is void, and so is what was narrowed from it."""
+    home = daemon.pair_device("approver", "approvers")
+    with daemon.client() as owner, Client.open(home) as approver:
+        parent = give(owner, approver, "run_shell", **TRUE)
+        worker = enroll_agent(daemon, "worker")
+        terms = hand(owner, parent, worker)
+    daemon.stop()
+    assert edit(daemon, "UPDATE leases SET max_uses = 9 WHERE lease_id = ?", parent.lease_id) == 1
+    daemon.start()
+    with daemon.client() as owner, worker.client() as agent:
+        assert asked(agent, "run_shell", **TRUE)
+        ends = {one.lease_id: one.reason for one in owner.list_leases(ended=True)}
+    assert ends == {parent.lease_id: "LEASE_DAMAGED", terms.lease_id: "PARENT_ENDED"}
+
+
 def test_own_leases_are_listed_to_their_holders(
     shared_daemon: RunningDaemon,
     owner: Client,

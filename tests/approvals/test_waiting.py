@@ -12,6 +12,7 @@ from stockade.approving import sign_answer
 from stockade.client import Client, new_call_id
 from stockade.errors import ApprovalUnclear, BadRequest, Conflict, StockadeError
 from stockade.v1 import approval_pb2, call_pb2
+from tests.approvals.leasing import asked, give
 from tests.attacks.editing import edit
 from tests.conftest import config_with
 from tests.promises.acting import (
@@ -204,6 +205,29 @@ def test_a_clock_set_back_gives_no_time(workspace: Path) -> None:
             assert state(owner, call_id) == ("CANCELLED", "CLOCK_SET_BACK")
             gone = owner.get_approval(approval_id)
             assert gone.state == approval_pb2.APPROVAL_STATE_WITHDRAWN
+    finally:
+        daemon.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_a_lease_does_not_outlive_a_clock_set_back(workspace: Path) -> None:
+    """Nobody can say how long it has stood: after such a start it is void."""
+    root = make_directory()
+    shifted = (sys.executable, str(Path(__file__).with_name("shifted_daemon.py")), "-60")
+    daemon = RunningDaemon(root, config_with(workspace))
+    try:
+        daemon.start()
+        home = daemon.pair_device("approver", "approvers")
+        with daemon.client() as owner, connect(home, daemon) as approver:
+            give(owner, approver, "run_shell", command="true")
+            assert not asked(owner, "run_shell", command="true")
+        daemon.stop()
+        daemon.wrapper = shifted
+        daemon.start()
+        with daemon.client() as owner:
+            assert asked(owner, "run_shell", command="true")
+            ended = owner.list_leases(ended=True)
+        assert [(one.state, one.reason) for one in ended] == [("void", "CLOCK_SET_BACK")]
     finally:
         daemon.stop()
         shutil.rmtree(root, ignore_errors=True)

@@ -13,10 +13,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from stockade.client import Client
 from stockade.errors import StockadeError
 from stockade.pairing import listener_certificate
 from stockade.pairing_code import parse_pairing_code
 from stockade.v1 import call_pb2
+from tests.approvals.leasing import asked, give
 from tests.attacks.brief import brief, until
 from tests.attacks.certificates import Presented
 from tests.attacks.certificates import client as client_of
@@ -155,6 +157,18 @@ def test_a_certificate_that_has_ended_does_not_come_back_with_the_clock(
         with client_of(daemon, shown) as new, pytest.raises(StockadeError) as refused:
             new.who_am_i()
         assert refused.value.reason == "CERT_EXPIRED"
+
+
+def test_a_lease_ends_though_the_clock_jumps_back(daemon: RunningDaemon, clock: WallClock) -> None:
+    """Set back an hour while it stands: it has its three seconds all the same, and no more."""
+    with (
+        daemon.client() as owner,
+        Client.open(daemon.pair_device("approver", "approvers")) as approver,
+    ):
+        give(owner, approver, "run_shell", seconds=3, command="true")
+        clock.set(-HOUR)
+        until(lambda: not owner.list_leases())
+        assert asked(owner, "run_shell", command="true")
 
 
 def test_an_approval_expires_though_the_clock_jumps_back(

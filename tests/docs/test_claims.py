@@ -107,3 +107,12 @@ def test_the_two_lists_of_promises_agree() -> None:
     assert _promises("SECURITY.md", "## The ten promises") == _promises(
         "docs/design.md", "## Promises"
     )
+
+
+def test_the_attacks_named_are_tests() -> None:
+    """Each test that docs/approvals.md names for an attack is there, under that name."""
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", read("docs/approvals.md"))
+    assert len(named) > len(
+        list(table_rows(read("docs/approvals.md"), "## Attacks, and the tests that hold them"))
+    )
+    assert [name for path, name in named if f"def {name}(" not in read(path)] == []
