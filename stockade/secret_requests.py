@@ -55,11 +55,16 @@ class SecretRequests:
         return self._connection.ask(self._secrets.ListSecrets, request)
 
     def all_secrets(self) -> Iterator[secret_pb2.ListSecretsResponse.SecretInfo]:
-        """Every secret, page by page."""
+        """Every secret of the vault, page by page."""
+        for answer in self.pages_of_secrets():
+            yield from answer.secrets
+
+    def pages_of_secrets(self) -> Iterator[secret_pb2.ListSecretsResponse]:
+        """All pages; on the last one is also what other sources keep."""
         token = ""
         while True:
             answer = self.list_secrets(page_token=token)
-            yield from answer.secrets
+            yield answer
             token = answer.next_page_token
             if not token:
                 return

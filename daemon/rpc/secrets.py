@@ -55,7 +55,9 @@ class SecretService(secret_pb2_grpc.SecretServiceServicer):
         found = await self._vault.changes.listing((scope, name), size)
         token = f"{found[-1].scope}/{found[-1].name}" if len(found) == size else ""
         return secret_pb2.ListSecretsResponse(
-            secrets=[self._info(one) for one in found], next_page_token=token
+            secrets=[self._info(one) for one in found],
+            next_page_token=token,
+            kept_elsewhere=() if token else self._vault.keeper.sources.names(),
         )
 
     async def RemoveSecret(

@@ -86,9 +86,12 @@ def list_(json_: Json = False) -> None:
     from stockade.client import Client
 
     with Client.open() as client:
-        found = list(client.all_secrets())
+        pages = list(client.pages_of_secrets())
+    found = [one for page in pages for one in page.secrets]
+    elsewhere = [reference for page in pages for reference in page.kept_elsewhere]
     if json_:
-        machine.emit({"secrets": [machine.plain(one) for one in found]})
+        secrets = [machine.plain(one) for one in found]
+        machine.emit({"secrets": secrets, "kept_elsewhere": elsewhere})
         return
     table(
         ("secret", "version", "older", "since", "expires"),
@@ -104,6 +107,8 @@ def list_(json_: Json = False) -> None:
         ),
         empty="no secrets",
     )
+    for reference in elsewhere:
+        say(f"{reference} is kept elsewhere")
     for one in found:
         if one.expiring:
             note(f"{one.reference} expires {when(one.expires)}: put a new value in time")

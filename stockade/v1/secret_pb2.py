@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/secret.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"q\n\x10PutSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xa3\x02\n\x13ListSecretsResponse\x12<\n\x07secrets\x18\x01 \x03(\x0b\x32+.stockade.v1.ListSecretsResponse.SecretInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x1a\xb4\x01\n\nSecretInfo\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xpiring\x18\x05 \x01(\x08\x12\x16\n\x0eolder_versions\x18\x06 \x01(\x05\"(\n\x13RemoveSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\"=\n\x14RemoveSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\">\n\x13RevokeSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ncel_calls\x18\x02 \x01(\x08\"L\n\x14RevokeSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\r\n\x05\x63\x61lls\x18\x02 \x03(\t\"9\n\x13RevertSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14RevertSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\")\n\x14RotateSecretsRequest\x12\x11\n\treference\x18\x01 \x01(\t\"P\n\x15RotateSecretsResponse\x12\x10\n\x08versions\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"N\n\x16RotateVaultRootRequest\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x12\n\npassphrase\x18\x02 \x01(\x0c\x12\x12\n\ncredential\x18\x03 \x01(\t\"n\n\x17RotateVaultRootResponse\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x05\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0c\n\x04left\x18\x04 \x03(\t\"8\n\x12UnlockVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"a\n\x13UnlockVaultResponse\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\t\"\x14\n\x12GetVaultKeyRequest\")\n\x13GetVaultKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\"\x1c\n\x1a\x41\x63\x63\x65ptVaultRollbackRequest\"D\n\x1b\x41\x63\x63\x65ptVaultRollbackResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"(\n\x12\x42\x61\x63kUpVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\"[\n\x13\x42\x61\x63kUpVaultResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0f\n\x07secrets\x18\x03 \x01(\x05\"J\n\x13RestoreVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\toverwrite\x18\x03 \x01(\x08\"o\n\x14RestoreVaultResponse\x12\x10\n\x08restored\x18\x01 \x03(\t\x12\x0c\n\x04kept\x18\x02 \x03(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.stockade.v1.Receipt2\x99\x08\n\rSecretService\x12J\n\tPutSecret\x12\x1d.stockade.v1.PutSecretRequest\x1a\x1e.stockade.v1.PutSecretResponse\x12P\n\x0bListSecrets\x12\x1f.stockade.v1.ListSecretsRequest\x1a .stockade.v1.ListSecretsResponse\x12S\n\x0cRemoveSecret\x12 .stockade.v1.RemoveSecretRequest\x1a!.stockade.v1.RemoveSecretResponse\x12S\n\x0cRevokeSecret\x12 .stockade.v1.RevokeSecretRequest\x1a!.stockade.v1.RevokeSecretResponse\x12S\n\x0cRevertSecret\x12 .stockade.v1.RevertSecretRequest\x1a!.stockade.v1.RevertSecretResponse\x12V\n\rRotateSecrets\x12!.stockade.v1.RotateSecretsRequest\x1a\".stockade.v1.RotateSecretsResponse\x12\\\n\x0fRotateVaultRoot\x12#.stockade.v1.RotateVaultRootRequest\x1a$.stockade.v1.RotateVaultRootResponse\x12P\n\x0bUnlockVault\x12\x1f.stockade.v1.UnlockVaultRequest\x1a .stockade.v1.UnlockVaultResponse\x12P\n\x0bGetVaultKey\x12\x1f.stockade.v1.GetVaultKeyRequest\x1a .stockade.v1.GetVaultKeyResponse\x12h\n\x13\x41\x63\x63\x65ptVaultRollback\x12\'.stockade.v1.AcceptVaultRollbackRequest\x1a(.stockade.v1.AcceptVaultRollbackResponse\x12R\n\x0b\x42\x61\x63kUpVault\x12\x1f.stockade.v1.BackUpVaultRequest\x1a .stockade.v1.BackUpVaultResponse0\x01\x12S\n\x0cRestoreVault\x12 .stockade.v1.RestoreVaultRequest\x1a!.stockade.v1.RestoreVaultResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/secret.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"q\n\x10PutSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbb\x02\n\x13ListSecretsResponse\x12<\n\x07secrets\x18\x01 \x03(\x0b\x32+.stockade.v1.ListSecretsResponse.SecretInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0ekept_elsewhere\x18\x03 \x03(\t\x1a\xb4\x01\n\nSecretInfo\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xpiring\x18\x05 \x01(\x08\x12\x16\n\x0eolder_versions\x18\x06 \x01(\x05\"(\n\x13RemoveSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\"=\n\x14RemoveSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\">\n\x13RevokeSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ncel_calls\x18\x02 \x01(\x08\"L\n\x14RevokeSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\r\n\x05\x63\x61lls\x18\x02 \x03(\t\"9\n\x13RevertSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14RevertSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\")\n\x14RotateSecretsRequest\x12\x11\n\treference\x18\x01 \x01(\t\"P\n\x15RotateSecretsResponse\x12\x10\n\x08versions\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"N\n\x16RotateVaultRootRequest\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x12\n\npassphrase\x18\x02 \x01(\x0c\x12\x12\n\ncredential\x18\x03 \x01(\t\"n\n\x17RotateVaultRootResponse\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x05\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0c\n\x04left\x18\x04 \x03(\t\"8\n\x12UnlockVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"a\n\x13UnlockVaultResponse\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\t\"\x14\n\x12GetVaultKeyRequest\")\n\x13GetVaultKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\"\x1c\n\x1a\x41\x63\x63\x65ptVaultRollbackRequest\"D\n\x1b\x41\x63\x63\x65ptVaultRollbackResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"(\n\x12\x42\x61\x63kUpVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\"[\n\x13\x42\x61\x63kUpVaultResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0f\n\x07secrets\x18\x03 \x01(\x05\"J\n\x13RestoreVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\toverwrite\x18\x03 \x01(\x08\"o\n\x14RestoreVaultResponse\x12\x10\n\x08restored\x18\x01 \x03(\t\x12\x0c\n\x04kept\x18\x02 \x03(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.stockade.v1.Receipt2\x99\x08\n\rSecretService\x12J\n\tPutSecret\x12\x1d.stockade.v1.PutSecretRequest\x1a\x1e.stockade.v1.PutSecretResponse\x12P\n\x0bListSecrets\x12\x1f.stockade.v1.ListSecretsRequest\x1a .stockade.v1.ListSecretsResponse\x12S\n\x0cRemoveSecret\x12 .stockade.v1.RemoveSecretRequest\x1a!.stockade.v1.RemoveSecretResponse\x12S\n\x0cRevokeSecret\x12 .stockade.v1.RevokeSecretRequest\x1a!.stockade.v1.RevokeSecretResponse\x12S\n\x0cRevertSecret\x12 .stockade.v1.RevertSecretRequest\x1a!.stockade.v1.RevertSecretResponse\x12V\n\rRotateSecrets\x12!.stockade.v1.RotateSecretsRequest\x1a\".stockade.v1.RotateSecretsResponse\x12\\\n\x0fRotateVaultRoot\x12#.stockade.v1.RotateVaultRootRequest\x1a$.stockade.v1.RotateVaultRootResponse\x12P\n\x0bUnlockVault\x12\x1f.stockade.v1.UnlockVaultRequest\x1a .stockade.v1.UnlockVaultResponse\x12P\n\x0bGetVaultKey\x12\x1f.stockade.v1.GetVaultKeyRequest\x1a .stockade.v1.GetVaultKeyResponse\x12h\n\x13\x41\x63\x63\x65ptVaultRollback\x12\'.stockade.v1.AcceptVaultRollbackRequest\x1a(.stockade.v1.AcceptVaultRollbackResponse\x12R\n\x0b\x42\x61\x63kUpVault\x12\x1f.stockade.v1.BackUpVaultRequest\x1a .stockade.v1.BackUpVaultResponse0\x01\x12S\n\x0cRestoreVault\x12 .stockade.v1.RestoreVaultRequest\x1a!.stockade.v1.RestoreVaultResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,49 +40,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSECRETSREQUEST']._serialized_start=290
   _globals['_LISTSECRETSREQUEST']._serialized_end=349
   _globals['_LISTSECRETSRESPONSE']._serialized_start=352
-  _globals['_LISTSECRETSRESPONSE']._serialized_end=643
-  _globals['_LISTSECRETSRESPONSE_SECRETINFO']._serialized_start=463
-  _globals['_LISTSECRETSRESPONSE_SECRETINFO']._serialized_end=643
-  _globals['_REMOVESECRETREQUEST']._serialized_start=645
-  _globals['_REMOVESECRETREQUEST']._serialized_end=685
-  _globals['_REMOVESECRETRESPONSE']._serialized_start=687
-  _globals['_REMOVESECRETRESPONSE']._serialized_end=748
-  _globals['_REVOKESECRETREQUEST']._serialized_start=750
-  _globals['_REVOKESECRETREQUEST']._serialized_end=812
-  _globals['_REVOKESECRETRESPONSE']._serialized_start=814
-  _globals['_REVOKESECRETRESPONSE']._serialized_end=890
-  _globals['_REVERTSECRETREQUEST']._serialized_start=892
-  _globals['_REVERTSECRETREQUEST']._serialized_end=949
-  _globals['_REVERTSECRETRESPONSE']._serialized_start=951
-  _globals['_REVERTSECRETRESPONSE']._serialized_end=1029
-  _globals['_ROTATESECRETSREQUEST']._serialized_start=1031
-  _globals['_ROTATESECRETSREQUEST']._serialized_end=1072
-  _globals['_ROTATESECRETSRESPONSE']._serialized_start=1074
-  _globals['_ROTATESECRETSRESPONSE']._serialized_end=1154
-  _globals['_ROTATEVAULTROOTREQUEST']._serialized_start=1156
-  _globals['_ROTATEVAULTROOTREQUEST']._serialized_end=1234
-  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_start=1236
-  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_end=1346
-  _globals['_UNLOCKVAULTREQUEST']._serialized_start=1348
-  _globals['_UNLOCKVAULTREQUEST']._serialized_end=1404
-  _globals['_UNLOCKVAULTRESPONSE']._serialized_start=1406
-  _globals['_UNLOCKVAULTRESPONSE']._serialized_end=1503
-  _globals['_GETVAULTKEYREQUEST']._serialized_start=1505
-  _globals['_GETVAULTKEYREQUEST']._serialized_end=1525
-  _globals['_GETVAULTKEYRESPONSE']._serialized_start=1527
-  _globals['_GETVAULTKEYRESPONSE']._serialized_end=1568
-  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_start=1570
-  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_end=1598
-  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_start=1600
-  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_end=1668
-  _globals['_BACKUPVAULTREQUEST']._serialized_start=1670
-  _globals['_BACKUPVAULTREQUEST']._serialized_end=1710
-  _globals['_BACKUPVAULTRESPONSE']._serialized_start=1712
-  _globals['_BACKUPVAULTRESPONSE']._serialized_end=1803
-  _globals['_RESTOREVAULTREQUEST']._serialized_start=1805
-  _globals['_RESTOREVAULTREQUEST']._serialized_end=1879
-  _globals['_RESTOREVAULTRESPONSE']._serialized_start=1881
-  _globals['_RESTOREVAULTRESPONSE']._serialized_end=1992
-  _globals['_SECRETSERVICE']._serialized_start=1995
-  _globals['_SECRETSERVICE']._serialized_end=3044
+  _globals['_LISTSECRETSRESPONSE']._serialized_end=667
+  _globals['_LISTSECRETSRESPONSE_SECRETINFO']._serialized_start=487
+  _globals['_LISTSECRETSRESPONSE_SECRETINFO']._serialized_end=667
+  _globals['_REMOVESECRETREQUEST']._serialized_start=669
+  _globals['_REMOVESECRETREQUEST']._serialized_end=709
+  _globals['_REMOVESECRETRESPONSE']._serialized_start=711
+  _globals['_REMOVESECRETRESPONSE']._serialized_end=772
+  _globals['_REVOKESECRETREQUEST']._serialized_start=774
+  _globals['_REVOKESECRETREQUEST']._serialized_end=836
+  _globals['_REVOKESECRETRESPONSE']._serialized_start=838
+  _globals['_REVOKESECRETRESPONSE']._serialized_end=914
+  _globals['_REVERTSECRETREQUEST']._serialized_start=916
+  _globals['_REVERTSECRETREQUEST']._serialized_end=973
+  _globals['_REVERTSECRETRESPONSE']._serialized_start=975
+  _globals['_REVERTSECRETRESPONSE']._serialized_end=1053
+  _globals['_ROTATESECRETSREQUEST']._serialized_start=1055
+  _globals['_ROTATESECRETSREQUEST']._serialized_end=1096
+  _globals['_ROTATESECRETSRESPONSE']._serialized_start=1098
+  _globals['_ROTATESECRETSRESPONSE']._serialized_end=1178
+  _globals['_ROTATEVAULTROOTREQUEST']._serialized_start=1180
+  _globals['_ROTATEVAULTROOTREQUEST']._serialized_end=1258
+  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_start=1260
+  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_end=1370
+  _globals['_UNLOCKVAULTREQUEST']._serialized_start=1372
+  _globals['_UNLOCKVAULTREQUEST']._serialized_end=1428
+  _globals['_UNLOCKVAULTRESPONSE']._serialized_start=1430
+  _globals['_UNLOCKVAULTRESPONSE']._serialized_end=1527
+  _globals['_GETVAULTKEYREQUEST']._serialized_start=1529
+  _globals['_GETVAULTKEYREQUEST']._serialized_end=1549
+  _globals['_GETVAULTKEYRESPONSE']._serialized_start=1551
+  _globals['_GETVAULTKEYRESPONSE']._serialized_end=1592
+  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_start=1594
+  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_end=1622
+  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_start=1624
+  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_end=1692
+  _globals['_BACKUPVAULTREQUEST']._serialized_start=1694
+  _globals['_BACKUPVAULTREQUEST']._serialized_end=1734
+  _globals['_BACKUPVAULTRESPONSE']._serialized_start=1736
+  _globals['_BACKUPVAULTRESPONSE']._serialized_end=1827
+  _globals['_RESTOREVAULTREQUEST']._serialized_start=1829
+  _globals['_RESTOREVAULTREQUEST']._serialized_end=1903
+  _globals['_RESTOREVAULTRESPONSE']._serialized_start=1905
+  _globals['_RESTOREVAULTRESPONSE']._serialized_end=2016
+  _globals['_SECRETSERVICE']._serialized_start=2019
+  _globals['_SECRETSERVICE']._serialized_end=3068
 # @@protoc_insertion_point(module_scope)

@@ -149,19 +149,25 @@ class ListSecretsResponse(_message.Message):
 
     SECRETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KEPT_ELSEWHERE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListSecretsResponse.SecretInfo]: ...
+    @_builtins.property
+    def kept_elsewhere(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What other sources keep, by reference: all that the configuration names. On the last page."""
+
     def __init__(
         self,
         *,
         secrets: _abc.Iterable[Global___ListSecretsResponse.SecretInfo] | None = ...,
         next_page_token: _builtins.str = ...,
+        kept_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "secrets", b"secrets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_elsewhere", b"kept_elsewhere", "next_page_token", b"next_page_token", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

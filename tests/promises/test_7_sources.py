@@ -1,5 +1,6 @@
 """Promise 7 for secrets that others keep: an environment file, and a real OpenBao server."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,6 +128,16 @@ def test_the_values_do_not_stay_in_memory(both: Both) -> None:
         return not left
 
     assert until(none_left, seconds=3), left
+
+
+def test_the_list_names_what_others_keep(both: Both) -> None:
+    """By reference, and without asking the source."""
+    answer = both.client.list_secrets()
+    assert list(answer.kept_elsewhere) == [BAO_REFERENCE, FILE_REFERENCE]
+    listed = both.daemon.cli("secrets", "list")
+    assert f"{FILE_REFERENCE} is kept elsewhere" in listed.out
+    told = json.loads(both.daemon.cli("secrets", "list", "--json").out)
+    assert told["kept_elsewhere"] == [BAO_REFERENCE, FILE_REFERENCE]
 
 
 ACTS: dict[str, Callable[[Client], object]] = {
