@@ -70,13 +70,13 @@ async def test_grandchild_holding_stdout(runner: Runner) -> None:
     begin = time.monotonic()
     outcome, sink = await runner(python(_DOUBLE_FORK))
     assert (outcome.end, outcome.exit_code, sink.text) == (End.EXITED, 0, "ready")
-    assert time.monotonic() - begin < 20  # and not the grandchild's 1000
+    assert time.monotonic() - begin < 8  # and not the limit of 10
     assert runner.processes() == []
 
 
 async def test_background_child(runner: Runner) -> None:
     """A shell that leaves a background job ends with its own code, at once."""
-    with anyio.fail_after(2):
+    with anyio.fail_after(8):
         outcome, _ = await runner(shell("sleep 1000 & nohup sleep 1000 & exit 4"))
     assert outcome.exit_code == 4
 
@@ -102,7 +102,7 @@ async def test_cancel(runner: Runner) -> None:
         await started.wait()
         begin = time.monotonic()
         group.cancel_scope.cancel()
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5  # and not the limit of 10
     assert runner.processes() == []
 
 
@@ -233,7 +233,7 @@ async def test_engine_hangs(place: Path) -> None:
     broken.write_text("#!/bin/sh\nexec sleep 1000\n")
     broken.chmod(0o755)
     settings = ProcessSettings("abcd", bubblewrap=str(broken), setup_seconds=0.2)
-    with anyio.fail_after(3):
+    with anyio.fail_after(20):
         outcome = await ProcessSandbox(settings).run(make_spec("/bin/true"), Collected())
     assert outcome.end is End.ENGINE_FAILURE
 
@@ -259,13 +259,13 @@ def slay(victim: "subprocess.Popen[bytes]") -> None:
 
 
 async def test_daemon_killed(bwrap: ProcessRunner) -> None:
-    """SIGKILL of the daemon kills the whole sandbox within a second."""
+    """SIGKILL of the daemon kills the whole sandbox at once."""
     victim = start_victim(bwrap)
     assert victim.stdout is not None
     assert victim.stdout.readline() == b"up\n"
     assert len(bwrap.processes()) >= 4
     slay(victim)
-    assert gone_within(bwrap, 1)
+    assert gone_within(bwrap, 5)
     await bwrap.sandbox.reap()
     assert bwrap.groups() == []
 
@@ -278,7 +278,7 @@ async def test_daemon_killed_while_starting(bwrap: ProcessRunner) -> None:
         slay(victim)
         await anyio.sleep(0.05)
         await bwrap.sandbox.reap()
-        assert gone_within(bwrap, 1)
+        assert gone_within(bwrap, 5)
         assert bwrap.groups() == []
 
 
