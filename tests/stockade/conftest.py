@@ -10,7 +10,10 @@ import pytest
 
 from stockade.cli.main import run
 from stockade.home import Home
+from tests.stockade.at_desk import desk
 from tests.stockade.serving import Daemon, World, home_under, pair_home
+
+__all__ = ["desk"]  # a fixture
 
 
 @dataclass
