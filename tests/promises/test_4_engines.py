@@ -90,16 +90,15 @@ def test_nothing_of_a_call_is_left_in_the_engine(engines: RunningDaemon) -> None
     """When the daemon has stopped, no container of it is left, used or waiting."""
     if not tiers(engines)["container"]:
         pytest.skip("no container tier here")
-    with running(WITH_ENGINES) as daemon:
-        with daemon.client() as client:
-            apply(client, EVERYTHING)
-            add_tool(client, "passing", ["/bin/true"], sensitivity="1.0")
-            for _ in range(2):
-                assert finished(run(client, "passing")).state == call_pb2.CALL_STATE_SUCCEEDED
-        chain = str(daemon.client().status().ledger_chain)
-        assert containers(chain)
-        daemon.stop()
-        assert containers(chain) == []
+    with engines.client() as client:
+        add_tool(client, "passing", ["/bin/true"], sensitivity="1.0")
+        for _ in range(2):
+            assert finished(run(client, "passing")).state == call_pb2.CALL_STATE_SUCCEEDED
+        chain = str(client.status().ledger_chain)
+    assert containers(chain)
+    engines.stop()
+    assert containers(chain) == []
+    engines.start()
 
 
 def containers(instance: str) -> list[str]:

@@ -10,11 +10,10 @@ from stockade.v1 import call_pb2
 from tests.promises.acting import ALONE, apply, python_tool, run
 from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
-FLOORS = {
-    "process": "",
-    "container": "[risk]\ncontainer_floor = 0\n",
-    "gvisor": "[risk]\ncontainer_floor = 0\ngvisor_floor = 0\n",
-}
+EVERYTHING = ALONE + "permit (principal, action, resource);"
+RISKY = "[capabilities]\nnetwork = true\nfilesystem_write = true\nexternal_apis = true\n"
+# How sensitive a tool is, and what it may besides, for the tier it is to run in.
+TIERS = {"process": ("0.1", ""), "container": ("1.0", ""), "gvisor": ("1.0", RISKY)}
 KNOCK = """
 import socket
 with socket.socket(socket.AF_UNIX) as door:
@@ -25,23 +24,25 @@ with socket.socket(socket.AF_UNIX) as door:
 """
 
 
-@pytest.fixture(params=FLOORS)
-def daemon(request: pytest.FixtureRequest) -> Iterator[RunningDaemon]:
-    """A daemon that runs everything in one tier."""
-    with running(WITH_ENGINES + FLOORS[request.param]) as made:
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[RunningDaemon]:
+    """A daemon with all the tiers of this machine."""
+    with running(WITH_ENGINES) as made:
         with made.client() as client:
-            apply(client, ALONE)
-            works = {tier.name: tier.works for tier in client.status().tiers}
-        if not works[request.param]:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(request.param)
+            apply(client, EVERYTHING)
         yield made
 
 
-def test_the_door_is_there_and_shut(daemon: RunningDaemon) -> None:
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_door_is_there_and_shut(daemon: RunningDaemon, tier: str) -> None:
     """Whoever connects, in any tier, is told by the daemon that nothing was granted."""
+    sensitivity, rest = TIERS[tier]
     with daemon.client() as client:
-        python_tool(client, "knock", KNOCK)
-        events = run(client, "knock")
+        if tier not in {one.name for one in client.status().tiers if one.works}:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(tier)
+        python_tool(client, f"knock_{tier}", KNOCK, sensitivity=sensitivity, rest=rest)
+        events = run(client, f"knock_{tier}")
+    assert [one.started.tier for one in events if one.HasField("started")] == [tier]
     assert finished(events).state == call_pb2.CALL_STATE_SUCCEEDED
     head, _, body = output(events).decode().partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 403 ")
