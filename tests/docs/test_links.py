@@ -77,3 +77,12 @@ def test_drawings_fit_a_terminal(page: Path) -> None:
     assert [
         line for block in fenced(text, "") for line in block.splitlines() if len(line) > WIDTH
     ] == []
+
+
+def test_a_decision_has_a_number_of_its_own() -> None:
+    """A record's number is in its name and its title, and is given once."""
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [record.name[:4] for record in records]
+    assert numbers == sorted(set(numbers))
+    titles = [record.read_text(encoding="utf-8").splitlines()[0] for record in records]
+    assert [title[: len("# 0000: ")] for title in titles] == [f"# {one}: " for one in numbers]
