@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.promises.acting import ALONE, apply, run
+from tests.promises.acting import ALONE, apply, run, until
 from tests.running import CONFIG, RunningDaemon, make_directory
 
 
@@ -15,7 +16,9 @@ from tests.running import CONFIG, RunningDaemon, make_directory
 def kept() -> Iterator[RunningDaemon]:
     """A daemon whose checkpoints are kept outside of its home."""
     outside = make_directory()
-    config = CONFIG + f'[ledger]\ncheckpoint_file = "{outside / "checkpoint"}"\n'
+    config = (
+        CONFIG + f'[ledger]\ncheckpoint_file = "{outside / "checkpoint"}"\ncheckpoint_seconds = 1\n'
+    )
     daemon = RunningDaemon(make_directory(), config)
     try:
         yield daemon
@@ -32,9 +35,8 @@ def work(daemon: RunningDaemon) -> None:
 
 
 def outside(daemon: RunningDaemon) -> Path:
-    status = json.loads(daemon.cli("status", "--json").out)
-    (place,) = status["ledger_checkpoint"]["places"]
-    return Path(place["name"].removeprefix("file "))
+    """Where its checkpoints are kept."""
+    return Path(tomllib.loads(daemon.config)["ledger"]["checkpoint_file"])
 
 
 def refusal(daemon: RunningDaemon) -> str:
@@ -124,6 +126,7 @@ def test_a_checkpoint_file_that_says_nothing_is_no_reason_to_start(
     """One signature of two, or a disk that is not mounted: refused with what to do."""
     kept.start()
     path = outside(kept)
+    assert until(path.exists)
     kept.stop()
     if attack == "stripped":
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
@@ -170,12 +173,25 @@ def test_a_checkpoint_is_fetched_only_if_it_adds_to_the_last(kept: RunningDaemon
 
 
 def test_status_and_doctor_say_where_checkpoints_are(kept: RunningDaemon) -> None:
-    """Also that they do not get there any more; and calls go on."""
+    """And that they do not get there any more: named, with what to do; calls go on."""
     kept.start()
     work(kept)
     path = outside(kept)
+    assert until(path.exists)
     assert f"in file {path}" in kept.cli("status").out.replace("\n", " ").replace("  ", "")
     path.write_bytes(b"no checkpoint")
-    kept.stop()
-    assert path.read_bytes() == b"no checkpoint"
-    assert "CHECKPOINT_FILE_OTHER" in kept.log
+    work(kept)
+
+    def reason() -> str:
+        status = json.loads(kept.cli("status", "--json").out)
+        return str(status["ledger_checkpoint"]["places"][0].get("reason", ""))
+
+    assert until(lambda: reason() == "CHECKPOINT_FILE_OTHER")
+    said = kept.cli("doctor", "--json").lines()
+    found = [one for one in said if str(one.get("what", "")).startswith("checkpoints to")]
+    assert [one["ok"] for one in found] == [False]
+    assert "checkpoint_file" in str(found[0]["fix"])
+    work(kept)
+    path.unlink()  # the operator looked at it, and took it away
+    assert until(lambda: reason() == "")
+    assert path.read_bytes().startswith(b"stockade/")
