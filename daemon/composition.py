@@ -9,8 +9,9 @@ import gc
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -82,17 +83,24 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             # Modules, policies, tools: some 100,000 objects that stay. Looked through at every full
             # collection, they would hold up whatever call is under way for 50 ms.
             gc.freeze()
-            with announced(home.endpoint, served.address, base.clock.now_ms()):
-                _log.info("daemon.ready", address=served.address, pid=os.getpid())
-                if ready_fd is not None:
-                    with os.fdopen(ready_fd, "wb") as ready:
-                        ready.write(b"ready\n")
-                drain_seconds = await until_told_to_stop(manager, home.config_file, config)
+            found = _found(home.endpoint, served.address, base.clock.now_ms(), ready_fd)
+            drain_seconds = await until_told_to_stop(manager, home.config_file, config, found)
             _log.info("daemon.stopping", drain_seconds=drain_seconds)
             await served.stop(drain_seconds)
             await _record(base, "daemon.stopped", {})
             await base.checkpoints.end()
     _log.info("daemon.stopped")
+
+
+@contextmanager
+def _found(endpoint: Path, address: str, now_ms: int, ready_fd: int | None) -> Iterator[None]:
+    """While others can find it, and those who wait for that have been told."""
+    with announced(endpoint, address, now_ms):
+        _log.info("daemon.ready", address=address, pid=os.getpid())
+        if ready_fd is not None:
+            with os.fdopen(ready_fd, "wb") as ready:
+                ready.write(b"ready\n")
+        yield
 
 
 def _raise_descriptor_limit() -> None:

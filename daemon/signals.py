@@ -7,6 +7,7 @@ terminal, whose end SIGHUP then means. However many come at once, they are one. 
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import anyio
@@ -19,8 +20,17 @@ from daemon.reload import reload
 STOP_MARGIN_SECONDS = 20
 
 
-async def until_told_to_stop(manager: ServiceManager, config_file: Path, config: Config) -> float:
-    """Returns when it is to stop, with the seconds that calls under way may take."""
+async def until_told_to_stop(
+    manager: ServiceManager,
+    config_file: Path,
+    config: Config,
+    found: AbstractContextManager[None],
+) -> float:
+    """Returns when it is to stop, with the seconds that calls under way may take.
+
+    `found` is entered when signals are heard: whoever learns from it that the daemon serves may
+    send one at once.
+    """
     again = anyio.Event()
     current = config
 
@@ -36,7 +46,7 @@ async def until_told_to_stop(manager: ServiceManager, config_file: Path, config:
 
     heard = (signal.SIGTERM, signal.SIGINT, *(() if _on_terminal() else (signal.SIGHUP,)))
     async with anyio.create_task_group() as group:
-        with anyio.open_signal_receiver(*heard) as signals:
+        with anyio.open_signal_receiver(*heard) as signals, found:
             manager.ready("serves")
             group.start_soon(manager.keep_alive)
             group.start_soon(read_again)
