@@ -5,6 +5,8 @@ import unicodedata
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +115,38 @@ def test_a_command_is_one_line_whatever_its_words(words: list[str]) -> None:
 def test_masked(text: str, shown: str) -> None:
     """The usual shapes of secrets are masked with their length; code and references are not."""
     assert shown in masked(text)
+
+
+@pytest.mark.parametrize(
+    ("script", "run"),
+    [
+        ("echo --token\n/sbin/poweroff", "/sbin/poweroff"),
+        ("curl -H bearer\n./evil-script", "./evil-script"),
+        ("sudo -u basic /sbin/poweroff", "/sbin/poweroff"),
+        ("API_TOKEN=\n/sbin/poweroff", "/sbin/poweroff"),
+        ("API_TOKEN= /sbin/poweroff", "/sbin/poweroff"),
+        ("echo token:\nuserdel-everybody", "userdel-everybody"),
+        ("-----BEGIN PRIVATE KEY-----\nrm /srv/data/all\n-----END", "rm /srv/data/all"),
+        ("-----BEGIN PRIVATE KEY-----\n/usr/sbin/poweroff\n-----END", "/usr/sbin/poweroff"),
+        (
+            "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\npoweroff\n-----END",
+            "\npoweroff\n",
+        ),
+    ],
+)
+def test_a_command_behind_what_looks_like_a_secret_is_read(script: str, run: str) -> None:
+    """What a shell would run stays in sight, whatever stands before it to have it masked."""
+    assert run in masked(script)
+
+
+def test_a_key_of_many_lines_is_masked() -> None:
+    """A private key, of every line that may be one."""
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    long = key.decode().splitlines()[1]
+    assert long not in masked(key.decode())
+    assert "[masked, " in masked(key.decode())
 
 
 @given(st.text(alphabet="abc12-_=./+ $(){};|&<>`'\"\\\n", max_size=60))
