@@ -19,6 +19,7 @@ from daemon.tools.snapshot import check_copy
 from daemon.tools.tree import parse_digest
 from ledger.documents import digest_of_document
 from ledger.errors import EvidenceError
+from ledger.evidence import Name
 from ledger.receipt import Receipt
 
 Document = Mapping[str, Any]
@@ -57,14 +58,14 @@ class Documents:
             "lease": self._lease,
         }
 
-    def find(self, wanted: Wanted, named: set[str]) -> Iterator[tuple[str, Document]]:
+    def find(self, wanted: Wanted, named: set[Name]) -> Iterator[tuple[str, Document]]:
         """The documents of one thing that a digest among `named` is of, with that digest."""
         for document in self._sorts[wanted[0]](wanted[1]):
             try:
                 digest = digest_of_document(document)
             except EvidenceError:
                 continue
-            if digest in named:
+            if (document["what"], digest) in named:
                 yield digest, document
 
     def _of_call(self, name: str) -> Iterator[Document]:

@@ -22,7 +22,7 @@ from daemon.store.leases import get as get_lease
 from daemon.store.reader import Reader
 from daemon.store.receipts import ReceiptRow
 from ledger import evidence
-from ledger.evidence import Subject
+from ledger.evidence import Name, Subject
 from ledger.export import encode_line, parse_line
 from ledger.receipt import Receipt
 
@@ -67,7 +67,7 @@ class EvidencePacks:
                     yield evidence.document_line(document)
         yield evidence.end_line(len(numbers), len(documents))
 
-    async def _documents(self, wanted: Wanted, named: set[str]) -> list[tuple[str, Document]]:
+    async def _documents(self, wanted: Wanted, named: set[Name]) -> list[tuple[str, Document]]:
         return await self.reader.read(lambda c: list(Documents(c, self.tools).find(wanted, named)))
 
 
@@ -75,7 +75,7 @@ class EvidencePacks:
 class _Told:
     """What the entries so far name."""
 
-    named: set[str] = field(default_factory=set)
+    named: set[Name] = field(default_factory=set)
     wanted: dict[Wanted, None] = field(default_factory=dict)  # in order
 
     def add(self, receipt: Receipt) -> None:

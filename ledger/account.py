@@ -86,7 +86,8 @@ def as_text(chapters: Sequence[Chapter]) -> str:
             for fact in step.facts:
                 first, *more = fact.value.split("\n")
                 lines.append(f"    {_visible(fact.name)}: {_visible(first)}")
-                lines += [f"      {_visible(line)}" for line in more]
+                # Behind a rule: a line of a text must not pass for a fact of ours.
+                lines += [f"      | {_visible(line)}" for line in more]
             lines.append("")
     return "\n".join(lines)
 
@@ -98,11 +99,13 @@ def as_html(chapters: Sequence[Chapter]) -> str:
 
 def _frame(evidence: Evidence) -> Chapter:
     subject = ", ".join(f"{name} {value}" for name, value in evidence.subject.items())
-    shown = (
-        "complete: there are no other receipts of this period"
-        if evidence.complete
-        else "these receipts are in the ledger; that there are no others is not shown"
-    )
+    if evidence.complete:
+        shown = "complete: there are no other receipts of this period"
+    elif "from" in evidence.subject:
+        last = evidence.receipts[-1].time
+        shown = f"complete up to {last}, where the checkpoint ends; what came later is not shown"
+    else:
+        shown = "these receipts are in the ledger; that there are no others is not shown"
     facts = (
         Fact("ledger", evidence.chain),
         Fact("evidence of", subject),

@@ -3,12 +3,14 @@
 One file of NDJSON, each line canonical JSON: a head with the checkpoint, entries in order,
 documents, an end with both counts. Trusted to accept one only if the checkpoint is signed by both
 keys, every entry is authentic and proved to be in the checkpoint's tree at its place, every
-document has a digest that one of the receipts names, and nothing is missing between the first line
-and the last.
+document has a digest that one of the receipts names, as a document of its sort, and nothing is
+missing between the first line and the last. What it is evidence of is in no signature, so every
+entry has to be of that.
 
-Evidence of a period is complete: its entries have no gap, and reach beyond both ends of it, or to
-the ledger's own. Evidence of a call or a lease shows that its receipts are in the ledger, not that
-there are no others. Reads a line at a time. Raises EvidenceError, and CheckpointError for the
+Evidence of a period has no gap, and reaches beyond both ends of it, or to the ledger's own. It is
+complete where a later receipt closes it; else only up to where its checkpoint ends, which may be an
+old one. Evidence of a call or a lease shows that its receipts are in the ledger, not that there are
+no others. Reads a line at a time. Raises EvidenceError, and CheckpointError for the
 checkpoint.
 """
 
@@ -38,6 +40,17 @@ MAX_LINE: Final = 160 * 1024 * 1024
 _SUBJECTS: Final = ({"call"}, {"lease"}, {"from", "to"})
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
+_NAMED_BY: Final = {
+    "arguments_digest": "arguments",
+    "statement_digest": "statement",
+    "manifest_digest": "agent-manifest",
+    "terms_digest": "lease",
+    "policy_digest": "policy",
+    "tool_digest": "tool",
+}
+Name = tuple[str, str]
+"""A sort of document, and a digest."""
+
 Subject = Mapping[str, str]
 """{"call": id}, {"lease": id} or {"from": time, "to": time}."""
 
@@ -56,7 +69,8 @@ class Evidence:
     @property
     def complete(self) -> bool:
         """Whether it is shown that there are no other receipts of this subject."""
-        return "from" in self.subject
+        closed = "from" in self.subject and bool(self.receipts)
+        return closed and parse_time(self.receipts[-1].time) > parse_time(self.subject["to"])
 
 
 def head_line(chain: str, subject: Subject, checkpoint: bytes, keys: str) -> bytes:
@@ -81,17 +95,19 @@ def end_line(entries: int, documents: int) -> bytes:
     return encode({"end": {"documents": documents, "entries": entries}}) + b"\n"
 
 
-def names(receipts: Iterable[Receipt]) -> set[str]:
-    """All that looks like a digest in the receipts' bodies: what a document may be named by."""
-    found: set[str] = set()
+def names(receipts: Iterable[Receipt]) -> set[Name]:
+    """What documents the receipts' bodies name: by the field that is for their sort."""
+    found: set[Name] = set()
     places: list[object] = [receipt.body for receipt in receipts]
     while places:
         place = places.pop()
-        if isinstance(place, str):
-            if _HEX.fullmatch(place):
-                found.add(place)
-        elif isinstance(place, Mapping):
-            places.extend(place.values())
+        if isinstance(place, Mapping):
+            for name, value in place.items():
+                sort = _NAMED_BY.get(name)
+                if sort is not None and isinstance(value, str) and _HEX.fullmatch(value):
+                    found.add((sort, value))
+                else:
+                    places.append(value)
         elif isinstance(place, list):
             places.extend(place)
     return found
@@ -112,8 +128,10 @@ def verify_evidence(lines: Iterable[bytes], keys: PublicKeys) -> Evidence:
     receipts, documents = _read(rest, Reader(keys), checkpoint)
     if "from" in subject:
         _check_period(receipts, subject, checkpoint)
+    else:
+        _check_subject(receipts, subject)
     named = names(receipts)
-    if any(digest not in named for digest in documents):
+    if any((one["what"], digest) not in named for digest, one in documents.items()):
         _refuse("DOCUMENT", "a document is not what any of the receipts names")
     return Evidence(keys.chain, subject, checkpoint, tuple(receipts), documents)
 
@@ -159,6 +177,21 @@ def _entry(fields: dict[str, Any], reader: Reader, checkpoint: Checkpoint) -> Re
             "PROOF", "an entry is not shown to be in the ledger that the checkpoint vouches for"
         ) from error
     return line.receipt
+
+
+def _check_subject(receipts: list[Receipt], subject: Subject) -> None:
+    """Each receipt is of the call; or of the lease, or of a call that it is of."""
+    (name, value), *_ = subject.items()
+    mine = [receipt.body for receipt in receipts if receipt.body.get(name) == value]
+    calls = {body.get("call") for body in mine}
+    if name == "lease":
+        # The call that it was given with is named by the approval that the two share.
+        asked = {body["approval"] for body in mine if "approval" in body}
+        calls |= {r.body.get("call") for r in receipts if r.body.get("approval") in asked}
+    calls.discard(None)
+    others = (r for r in receipts if r.body.get(name) != value and r.body.get("call") not in calls)
+    if not mine or next(others, None) is not None:
+        _refuse("SUBJECT", f"not all of it, or none, is of the {name} that it says it is of")
 
 
 def _check_period(receipts: list[Receipt], subject: Subject, checkpoint: Checkpoint) -> None:

@@ -38,8 +38,7 @@ _PREFIXES = (
 _SHAPES = tuple(
     re.compile(shape)
     for shape in (
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s*"
-        rf"(?P<secret>{_KEY_LINE}(?:\s+{_KEY_LINE}){{0,256}})",
+        rf"-----BEGIN [A-Z ]*PRIVATE KEY-----\s*(?P<secret>{_KEY_LINE}(?:\s+{_KEY_LINE}){{0,256}})",
         r"\b(?P<secret>eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,})",
         r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
         r"\b(?P<secret>AIza[A-Za-z0-9_-]{30,})",

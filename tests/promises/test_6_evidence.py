@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger.account import account, as_html, as_text
+from ledger.account import Chapter, Fact, Step, account, as_html, as_text
 from ledger.canonical import encode
 from ledger.errors import LedgerError
 from ledger.evidence import Evidence, verify_evidence
@@ -288,6 +288,54 @@ def test_a_period_without_one_entry_is_refused(auditor: Auditor, at: int) -> Non
     with pytest.raises(LedgerError) as refused:
         verify_evidence(recounted(lines[:place] + lines[place + 1 :]), auditor.keys)
     assert refused.value.code == "PERIOD"
+
+
+def _of(lines: Lines, **subject: str) -> Lines:
+    """The same, said to be of something else: the first line is in no signature."""
+    return [json_edit(lines[0], lambda f: f.update(subject=subject)), *lines[1:]]
+
+
+def test_evidence_is_of_what_it_says_it_is(auditor: Auditor) -> None:
+    """Another's receipts under this call's name, some beside its own, or none: nothing is shown."""
+    call, period = auditor.lines("call"), auditor.lines("period")
+    other = "01970000-0000-7000-8000-000000000000"
+    none = recounted([call[0], call[-1]])
+    attacks = [
+        *(_of(call, call=other), _of(call, lease=other), _of(auditor.lines("lease"), lease=other)),
+        *(_of(auditor.lines("lease"), call=auditor.call), _of(period, call=auditor.call)),
+        *(_of(period, lease=auditor.lease), none, _of(none, lease=auditor.lease)),
+    ]
+    for changed in attacks:
+        with pytest.raises(LedgerError) as refused:
+            verify_evidence(changed, auditor.keys)
+        assert refused.value.code == "SUBJECT"
+
+
+def test_arguments_do_not_pass_for_what_somebody_signed(auditor: Auditor) -> None:
+    """An agent chooses its arguments: called a statement, their digest is still theirs."""
+    lines = auditor.lines("call")
+    at = text_document(lines)
+    posing = json_edit(lines[at], lambda f: f["document"].update(what="statement"))
+    with pytest.raises(LedgerError) as refused:
+        verify_evidence(put(lines, at, posing), auditor.keys)
+    assert refused.value.code == "DOCUMENT"
+
+
+def test_an_old_checkpoint_makes_no_period_complete(auditor: Auditor) -> None:
+    """Where no later receipt closes the period, it is only told up to the checkpoint's end."""
+    lines = auditor.lines("period")
+    begin = json.loads(lines[0])["subject"]["from"]
+    found = verify_evidence(
+        _of(lines, **{"from": begin, "to": "2999-01-01T00:00:00.000Z"}), auditor.keys
+    )
+    assert not found.complete
+    assert f"complete up to {found.receipts[-1].time}" in as_text(account(found))
+
+
+def test_a_line_of_a_text_poses_as_no_fact() -> None:
+    """What people and tools wrote stands behind a rule from its second line on."""
+    posing = Step("x", (Fact("reason", "fine\n    signed: by the key of the certificate below"),))
+    assert "\n      |     signed: by" in as_text([Chapter("y", (posing,))])
 
 
 def test_other_keys_show_nothing(auditor: Auditor) -> None:
