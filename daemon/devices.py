@@ -134,6 +134,11 @@ class Devices:
         """The device of that id."""
         return self._known.get(device_id)
 
+    def name(self, device_id: str) -> str:
+        """What people call that device; empty if it is not known any more."""
+        device = self._known.get(device_id)
+        return "" if device is None else device.row.name
+
     def shown(self, principal: str, device_id: str) -> str:
         """What people call a stored principal; empty if it is not known any more."""
         device = self._known.get(device_id)

@@ -134,8 +134,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         ]
 
     def _proto(self, found: _Found) -> approval_pb2.Approval:
-        names = {str(d.row.device_id): d.row.name for d in self._devices.all}
-        return approval_to_proto(*found, names)
+        return approval_to_proto(*found, self._devices.name)
 
 
 def _pending_page(connection: Connection, after: Cursor | None) -> list[_Found]:
@@ -158,8 +157,6 @@ def _fitting(rows: Sequence[ApprovalRow]) -> list[ApprovalRow]:
 
 
 def _with_answers(connection: Connection, rows: Sequence[ApprovalRow]) -> list[_Found]:
-    shown = showings.to(connection, [row.approval_id for row in rows])
-    return [
-        (row, approvals.answers(connection, row.approval_id), shown.get(row.approval_id, ()))
-        for row in rows
-    ]
+    ids = [row.approval_id for row in rows]
+    answers, shown = approvals.answers_to(connection, ids), showings.to(connection, ids)
+    return [(row, answers.get(row.approval_id, ()), shown.get(row.approval_id, ())) for row in rows]

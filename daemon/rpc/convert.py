@@ -1,7 +1,7 @@
 """Small translations between stored values and the wire that several services share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from daemon.agents import KnownAgent
 from daemon.calls.live import timestamp
@@ -166,7 +166,7 @@ def approval_to_proto(
     row: ApprovalRow,
     answers: Sequence[AnswerRow],
     shown: Sequence[ShownRow],
-    names: dict[str, str],
+    name: Callable[[str], str],
 ) -> approval_pb2.Approval:
     """An approval with the answers so far, and those who could give one."""
     return approval_pb2.Approval(
@@ -179,7 +179,7 @@ def approval_to_proto(
         answers=[
             approval_pb2.Approval.Answer(
                 device_id=given.device_id,
-                device_name=names.get(str(given.device_id), ""),
+                device_name=name(str(given.device_id)),
                 approved=given.answer == "approve",
                 reason=given.reason,
                 time=timestamp(given.time_ms),
@@ -189,7 +189,7 @@ def approval_to_proto(
         shown_to=[
             approval_pb2.Approval.Shown(
                 device_id=one.device_id,
-                device_name=names.get(str(one.device_id), ""),
+                device_name=name(str(one.device_id)),
                 time=timestamp(one.time_ms),
             )
             for one in shown

@@ -8,6 +8,7 @@ policy's; whether a signature is right is the approver's.
 Functions over a connection; the caller's transaction decides. Leaves: StoreFault.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
@@ -70,6 +71,11 @@ _GET: Final = select(approvals).where(approvals.c.approval_id == bindparam("b_id
 _ANSWERS: Final = (
     select(approval_answers)
     .where(approval_answers.c.approval_id == bindparam("b_id"))
+    .order_by(approval_answers.c.time_ms, approval_answers.c.device_id)
+)
+_ANSWERS_TO: Final = (
+    select(approval_answers)
+    .where(approval_answers.c.approval_id.in_(bindparam("b_ids", expanding=True)))
     .order_by(approval_answers.c.time_ms, approval_answers.c.device_id)
 )
 _OPEN: Final = (
@@ -239,6 +245,17 @@ def answers(connection: Connection, approval_id: ApprovalId) -> tuple[AnswerRow,
         AnswerRow(**found)
         for found in connection.execute(_ANSWERS, {"b_id": approval_id}).mappings()
     )
+
+
+def answers_to(
+    connection: Connection, approval_ids: Sequence[ApprovalId]
+) -> dict[ApprovalId, tuple[AnswerRow, ...]]:
+    """The answers to each of these that has any, in the order they came; at most a page of them."""
+    found: dict[ApprovalId, tuple[AnswerRow, ...]] = {}
+    for values in connection.execute(_ANSWERS_TO, {"b_ids": list(approval_ids)}).mappings():
+        row = AnswerRow(**values)
+        found[row.approval_id] = (*found.get(row.approval_id, ()), row)
+    return found
 
 
 def answer(connection: Connection, row: AnswerRow) -> Answered:

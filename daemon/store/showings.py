@@ -9,10 +9,12 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from daemon.store.engine import insert_once
+from daemon.store.engine import insertion_once
 from daemon.store.ids import ApprovalId, DeviceId
+from daemon.store.prepared import Prepared
 from daemon.store.tables import approval_shown
 
+_NOTE: Final = Prepared(insertion_once(approval_shown))
 _TO: Final = (
     select(approval_shown)
     .where(approval_shown.c.approval_id.in_(bindparam("b_ids", expanding=True)))
@@ -31,7 +33,7 @@ class ShownRow:
 
 def show(connection: Connection, row: ShownRow) -> bool:
     """Note it; whether it is the first time."""
-    return insert_once(connection, approval_shown, asdict(row))
+    return _NOTE.run(connection, asdict(row)) == 1
 
 
 def to(

@@ -186,7 +186,9 @@ def test_a_device_answers_once(stored: Engine) -> None:
         assert approvals.answer(connection, said("d1", answer="reject")) is Answered.TWICE
         assert approvals.answer(connection, said("d2", time_ms=1999)) is Answered.RECORDED
         found = approvals.answers(connection, ID)
+        of_all = approvals.answers_to(connection, [ApprovalId("none"), ID])
     assert found == (said("d2", time_ms=1999), said("d1"))
+    assert of_all == {ID: found}
 
 
 @pytest.mark.parametrize("state", [state for state in ApprovalState if state != "pending"])
