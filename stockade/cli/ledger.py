@@ -88,7 +88,7 @@ def show(
     call_id: Annotated[str, typer.Argument(metavar="CALL", help="A call's id, or its beginning.")],
     json_: Json = False,
 ) -> None:
-    """Show the receipts of one call, in order."""
+    """Show one call as its receipts tell it: when it arrived, and what was how long after."""
     from stockade.client import Client
 
     with Client.open() as client:
@@ -100,8 +100,10 @@ def show(
             reason="UNKNOWN_CALL",
             fix="`stockade calls list` shows the calls",
         )
-    for receipt in receipts:
-        _show(receipt, json_)
+    began = receipts[0].time.ToMilliseconds()
+    for number, receipt in enumerate(receipts):
+        after = f"+{(receipt.time.ToMilliseconds() - began) / 1000:.3f} s" if number else ""
+        _show(receipt, json_, after)
         if not json_:
             _show_body(receipt)
 
@@ -181,13 +183,14 @@ def _all(client: "Client", call_id: str) -> "list[call_pb2.Receipt]":
             return receipts
 
 
-def _show(receipt: "call_pb2.Receipt", as_json: bool) -> None:
+def _show(receipt: "call_pb2.Receipt", as_json: bool, after: str = "") -> None:
     if as_json:
         machine.emit(receipt)
         return
     body = _body(receipt)
     about = " ".join(str(body[key]) for key in ("tool", "state", "reason") if body.get(key))
-    say(f"{receipt.sequence:>7}  {when(receipt.time):<16}  {receipt.kind:<22}  {about}".rstrip())
+    moment = f"{after or when(receipt.time):<16}"
+    say(f"{receipt.sequence:>7}  {moment}  {receipt.kind:<22}  {about}".rstrip())
 
 
 def _show_body(receipt: "call_pb2.Receipt") -> None:

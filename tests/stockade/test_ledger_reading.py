@@ -1,6 +1,7 @@
 """`ledger tail` with its filters, and `ledger export` in parts and in other forms."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,23 @@ def test_filters_leave_only_what_fits(reading: RunningDaemon) -> None:
     assert tail(reading, "--principal", "device/none") == []
     assert tail(reading, "--until", "2020-01-01") == []
     assert len(tail(reading, "--since", "1h", "--kind", "call.", "-n", "3")) == 3
+
+
+def test_a_call_is_shown_from_its_arrival_to_its_end(reading: RunningDaemon) -> None:
+    """When it arrived, and how long after that was what; with all that each receipt says."""
+    (last,) = tail(reading, "--tool", "run_shell", "--kind", "call.succeeded", "-n", "1")
+    shown = reading.cli("ledger", "show", last["canonical"]["body"]["call"])
+    assert shown.status == 0
+    lines = [line for line in shown.out.splitlines() if not line.startswith("           ")]
+    assert [re.sub(r"\s+", " ", line.strip()).split(" ")[-2] for line in lines] == [
+        *("call.received", "call.permitted", "call.running", "call.succeeded")
+    ]
+    after = [re.search(r"  \+(\d+\.\d{3}) s  ", line) for line in lines]
+    assert after[0] is None
+    passed = [float(found[1]) for found in after[1:] if found]
+    assert len(passed) == 3
+    assert passed == sorted(passed)
+    assert "exit_code: 0" in shown.out
 
 
 def test_pages_go_back_by_the_entry(reading: RunningDaemon) -> None:
