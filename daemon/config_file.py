@@ -78,7 +78,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return '"/absolute/path"'
     if field.default_factory is not None:
-        return "{}"
+        return json.dumps(field.get_default(call_default_factory=True))
     if field.default is None:
         return "(chosen at init)"
     if isinstance(field.default, Decimal):
