@@ -69,7 +69,8 @@ class Request(_Table):
             raise ValueError(f"`expect` is one of {', '.join(sorted(allowed))} here")
         given = (self.arguments, self.approved_by, self.tier, self.waited or None)
         if self.action is not None and any(one is not None for one in given):
-            raise ValueError("`arguments`, `approved_by`, `waited` and `tier` are of calls")
+            named = "`arguments`, `approved_by`, `waited` and `tier`"
+            raise ValueError(f"{named} are of calls, not of acts")
         if self.agent and self.groups is None:
             raise ValueError('`agent` is for `groups`; name an agent as by = "agent/NAME"')
         return self
