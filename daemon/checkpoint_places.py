@@ -173,7 +173,7 @@ def _send(family: int, address: str | tuple[str, int], message: str) -> None:
 def _reaching(name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, OverflowError) as error:  # a port may be none
         raise PlaceError(
             f"{name}: {getattr(error, 'strerror', None) or type(error).__name__}",
             fix="see that it is up and can be reached from here",

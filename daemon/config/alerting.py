@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from daemon.config.posting import PostUrl
 from daemon.config.section import Section
 
 
@@ -31,9 +32,8 @@ class Alerting(Section):
         le=100_000,
         description="So many questions to people by one principal's calls.",
     )
-    webhook: str = Field(
+    webhook: PostUrl = Field(
         default="",
-        pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
         description="Each alert is posted to this URL, as JSON, signed with the key.",
     )
     webhook_key_file: str = Field(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from daemon.config.posting import PostUrl
 from daemon.config.section import Section
 
 
@@ -122,9 +123,8 @@ class Ledger(Section):
             'Each checkpoint goes to this syslog: "/dev/log", "udp:HOST:PORT" or "tcp:HOST:PORT".'
         ),
     )
-    checkpoint_webhook: str = Field(
+    checkpoint_webhook: PostUrl = Field(
         default="",
-        pattern=r"^(https?://[^/@\s]+(/\S*)?)?$",
         description="Each checkpoint is posted to this URL, as text.",
     )
     witness_for: list[Annotated[str, Field(pattern=r"^/.+$")]] = Field(

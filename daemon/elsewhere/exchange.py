@@ -2,14 +2,16 @@
 
 The standard client would do but for its buffers, which are given back as they were: so the request
 is written here, and what comes is received into memory that is overwritten. Reading the answer is
-the standard library's. HTTP/1.0: no chunks, and the connection ends with the answer. No redirect is
-followed, and no proxy of the environment's is used. Raises OSError (`ssl.SSLError` among them) and
+the standard library's. HTTP/1.0: no chunks, and the connection ends with the answer. All of it has
+to come in the time that is given, also from who sends a byte at a time. No redirect is followed,
+and no proxy of the environment's is used. Raises OSError (`ssl.SSLError` among them) and
 `http.client.HTTPException`.
 """
 
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -39,15 +41,15 @@ def get(
     lines = [f"GET {target} HTTP/1.0", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     text = "\r\n".join([*lines, "", ""])
-    request = text.encode("ascii")
+    request, ends = text.encode("ascii"), time.monotonic() + seconds
     burn(text, *lines[2:])
     try:
         port = parts.port or (http.client.HTTP_PORT if context is None else http.client.HTTPS_PORT)
         with socket.create_connection((parts.hostname, port), seconds) as plain:
             if context is None:
-                return _exchanged(plain, request, most)
+                return _exchanged(plain, request, most, ends)
             with context.wrap_socket(plain, server_hostname=parts.hostname) as secure:
-                return _exchanged(secure, request, most)
+                return _exchanged(secure, request, most, ends)
     finally:
         burn(request)
 
@@ -59,9 +61,9 @@ def trusting(authority_file: str) -> ssl.SSLContext:
     return context
 
 
-def _exchanged(connection: socket.socket, request: bytes, most: int) -> Answer:
+def _exchanged(connection: socket.socket, request: bytes, most: int, ends: float) -> Answer:
     connection.sendall(request)
-    received = _Received(connection, most)
+    received = _Received(connection, most, ends)
     try:
         answer = http.client.HTTPResponse(received)  # type: ignore[arg-type]  # makefile is all
         answer.begin()
@@ -73,8 +75,9 @@ def _exchanged(connection: socket.socket, request: bytes, most: int) -> Answer:
 class _Received:
     """What comes from a connection, as the file that the standard library reads."""
 
-    def __init__(self, connection: socket.socket, most: int) -> None:
+    def __init__(self, connection: socket.socket, most: int, ends: float) -> None:
         self._connection = connection
+        self._ends = ends
         self._memory = bytearray(MAX_HEAD + most + 1)  # as large as it gets: growing would copy
         self._read = self._filled = 0
 
@@ -105,6 +108,10 @@ class _Received:
         burn(memoryview(self._memory)[: self._filled])
 
     def _receive(self) -> bool:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
         with memoryview(self._memory)[self._filled :] as rest:
             count = self._connection.recv_into(rest) if rest else 0
         self._filled += count
