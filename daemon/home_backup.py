@@ -6,7 +6,9 @@ that the configuration names outside of the home. Raises `StartError`, `StoreFau
 of `vault`.
 
 The content: a tar stream (POSIX.1-2001) of `backup.json`, then of what is under `config/` and
-`data/`, plain files and directories alone.
+`data/`, plain files and directories alone. What the operator keeps elsewhere and links into the
+home by its own name (`config.toml`, `policies`, ...) is in it as what it is; other links are not
+followed, since tools' folders may come from anybody, and those left out are named.
 """
 
 import io
@@ -47,8 +49,8 @@ class Facts:
     last_digest: str
 
 
-def back_up(home: Home, passphrase: Secret, file: Path) -> Facts:
-    """Writes the backup to a file that is not there yet, mode 0600."""
+def back_up(home: Home, passphrase: Secret, file: Path) -> tuple[Facts, list[str]]:
+    """Writes the backup to a file that is not there yet, mode 0600; and what it has not."""
     estate = Estate.open(home)
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -61,32 +63,31 @@ def back_up(home: Home, passphrase: Secret, file: Path) -> Facts:
             os.fdopen(descriptor, "wb") as out,
             tempfile.TemporaryDirectory(prefix=".backup-", dir=home.data) as folder,
         ):
-            facts = _write(estate, passphrase, out, Path(folder) / DATABASE)
+            written = _write(estate, passphrase, out, Path(folder) / DATABASE)
             out.flush()
             os.fsync(out.fileno())
     except BaseException:
         file.unlink(missing_ok=True)
         raise
-    return facts
+    return written
 
 
-def _write(estate: Estate, passphrase: Secret, out: Any, database: Path) -> Facts:
-    home = estate.home
+def _write(estate: Estate, passphrase: Secret, out: Any, database: Path) -> tuple[Facts, list[str]]:
+    home, left_out = estate.home, list[str]()
     with SealingWriter(passphrase, out) as sealed, _tar(sealed) as tar:
         found = [
-            *(("config", home.config, name) for name in CONFIG),
-            *(("data", home.data, name) for name in _owned(home.data)),
+            # These alone may be links: the operator made them.
+            *((f"config/{name}", (home.config / name).resolve()) for name in CONFIG),
+            *((f"data/{name}", home.data / name) for name in _owned(home.data)),
         ]
-        entries = [
-            entry for under, folder, name in found for entry in _entries(under, folder, name)
-        ]
+        entries = [entry for name, path in found for entry in _entries(name, path, left_out)]
         copying.copy(home.data / DATABASE, database)
         facts = _facts(estate, database)
         _add(tar, FACTS, json.dumps(asdict(facts)).encode())
         for name, path in entries:
             _add_path(tar, name, path)
         _add_path(tar, f"data/{DATABASE}", database)
-    return facts
+    return facts, [name for name in left_out if name.startswith("config/")]
 
 
 def _facts(estate: Estate, database: Path) -> Facts:
@@ -117,31 +118,40 @@ def _owned(data: Path) -> list[str]:
     ]
 
 
-def _entries(under: str, folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    path = folder / name
+def _entries(name: str, path: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if stat.S_ISDIR(mode):
-        yield f"{under}/{name}", path
+        yield name, path
         for inner in sorted(path.iterdir()):
-            yield from _entries(f"{under}/{name}", path, inner.name)
+            yield from _entries(f"{name}/{inner.name}", inner, left_out)
     elif stat.S_ISREG(mode):
-        yield f"{under}/{name}", path
+        yield name, path
+    else:
+        left_out.append(name)
 
 
 def _add_path(tar: tarfile.TarFile, name: str, path: Path) -> None:
-    info = tarfile.TarInfo(name)
-    found = path.stat()
-    info.mode, info.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
-    if path.is_dir():
-        info.type = tarfile.DIRTYPE
-        tar.addfile(info)
+    """It as it is now: nothing where it has gone since it was listed, and no link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
         return
-    with path.open("rb") as content:
-        info.size = os.fstat(content.fileno()).st_size
-        tar.addfile(info, content)
+    try:
+        found = os.fstat(descriptor)
+        info = tarfile.TarInfo(name)
+        info.mode, info.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+        if stat.S_ISDIR(found.st_mode):
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
+        elif stat.S_ISREG(found.st_mode):
+            info.size = found.st_size
+            with open(descriptor, "rb", closefd=False) as content:
+                tar.addfile(info, content)
+    finally:
+        os.close(descriptor)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
@@ -32,6 +33,7 @@ _PIECE: Final = 1 << 20
 
 def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
     """Makes the home anew out of the backup."""
+    home = replace(home, data=home.data.resolve())  # which may be a link to where there is room
     _require_empty(home)
     for folder in (home.data.parent, home.config):
         folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -44,18 +46,36 @@ def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
             # It may have been another user's, with other needs.
             folder.mkdir(exist_ok=True)
             folder.chmod(DIRECTORY_MODE)
-        for name in CONFIG:
-            if (place / "config" / name).exists():
-                shutil.move(place / "config" / name, home.config / name)
-        # Last, and at once: with it there is a home.
-        (place / "data").rename(home.data)
+        _put_in_place(restored, home)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return facts
 
 
+def _put_in_place(restored: Home, home: Home) -> None:
+    """All of it, or nothing."""
+    moved: list[Path] = []
+    try:
+        for name in CONFIG:
+            if (restored.config / name).exists():
+                moved.append(home.config / name)
+                shutil.move(restored.config / name, home.config / name)
+        # Last, and at once: with it there is a home.
+        restored.data.rename(home.data)
+    except BaseException:
+        for path in moved:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+
+
 def _require_empty(home: Home) -> None:
-    found = [home.config / name for name in CONFIG if (home.config / name).exists()]
+    found = [home.config / name for name in CONFIG if os.path.lexists(home.config / name)]
+    if home.data.is_mount():
+        raise StartError(
+            f"{home.data} is a file system of its own, which cannot be put there at once",
+            code="DATA_IS_MOUNT",
+            fix="mount the folder above it, or let it be a link to a folder in that file system",
+        )
     if home.data.exists() and any(home.data.iterdir()):
         found.append(home.data)
     if found:

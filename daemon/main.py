@@ -142,8 +142,8 @@ def _back_up(arguments: argparse.Namespace) -> None:
     from daemon.home_backup import back_up
     from stockade.home import Home
 
-    facts = back_up(Home.locate(), _passphrase(), arguments.file)
-    print(json.dumps(asdict(facts)))  # noqa: T201 - the command's answer
+    facts, left_out = back_up(Home.locate(), _passphrase(), arguments.file)
+    print(json.dumps({**asdict(facts), "left_out": left_out}))  # noqa: T201 - the command's answer
 
 
 def _restore(arguments: argparse.Namespace) -> None:

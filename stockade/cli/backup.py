@@ -13,6 +13,7 @@ from stockade.cli import installed, machine
 from stockade.cli.options import Json, examples
 from stockade.cli.secrets_vault import read_passphrase
 from stockade.cli.terminal import UsageError, note, say
+from stockade.cli.visible import visible
 from stockade.home import Home
 
 _ELSEWHERE = (
@@ -36,11 +37,15 @@ def backup(
     if file.exists():
         raise UsageError(f"{file} is there already", fix="name a new file")
     passphrase = read_passphrase(new=True)
-    answer = installed.ask(Home.locate(), ("backup", "--file", str(file.absolute())), passphrase)
+    answer = installed.ask(
+        Home.locate(), ("backup", "--file", str(file.absolute())), passphrase, patient=True
+    )
     if json_:
         machine.emit({"file": str(file), **answer})
         return
     say(f"{file} has this home, with {answer['receipts']} receipts")
+    if left_out := answer["left_out"]:
+        note(f"left out, as no plain files or folders: {visible(', '.join(left_out))}")
     note(f"{_ELSEWHERE} Without the passphrase nobody reads it, not you.")
 
 
@@ -55,7 +60,9 @@ def restore(
     """
     home = Home.locate()
     passphrase = read_passphrase(new=False)
-    answer = installed.ask(home, ("restore", "--file", str(file.absolute())), passphrase)
+    answer = installed.ask(
+        home, ("restore", "--file", str(file.absolute())), passphrase, patient=True
+    )
     if json_:
         machine.emit({"home": str(home.config), **answer})
         return

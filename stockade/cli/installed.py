@@ -43,15 +43,20 @@ def environment(home: Home) -> dict[str, str]:
     return ours
 
 
-def ask(home: Home, arguments: Sequence[str], told: bytes = b"") -> dict[str, Any]:
-    """Runs it with these arguments, and `told` on standard input; the JSON object it prints."""
+def ask(
+    home: Home, arguments: Sequence[str], told: bytes = b"", *, patient: bool = False
+) -> dict[str, Any]:
+    """Runs it with these arguments, and `told` on standard input; the JSON object it prints.
+
+    With `patient` for what takes as long as a home is large: it is not killed after a while.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - no shell, and the program is ours
             [program(), *arguments],
             env=environment(home),
             input=told,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=None if patient else SECONDS,
             check=True,
         )
         answer = json.loads(done.stdout)

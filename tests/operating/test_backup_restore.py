@@ -1,5 +1,7 @@
 """A home in one file and out of it again: whole and verified, or not at all."""
 
+import io
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -10,6 +12,8 @@ import pytest
 
 from ledger.keys import parse_public
 from ledger.verify import verify
+from stockade.cli import installed
+from stockade.cli.backup import backup
 from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.promises.acting import ALONE, add_tool, apply, run
@@ -181,3 +185,79 @@ def test_a_newer_database_is_refused(copied: RunningDaemon, elsewhere: RunningDa
     """An older daemon would not understand it."""
     edit = "UPDATE alembic_version SET version_num = '9999'"
     assert "STORE_NEWER" in refused(elsewhere, spoilt(copied, edit))
+
+
+def test_what_is_linked_into_a_home_is_in_its_backup(
+    copied: RunningDaemon, elsewhere: RunningDaemon
+) -> None:
+    """As what it is; a link in a tool's folder is not followed, and is said to be left out."""
+    kept_elsewhere = copied.root / "dotfiles"
+    kept_elsewhere.mkdir()
+    for name in ("config.toml", "policies"):
+        (copied.root / name).rename(kept_elsewhere / name)
+        (copied.root / name).symlink_to(kept_elsewhere / name)
+    folder = copied.home.tools / "posing"
+    folder.mkdir(parents=True)
+    (folder / "stolen").symlink_to(copied.home.client / "key.pem")
+    file = copied.root / "linked.backup"
+    done = stockade(copied, "backup", str(file))
+    assert done.returncode == 0, done.stderr
+    assert b"left out, as no plain files or folders: config/tools/posing/stolen" in done.stderr
+    assert stockade(elsewhere, "restore", str(file)).returncode == 0
+    config = elsewhere.home.config_file
+    assert config.read_bytes() == (kept_elsewhere / "config.toml").read_bytes()
+    assert not config.is_symlink()
+    policies = sorted(one.name for one in (kept_elsewhere / "policies").iterdir())
+    assert sorted(one.name for one in elsewhere.home.policies.iterdir()) == policies
+    assert list((elsewhere.home.tools / "posing").iterdir()) == []
+
+
+def test_a_restore_that_is_overtaken_leaves_nothing(elsewhere: RunningDaemon, kept: bytes) -> None:
+    """Somebody makes a data directory while it is unpacked: theirs stays, and nothing of ours."""
+    folder = make_directory()
+    pipe = folder / "backup"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with pipe.open("wb") as out:  # once it is read, the home has been found empty
+            (elsewhere.home.data / "theirs").mkdir(parents=True)
+            out.write(kept)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    done = stockade(elsewhere, "restore", str(pipe))
+    writer.join()
+    shutil.rmtree(folder)
+    assert done.returncode == 1
+    found = sorted(str(one.relative_to(elsewhere.root)) for one in elsewhere.root.rglob("*"))
+    assert found == ["data", "data/theirs"]
+
+
+def test_a_home_whose_data_is_a_link_is_restored_to_where_it_leads(
+    elsewhere: RunningDaemon, kept: bytes
+) -> None:
+    """To the disk that has room, and the link stays; the daemon serves from there."""
+    folder = make_directory()
+    (folder / "backup").write_bytes(kept)
+    elsewhere.root.mkdir()
+    elsewhere.home.data.symlink_to(folder / "large" / "stockade")
+    done = stockade(elsewhere, "restore", str(folder / "backup"))
+    assert done.returncode == 0, done.stderr
+    assert elsewhere.home.data.is_symlink()
+    elsewhere.start()
+    with elsewhere.client() as client:
+        run(client, "nothing")
+    elsewhere.stop()
+    shutil.rmtree(folder)
+
+
+def test_a_large_home_is_not_given_up_on(
+    ended: RunningDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes as long as the ledger is long is not killed after the time others have."""
+    monkeypatch.setattr(installed, "SECONDS", 0.001)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(WORDS)))
+    for name, value in ended.environ().items():
+        monkeypatch.setenv(name, value)
+    backup(ended.root / "patient.backup")
+    assert (ended.root / "patient.backup").stat().st_size > 0
