@@ -89,11 +89,13 @@ class KeptFile:
             )
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            with fresh.open("wb") as file:
+            # Whoever else writes in that folder may have laid a link there.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(fresh, flags, 0o644), "wb") as file:
                 file.write(note)
                 file.flush()
+                os.fchmod(file.fileno(), 0o644)  # anybody may have it; that is what it is for
                 os.fsync(file.fileno())
-            fresh.chmod(0o644)  # anybody may have it; that is what it is for
             fresh.replace(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:

@@ -11,7 +11,6 @@ What a source is, is `daemon.source`'s. Raises `OSError` when it cannot listen.
 import asyncio
 import errno
 import ipaddress
-import itertools
 import os
 import secrets
 import socket
@@ -33,11 +32,11 @@ MAX_CONNECTIONS = 128
 CHUNK = 65_536
 BACKLOG = 64
 LEAVE_SECONDS = 1.0
-# What gRPC calls a peer that came through the door, up to its number.
-PEER = f"stockade-door-{os.getpid()}-"
+# What gRPC calls a peer that came through the door, up to what makes it one: that nobody can know,
+# since whoever is on this machine may take any such name before us.
+PEER = "stockade-door-"
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FULL_SECONDS = 0.2
-_numbers = itertools.count(1)  # of all doorways: each connection has a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class Doorway:
         return True
 
     async def _pass(self, outer: socket.socket, visitor: Visitor, inner: Path) -> None:
-        name = f"{PEER}{next(_numbers)}"
+        name = f"{PEER}{secrets.token_hex(16)}"
         self._visitors[name] = visitor
         try:
             with outer, socket.socket(socket.AF_UNIX) as within, suppress(OSError):

@@ -1,12 +1,17 @@
 """Whose connections are counted together, and where a door can be."""
 
+import asyncio
+import os
 import socket
+from contextlib import ExitStack
+from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doorway import _listen
+from daemon.doorway import Doorway, _listen
 from daemon.source import source_of, source_of_peer
 
 
@@ -65,3 +70,34 @@ def test_a_door_is_where_the_daemon_listens(host: str, reached_by: list[str]) ->
         for address in reached_by:
             with socket.create_connection((address, port), 5):
                 pass
+
+
+async def heard_by_a_door(inner: Path) -> bytes:
+    """What comes through a door from who listens behind it."""
+    with socket.socket(socket.AF_UNIX) as behind:
+        behind.bind(str(inner))
+        behind.listen()
+        behind.setblocking(False)
+
+        async def greet() -> None:
+            connection, _ = await asyncio.get_running_loop().sock_accept(behind)
+            with connection:
+                await asyncio.get_running_loop().sock_sendall(connection, b"welcome")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(greet)
+            async with Doorway(group, None).open("127.0.0.1", inner) as port:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                heard = await reader.read(100)
+                writer.close()
+            group.cancel_scope.cancel()
+    return heard
+
+
+def test_no_neighbour_takes_the_names_behind_a_door(tmp_path: Path) -> None:
+    """Abstract names are anybody's on this machine: all that could be guessed are taken."""
+    with ExitStack() as squat:
+        for number in range(1, 200):
+            taken = squat.enter_context(socket.socket(socket.AF_UNIX))
+            taken.bind(f"\0stockade-door-{os.getpid()}-{number}")
+        assert asyncio.run(heard_by_a_door(tmp_path / "inner")) == b"welcome"

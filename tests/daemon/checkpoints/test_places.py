@@ -38,6 +38,17 @@ def test_a_file_holds_the_newest(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_link_that_a_neighbour_laid_is_not_written_through(tmp_path: Path) -> None:
+    """The folder may be one that others write in, too: what their link names is left as it is."""
+    path, theirs = tmp_path / "checkpoint", tmp_path / "precious"
+    theirs.write_bytes(b"a key")
+    theirs.chmod(0o600)
+    (tmp_path / "checkpoint.new").symlink_to(theirs)
+    with pytest.raises(PlaceError):
+        KeptFile(path, PUBLIC).deliver(signed(3))
+    assert (theirs.read_bytes(), theirs.stat().st_mode & 0o777) == (b"a key", 0o600)
+
+
 def test_a_file_is_not_set_back(tmp_path: Path) -> None:
     """A checkpoint of a shorter ledger does not take the place of a longer one's."""
     path = tmp_path / "checkpoint"
