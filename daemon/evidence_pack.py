@@ -2,7 +2,8 @@
 
 Trusted to give all receipts of what was asked for, under a checkpoint that is signed for it, and to
 leave a receipt of its own first: whoever took evidence of what is in the ledger. Reads a page at a
-time. Raises `NotFound`, `CheckpointFault` and StoreFault.
+time; what it remembers of them is bounded, by how many there may be. Raises `NotFound`,
+`BadRequest`, `CheckpointFault` and StoreFault.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from daemon.book import Book
-from daemon.errors import NotFound
+from daemon.errors import BadRequest, NotFound
 from daemon.evidence_documents import Document, Documents, Wanted, wanted_by
 from daemon.leases.book import name_of
 from daemon.store import approvals, receipt_search, receipts
@@ -27,6 +28,8 @@ from ledger.export import encode_line, parse_line
 from ledger.receipt import Receipt
 
 PAGE = 200
+# What they name is remembered until the last of them: up to 1 kB each.
+MOST_RECEIPTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class EvidencePacks:
     reader: Reader
     # The copies of tools, by digest.
     tools: Path
+    most: int = MOST_RECEIPTS
 
     async def lines(self, subject: Subject) -> AsyncIterator[bytes]:
         """The evidence of a call, a lease or a period, a line at a time."""
@@ -48,6 +52,12 @@ class EvidencePacks:
                 "the ledger has no receipt of that",
                 code="NO_SUCH_RECEIPTS",
                 fix="`stockade ledger tail` shows what there is",
+            )
+        if len(numbers) > self.most:
+            raise BadRequest(
+                f"that is {len(numbers)} receipts; evidence has at most {self.most}",
+                code="EVIDENCE_TOO_LARGE",
+                fix="take it of shorter periods; `stockade ledger export` has everything",
             )
         keys = self.book.public_keys.decode()
         yield evidence.head_line(chain, subject, row.note, keys)
