@@ -96,6 +96,8 @@ class Granting:
         given = (terms.principal, terms.tool, terms.tool_digest, terms.tier, terms.secrets)
         if (terms.approval_id, *given) != (statement.approval_id, *wanted):
             raise bad("the lease is not about the call that waits")
+        if terms.parent:
+            raise bad("it says that it is a part of another lease; those are handed, not given")
         if terms.policy_digest not in ("", call.policy_digest):
             raise bad("the lease is tied to another policy")
         if not UUID7.fullmatch(terms.lease_id):

@@ -104,17 +104,17 @@ class LeaseKeeper:
             used_up = known.uses >= known.terms.uses
             if used_up or now >= known.terms.expires_ms:
                 state = LeaseState.USED_UP if used_up else LeaseState.EXPIRED
-                await self._end(
-                    replace(known.row, uses=known.uses), state, state.upper(), "stockaded"
-                )
+                row = replace(known.row, uses=known.uses)
+                with suppress(Conflict):  # by another hand: here it ends all the same
+                    await self._end(row, state, state.upper(), "stockaded")
                 self.book.forget(known.terms.lease_id)
         await self._end_unrecorded()
 
     async def _end_unrecorded(self) -> None:
         for lease_id, reason in sorted(self.book.unrecorded.items()):
-            row = await self.get(lease_id)
-            if row.state is LeaseState.ACTIVE:
-                with suppress(Conflict):  # somebody else was faster
+            with suppress(Conflict, NotFound):  # somebody else was faster, or took the row away
+                row = await self.get(lease_id)
+                if row.state is LeaseState.ACTIVE:
                     await self._end(row, LeaseState.VOID, reason, "stockaded")
             self.book.unrecorded.pop(lease_id, None)
 

@@ -279,6 +279,7 @@ def test_a_lease_is_given_with_the_signers_key_about_the_waiting_call(
         (replace(terms, exactly={"command": "ls"}).encode(), None),
         (replace(terms, expires_ms=hence(-1)).encode(), None),
         (replace(terms, policy_digest="00" * 32).encode(), None),
+        (replace(terms, parent="00" * 32).encode(), None),
         (terms.encode() + b" ", None),
     ]
     for data, signature in forged:

@@ -66,6 +66,23 @@ def test_a_lease_edited_by_hand_is_void(
         assert (ended.state, ended.reason) == ("void", "LEASE_DAMAGED")
 
 
+def test_an_end_by_another_hand_keeps_no_other_lease_from_its_end(daemon: RunningDaemon) -> None:
+    """One whose row says that it has ended, one whose row is gone: the third ends in its time."""
+    home = daemon.pair_device("approver", "approvers")
+    with daemon.client() as owner, Client.open(home) as approver:
+        commands = ("true", "id", "pwd")
+        first, second, third = (
+            give(owner, approver, "run_shell", seconds=4, command=one).lease_id for one in commands
+        )
+        assert edit(daemon, "UPDATE leases SET state = 'revoked' WHERE lease_id = ?", first) == 1
+        assert edit(daemon, "DELETE FROM leases WHERE lease_id = ?", second) == 1
+
+        def ended() -> dict[str, str]:
+            return {one.lease_id: one.state for one in owner.list_leases(ended=True)}
+
+        assert until(lambda: ended().get(third) == "expired", 15)
+
+
 @pytest.fixture(scope="module")
 def initialised_once(shared_daemon: RunningDaemon) -> "tuple[RunningDaemon, Home]":
     return shared_daemon, shared_daemon.pair_device("editor", "approvers")
