@@ -99,7 +99,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     granting = Granting(parts.worlds, base.clock)
     answers = Answers(
         calls=calls,
-        settling=Settling(parts.worlds, parts.devices, base.clock, signatures),
+        settling=Settling(parts.worlds, parts.devices, base.clock, signatures, keys),
         permission=permission,
         reader=base.reader,
         writer=base.writer,

@@ -2,8 +2,9 @@
 
 Trusted with promise 3: the answer is recorded, policy is asked again about the very call with every
 yes there is, and approval and call move together, or nothing does. A yes counts if the key of a
-device that is paired now signed it over this very statement: what the database says of it is not
-enough. An approval whose call is no longer exactly what was approved is void. Raises `Conflict`.
+device that is paired now signed it over this very statement, and policy let that device give it, as
+a receipt says or policy says now: what the database says of it is not enough. An approval whose
+call is no longer exactly what was approved is void. Raises `Conflict`.
 """
 
 import hashlib
@@ -12,15 +13,16 @@ from dataclasses import dataclass, replace
 
 from daemon.calls import records
 from daemon.calls.hearing import Ruling
-from daemon.calls.judge import Verdict, judge
+from daemon.calls.judge import Verdict, judge, may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.signatures import Signatures
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import Conflict
+from daemon.evidence import attested
 from daemon.lifecycle import Event, State, next_state
 from daemon.principal import Principal
-from daemon.store import approvals, devices
+from daemon.store import approvals, devices, receipts
 from daemon.store.approvals import Answered, AnswerRow, ApprovalRow, ApprovalState
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceStatus
@@ -28,9 +30,11 @@ from daemon.store.ids import CallId, DeviceId, PolicyDigest
 from daemon.store.leases import LeaseRow
 from daemon.worlds import Worlds
 from ledger.chain import Entry
+from ledger.keys import PublicKeys
 from stockade.statement import answer_bytes
 
 APPROVE, REJECT = "approve", "reject"
+ANSWERED = "approval.answered"
 WATCH = "`stockade approvals list` shows what waits"
 
 
@@ -79,6 +83,7 @@ class Settling:
     devices: Devices
     clock: Clock
     signatures: Signatures
+    keys: PublicKeys
 
     def end(self, tx: Tx, row: ApprovalRow, live: LiveCall, verdict: Verdict) -> Settlement:
         """Ends a call that cannot be answered any more, whatever the answer was."""
@@ -118,7 +123,7 @@ class Settling:
         entry = _answered(tx, answer, row, live, asked)
         if not answer.approve:
             return self._reject(tx, answer, row, live, entry, now)
-        weighed = self._weigh(tx, row, live, entry, now)
+        weighed = self._weigh(tx, answer, row, live, entry, now)
         if lease is None or weighed.state is not State.PERMITTED:
             return weighed
         return replace(weighed, lease=lease(tx))
@@ -137,13 +142,13 @@ class Settling:
         return _close(tx, row, live, entry, ApprovalState.REJECTED, Event.REJECT, verdict, now)
 
     def _weigh(
-        self, tx: Tx, row: ApprovalRow, live: LiveCall, entry: Entry, now: int
+        self, tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall, entry: Entry, now: int
     ) -> Settlement:
         """Asks policy again, now, with every yes there is."""
         if replaced(self.worlds, live):
             verdict = void(live.verdict)
         else:
-            approvers = list(self._yeses(tx, row))
+            approvers = list(self._yeses(tx, row, live, answer.principal.device_id))
             verdict = judge(self.worlds.current, live.judged, self.clock.now(), approvers=approvers)
         if verdict.ruling is Ruling.ASK:
             return Settlement(entry)
@@ -155,7 +160,9 @@ class Settling:
         state, event = ApprovalState.APPROVED, Event.PERMIT
         return _close(tx, row, live, entry, state, event, verdict, now)
 
-    def _yeses(self, tx: Tx, row: ApprovalRow) -> Iterator[Principal]:
+    def _yeses(self, tx: Tx, row: ApprovalRow, live: LiveCall, now_by: str) -> Iterator[Principal]:
+        """Whose yes it has; `now_by` answers now, which policy has just allowed."""
+        recorded: frozenset[tuple[str, str]] | None = None
         for given in approvals.answers(tx.connection, row.approval_id):
             if given.answer != APPROVE or not _has_voice(tx, given.device_id):
                 continue
@@ -165,8 +172,30 @@ class Settling:
             if not self.signatures.by_device(device, given.certificate, given.signature, message):
                 continue
             approver = self.devices.as_principal(device, "")
-            if approver is not None:
-                yield approver
+            if approver is None:
+                continue
+            if device != now_by:
+                # Nor by a key's alone: it may be one that may not approve, such as the caller's.
+                recorded = self._recorded(tx, row) if recorded is None else recorded
+                if (device, given.signature.hex()) not in recorded and not self._may(
+                    live, approver
+                ):
+                    continue
+            yield approver
+
+    def _recorded(self, tx: Tx, row: ApprovalRow) -> frozenset[tuple[str, str]]:
+        """The answers that the ledger has; those of a moment ago may not be in it yet."""
+        found = receipts.by_call(tx.connection, self.keys.chain, row.call_id)
+        bodies = (attested(o.entry, self.keys) for o in found if o.entry.kind == ANSWERED)
+        return frozenset(
+            (str(body["approver"]).removeprefix("device/"), str(body["signature"]))
+            for body in bodies
+            if body is not None and body["approval"] == str(row.approval_id)
+        )
+
+    def _may(self, live: LiveCall, approver: Principal) -> bool:
+        world, now, asked_ms = self.worlds.current, self.clock.now(), live.shown.created_ms
+        return may_approve(world, live.judged, live.verdict, now, approver, asked_ms).allowed
 
 
 def replaced(worlds: Worlds, live: LiveCall) -> bool:
@@ -231,7 +260,7 @@ def _answered(
         **asked,
     }
     return tx.receipt(
-        "approval.answered",
+        ANSWERED,
         body,
         call_id=CallId(live.call_id),
         principal=str(answer.principal),

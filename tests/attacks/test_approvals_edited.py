@@ -182,6 +182,44 @@ def test_a_yes_written_into_the_database_makes_no_quorum(
         owner.cancel_call(waiting.call_id)
 
 
+@pytest.mark.parametrize("who", ["the caller", "another caller"])
+def test_a_yes_of_a_device_that_may_not_approve_makes_no_quorum(
+    shared_daemon: RunningDaemon, approver_home: Home, who: str
+) -> None:
+    """Signed rightly by its own key, over this statement, and filed by hand: policy never let it be
+    given, so it does not count. An approver's that came in the right way does.
+    """
+    other_home = shared_daemon.pair_device(f"of {who}", "callers")
+    second_home = shared_daemon.pair_device(f"with {who}", "approvers")
+    with (
+        shared_daemon.client() as owner,
+        Client.open(approver_home) as approver,
+        Client.open(second_home) as second,
+        Client.open(other_home) as other,
+        policy(owner, TWO),
+    ):
+        waiting = ask(owner, "run_shell", command="id")
+        signer = owner if who == "the caller" else other
+        edit(
+            shared_daemon,
+            "INSERT INTO approval_answers (approval_id, device_id, answer, signature, certificate,"
+            " reason, time_ms) VALUES (?, ?, 'approve', ?, ?, '', ?)",
+            waiting.approval.approval_id,
+            signer.credentials.device_id,
+            sign_answer(signer.credentials.key, waiting.approval.statement, True, ""),
+            signer.credentials.certificate,
+            int(time.time() * 1000),
+        )
+        approver.answer_approval(waiting.approval, approve=True)
+        still = owner.get_approval(waiting.approval.approval_id)
+        assert still.state == approval_pb2.APPROVAL_STATE_PENDING
+        second.answer_approval(waiting.approval, approve=True)
+        assert waiting.end().state == call_pb2.CALL_STATE_SUCCEEDED
+        [permitted] = [r for r in receipts(owner, waiting.call_id) if r["kind"] == "call.permitted"]
+        heard = {approver.credentials.device_id, second.credentials.device_id}
+        assert set(permitted["body"]["heard"]["approvers"]) == heard
+
+
 def test_one_approvers_yes_under_anothers_name_makes_no_quorum(
     shared_daemon: RunningDaemon, approver_home: Home
 ) -> None:
