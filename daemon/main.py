@@ -9,7 +9,10 @@ from the environment when it is loaded.
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 # RSA suite leaves TLS 1.2 and below without a cipher they could agree on. gRPC for Python has no
 # option for a minimum version; the gate checks the version of every connection besides.
 _NO_TLS12 = "ECDHE-RSA-AES128-GCM-SHA256"
+_LEAVE_SECONDS = 1.0
 
 
 def _configure_grpc() -> None:
@@ -66,6 +70,7 @@ def main() -> None:
         if not (isinstance(error, Fault) or hasattr(error, "fix")):
             raise
         _complain(error)
+        _leave_what_hangs(2)
         raise SystemExit(2) from None
 
 
@@ -167,6 +172,23 @@ def _serve(arguments: argparse.Namespace) -> None:
     from stockade.home import Home
 
     anyio.run(serve, Home.locate(), arguments.ready_fd)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended in order: let that be its status
+    _leave_what_hangs(0)
+
+
+def _leave_what_hangs(status: int) -> None:
+    """Ends the process where threads that were abandoned would keep it: a disk that hangs.
+
+    The interpreter waits for every thread. All that has to be written is written by now.
+    """
+    ends = time.monotonic() + _LEAVE_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, ends - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
 
 
 def _refused_by_system(error: OSError) -> StartError:

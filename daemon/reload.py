@@ -32,7 +32,8 @@ class Reloaded:
 async def reload(path: Path, now: Config, started: Config) -> Reloaded:
     """Reads the file; `started` is what the rest of the daemon was made with."""
     try:
-        found = await anyio.to_thread.run_sync(load_config, path)
+        # Abandoned where the daemon ends: a disk that hangs must not keep it.
+        found = await anyio.to_thread.run_sync(load_config, path, abandon_on_cancel=True)
     except ConfigError as error:
         _log.error("config.refused", reason=error.message, fix=error.fix)
         return Reloaded(now, f"serves; config.toml was refused: {error.message}")

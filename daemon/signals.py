@@ -1,7 +1,8 @@
 """While the daemon serves: signals are heard, and the service manager is told.
 
 SIGTERM and SIGINT stop it; SIGHUP has it read its configuration again, unless it was started on a
-terminal, whose end SIGHUP then means. However many come at once, they are one. Raises nothing.
+terminal, whose end SIGHUP then means. However many come at once, they are one; SIGTERM after the
+first changes nothing: an end takes bounded time. Raises nothing.
 """
 
 import os
@@ -54,9 +55,20 @@ async def until_told_to_stop(
                 if received != signal.SIGHUP:
                     break
                 again.set()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the handler is there
+        _told_already()
         group.cancel_scope.cancel()
     manager.stopping(current.server.drain_seconds + STOP_MARGIN_SECONDS)
     return current.server.drain_seconds
+
+
+def _told_already() -> None:
+    """Being told again does not end it sooner, nor out of order; SIGINT still does.
+
+    A handler and not SIG_IGN, which a tool that is started now would have inherited.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _on_terminal() -> bool:
