@@ -37,6 +37,7 @@ def _taken(descriptor: int) -> socket.socket:
         raise _unusable(f"descriptor {descriptor}: {error.strerror}") from None
     tcp = taken.family in (socket.AF_INET, socket.AF_INET6) and taken.type == socket.SOCK_STREAM
     if not (tcp and listens):
+        taken.close()
         raise _unusable(f"descriptor {descriptor} does not listen for TCP connections")
     taken.setblocking(False)
     return taken

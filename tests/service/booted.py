@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# Where the machine has it: wherever it is here, which may be where the machine has its own /tmp.
+INSIDE = "/opt/checkout"
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 SECONDS = 180
 IMAGE = "stockade-test-systemd"
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _FOLDERS = (
     *("dev", "home/ann", "opt/python", "opt/stockade/bin", "proc", "root", "run", "srv/notes"),
-    *("sys", "tmp", "usr", "var/lib", "var/tmp", CHECKOUT.as_posix().strip("/")),
+    *("sys", "tmp", "usr", "var/lib", "var/tmp", INSIDE.strip("/")),
     "etc/systemd/system/user@.service.d",
 )
 _OPEN = ("tmp", "var/tmp", "srv/notes")
@@ -158,10 +161,21 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
         Path("/usr"): "/usr:ro",
         Path(sys.base_prefix): "/opt/python:ro",
         Path(sys.prefix, "lib", version): f"/opt/stockade/lib/{version}:ro",
-        CHECKOUT: f"{CHECKOUT}:ro",
+        CHECKOUT: f"{INSIDE}:ro",
         Path("/sys/fs/cgroup"): "/sys/fs/cgroup",
         **(binds or {}),
     }
+    # What says where an environment finds the checkout.
+    (pointer,) = Path(sys.prefix, "lib", version, "site-packages").glob("_editable*stockade.pth")
+    with tempfile.NamedTemporaryFile("w", suffix=".pth") as moved:
+        moved.write(f"{INSIDE}\n")
+        moved.flush()
+        Path(moved.name).chmod(0o644)
+        target = f"/opt/stockade/lib/{version}/site-packages/{pointer.name}:ro"
+        yield from _run({**mounts, Path(moved.name): target}, tag)
+
+
+def _run(mounts: Mapping[Path, str], tag: str) -> Iterator[Machine]:
     name = f"stockade-test-{secrets.token_hex(4)}"
     _docker("import", "-", tag, given=_archive())
     try:
