@@ -1,5 +1,6 @@
 """A Docker Engine of a test's own, beside the machine's: to be killed, restarted and filled up."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,7 +104,16 @@ def engine_apart() -> Iterator[EngineApart]:
     finally:
         made.api.close()
         made.stop()
+        _kill_what_is_left(made.root)
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if (place := line.split()[1]).startswith(str(made.root)):
                 subprocess.run(["umount", "-l", place], check=False)
         shutil.rmtree(made.root, ignore_errors=True)
+
+
+def _kill_what_is_left(root: Path) -> None:
+    """An engine that was killed has left shims and sandboxes, which nobody else would end."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(root).encode() in command.read_bytes():
+                os.kill(int(command.parent.name), signal.SIGKILL)
