@@ -11,8 +11,10 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from daemon.one_answer import OneAnswer
 
 TARGET = "/run/stockade/egress.sock"
 REASON = "EGRESS_NOT_GRANTED"
@@ -38,23 +40,11 @@ class Egress:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open = 0
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from beginning to end."""
-        if self._open >= MAX_CONNECTIONS:
-            writer.close()
-            return
-        self._open += 1
-        try:
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(SECONDS):
-                    await reader.read(MAX_READ)
-                    writer.write(ANSWER)
-                    await writer.drain()
-        finally:
-            self._open -= 1
-            writer.close()
+    async def answer(self, reader: asyncio.StreamReader) -> bytes:
+        """What every connection gets, when it has said something."""
+        await reader.read(MAX_READ)
+        return ANSWER
 
 
 @asynccontextmanager
@@ -64,7 +54,8 @@ async def egress(directory: Path) -> AsyncIterator[Egress]:
     with socket.socket(socket.AF_UNIX) as bound:
         _bind(bound, path)
         door = Egress(path)
-        server = await asyncio.start_unix_server(door.answer, sock=bound)
+        answers = OneAnswer(door.answer, most=MAX_CONNECTIONS, seconds=SECONDS)
+        server = await asyncio.start_unix_server(answers, sock=bound)
         try:
             yield door
         finally:

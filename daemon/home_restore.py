@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from daemon.errors import StartError
 from daemon.estate import DIRECTORY_MODE, Estate
@@ -89,8 +89,9 @@ def _require_empty(home: Home) -> None:
 def _unpack(passphrase: Secret, file: Path, place: Path) -> None:
     with file.open("rb") as source:
         sealed = OpeningReader(passphrase, source)
+        stream: Any = sealed  # tarfile wants no more of it than `read`
         try:
-            with tarfile.open(fileobj=_stream(sealed), mode="r|") as tar:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     _put(tar, member, place)
         except tarfile.TarError as error:
@@ -98,11 +99,6 @@ def _unpack(passphrase: Secret, file: Path, place: Path) -> None:
         while sealed.read(_PIECE):
             pass  # what an archive is padded with
         sealed.finish()
-
-
-def _stream(sealed: OpeningReader) -> BinaryIO:
-    stream: Any = sealed  # tarfile wants no more of it than `read`
-    return stream  # type: ignore[no-any-return]
 
 
 def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:

@@ -7,9 +7,10 @@ head, so many connections are open at once, each for a moment. Raises `StartErro
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from daemon.errors import StartError
+from daemon.one_answer import OneAnswer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CONNECTIONS = 16
@@ -23,9 +24,8 @@ async def metrics_page(listen: str, page: Callable[[], bytes]) -> AsyncIterator[
     """Serves it for as long as the context lasts; gives the address."""
     host, _, port = listen.rpartition(":")
     try:
-        server = await asyncio.start_server(
-            _Page(page).answer, host.strip("[]"), int(port), limit=MAX_HEAD
-        )
+        answers = OneAnswer(_Page(page).answer, most=MAX_CONNECTIONS, seconds=SECONDS)
+        server = await asyncio.start_server(answers, host.strip("[]"), int(port), limit=MAX_HEAD)
     except OSError as error:
         raise StartError(
             f"{listen} cannot be listened on: {error.strerror}",
@@ -39,25 +39,11 @@ async def metrics_page(listen: str, page: Callable[[], bytes]) -> AsyncIterator[
 class _Page:
     def __init__(self, page: Callable[[], bytes]) -> None:
         self._page = page
-        self._open = 0
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, which has one request."""
-        if self._open >= MAX_CONNECTIONS:
-            writer.close()
-            return
-        self._open += 1
-        try:
-            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-                async with asyncio.timeout(SECONDS):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._response(head.decode("latin-1")))
-                    await writer.drain()
-        except asyncio.LimitOverrunError:
-            pass  # a longer head than any of ours is not answered
-        finally:
-            self._open -= 1
-            writer.close()
+    async def answer(self, reader: asyncio.StreamReader) -> bytes:
+        """What the one request of a connection gets."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        return self._response(head.decode("latin-1"))
 
     def _response(self, head: str) -> bytes:
         request, *fields = head.split("\r\n")
