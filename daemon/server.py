@@ -140,6 +140,9 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
                 ("grpc.keepalive_timeout_ms", answer_ms),
                 # Without it, a minute is waited, whatever the line before says (grpcio 1.85).
                 ("grpc.http2.ping_timeout_ms", answer_ms),
+                # After it a connection takes no new request. There is no grace period: gRPC waits
+                # for those under way without end, so that no stream is cut by its age.
+                ("grpc.max_connection_age_ms", config.server.connection_seconds * 1000),
                 # Nor do they take the descriptors that runs, the database and files need.
                 ("grpc.max_allowed_incoming_connections", most),
             ],

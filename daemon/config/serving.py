@@ -31,6 +31,16 @@ class Server(Section):
             " does not answer within a third of it is taken for gone, and so are its calls."
         ),
     )
+    connection_seconds: int = Field(
+        default=3600,
+        ge=1,
+        le=86400 * 365,
+        description=(
+            "How long a connection takes new requests, give or take a tenth: then clients open"
+            " another, with today's certificates and to today's address. What it carries goes on"
+            " to its end, however long that takes."
+        ),
+    )
     drain_seconds: int = Field(
         default=10, ge=0, le=3600, description="How long calls under way may finish after SIGTERM."
     )

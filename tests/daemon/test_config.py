@@ -109,6 +109,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "calls.max_open": (["1", "1000000"], ["0", "1000001", '"20000"']),
     "calls.retain_output_kib": (["16", "65536"], ["15", "65537", "0"]),
     "server.keepalive_seconds": (["1", "60", "86400"], ["0", "86401", "-1", "1.5", "true"]),
+    "server.connection_seconds": (["1", "3600"], ["0", "31536001", "-1", "1.5", "true"]),
     "sandbox.required_tiers": (
         ["[]", '["process"]', '["container", "gvisor"]'],
         ['["vm"]', '"process"', "[1]", '["Process"]', "true"],
