@@ -2,8 +2,8 @@
 
 glibc keeps what was freed in pieces: after ten thousand connections that led nowhere the daemon
 would hold 400 MB for ever. `malloc_trim` gives it back, in a tenth of a second during which others
-may have to wait for memory; so it is asked for only after real growth, and when that is over. On
-another C library nothing is done. Raises nothing.
+may have to wait for memory; so it is asked for only after a start, and after real growth when that
+is over. On another C library nothing is done. Raises nothing.
 """
 
 import ctypes
@@ -16,8 +16,12 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from daemon import start_pages
+
 _log = structlog.get_logger("stockade")
 
+# By then the tiers have been examined, and the first runs started ahead.
+START_SECONDS = 1.0
 LOOK_SECONDS = 10.0
 # So much more than after the last time, before it is worth a tenth of a second.
 GROWTH = 64 * 1024 * 1024
@@ -58,11 +62,15 @@ def resident_bytes() -> int:
 
 
 async def give_back() -> None:
-    """Looks every few seconds, for as long as the daemon serves."""
+    """What the start left over, then every few seconds a look, for as long as the daemon serves."""
     trim = _malloc_trim()
     if trim is None:
         return
+    await anyio.sleep(START_SECONDS)
+    before = resident_bytes()
+    await anyio.to_thread.run_sync(_leave_start, trim)
     mark = Watermark.at(resident_bytes())
+    _log.debug("memory.start_given_back", before=before, after=mark.kept)
     while True:
         await anyio.sleep(LOOK_SECONDS)
         before = resident_bytes()
@@ -70,6 +78,11 @@ async def give_back() -> None:
             await anyio.to_thread.run_sync(trim)
             mark.trimmed(resident_bytes())
             _log.info("memory.given_back", before=before, after=mark.kept)
+
+
+def _leave_start(trim: Callable[[], object]) -> None:
+    trim()
+    start_pages.let_go()
 
 
 def _malloc_trim() -> Callable[[], object] | None:
