@@ -17,7 +17,7 @@ def runtimes() -> frozenset[str]:
     if shutil.which("docker") is None:
         return frozenset()
     try:
-        return DockerEngine(SOCKET).info().runtimes
+        return frozenset(DockerEngine(SOCKET).info().runtimes)
     except EngineError:
         return frozenset()
 

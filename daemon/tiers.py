@@ -40,6 +40,7 @@ class Tiers:
             Tier.PROCESS: ProcessSandbox(
                 ProcessSettings(
                     instance=instance,
+                    require_cgroups=config.sandbox.require_cgroups,
                     pool=PoolSettings(
                         per_profile=ready.per_profile,
                         total=ready.total,

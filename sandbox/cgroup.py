@@ -68,6 +68,11 @@ class Cgroups(Protocol):
         """For the enforcement report."""
         ...
 
+    @property
+    def enforces(self) -> frozenset[LimitName]:
+        """The limits that groups made here will hold."""
+        ...
+
     def create(self, name: str, limits: Limits) -> RunGroup:
         """Make the groups of one run, limits set. Raises FileExistsError if the name is taken."""
         ...
@@ -109,6 +114,7 @@ class NoCgroups:
     """A host, or a user, without a writable group."""
 
     description: str = "no writable cgroup"
+    enforces: frozenset[LimitName] = frozenset()
 
     def create(self, name: str, limits: Limits) -> RunGroup:  # noqa: ARG002 - the interface
         """No group."""

@@ -38,6 +38,11 @@ class CgroupsV1:
         """For the enforcement report."""
         return f"cgroup v1 ({', '.join(sorted(self.parents))})"
 
+    @property
+    def enforces(self) -> frozenset[LimitName]:
+        """One limit per controller that may be written."""
+        return frozenset(_LIMIT_OF[name] for name in self.parents)
+
     def create(self, name: str, limits: Limits) -> RunGroup:
         """A directory per controller, limits set, nothing left behind on failure."""
         made: dict[str, Path] = {}

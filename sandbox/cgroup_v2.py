@@ -21,6 +21,7 @@ from sandbox.outcome import LimitName
 CONTROLLERS = ("cpu", "memory", "pids")
 _MICRO = 1_000_000
 _WEIGHT, _LIGHT = "cpu.weight", "20"
+_ENFORCED = frozenset({LimitName.MEMORY, LimitName.PIDS, LimitName.CPU})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class CgroupsV2:
     parent: Path
     root: Path
     description: str = "cgroup v2"
+    enforces: frozenset[LimitName] = _ENFORCED
 
     def create(self, name: str, limits: Limits) -> RunGroup:
         """One directory, limits set, nothing left behind on failure."""
@@ -64,7 +66,7 @@ class GroupV2:
     """The group of one run."""
 
     directory: Path
-    enforces: frozenset[LimitName] = frozenset({LimitName.MEMORY, LimitName.PIDS, LimitName.CPU})
+    enforces: frozenset[LimitName] = _ENFORCED
 
     @property
     def bounds_swap(self) -> bool:

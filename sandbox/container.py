@@ -7,6 +7,7 @@ rather than weakens. `run` raises `SpecRefusedError` and `TierUnavailableError` 
 started, the sink's own exception, and cancellation; everything else is an `Outcome`.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -121,6 +122,12 @@ class ContainerSandbox:
                     f"Docker Engine has no runtime {self.settings.runtime}",
                     "`make engines` installs and registers it",
                 )
+            if not (engine.limits_memory and engine.limits_pids):
+                raise TierUnavailableError(
+                    "CGROUPS_MISSING",
+                    "Docker Engine has no control groups that bound memory and processes",
+                    "mount the memory and pids hierarchies, and restart dockerd",
+                )
             self._engine = engine
         return self._engine
 
@@ -131,11 +138,22 @@ class ContainerSandbox:
             with _unavailable():
                 box, ahead = await self._take(profile)
         except (EngineError, BoxError) as fault:
+            self._refuse_if_gone(engine)
             return failed(str(fault), None, report(spec, self.settings, engine, NoGroup()))
         try:
             return await self._watch(spec, output, engine, box, ahead=ahead)
         finally:
             await self._pool.put_away(box)
+
+    def _refuse_if_gone(self, engine: Engine) -> None:
+        """Where nothing could be started: say so if the runtime was taken away since."""
+        program = engine.runtimes[self.settings.runtime]
+        if program and shutil.which(program) is None:
+            raise TierUnavailableError(
+                "RUNTIME_MISSING",
+                f"Docker Engine has {self.settings.runtime} at {program}, which is gone",
+                "`make engines` installs and registers it",
+            )
 
     async def _take(self, profile: Profile) -> tuple[Box, bool]:
         """A box in which the mounts are what their names mean now; whether it had waited."""
@@ -159,8 +177,7 @@ class ContainerSandbox:
             if not box.kill():
                 await self._starter.remove(box.container)
 
-        elsewhere = _GROUPS if engine.limits_memory else _GROUPS - {LimitName.MEMORY}
-        request = frame.build(spec, spec.argv[0], elsewhere, gvisor=self.settings.gvisor)
+        request = frame.build(spec, spec.argv[0], _GROUPS, gvisor=self.settings.gvisor)
         watch = ContainerWatch(spec, self.settings, box, output, kill)
         try:
             await watch.run(memoryview(request))

@@ -81,11 +81,9 @@ def _limits(
         "cpu": f"{groups}: whole container, polled; RLIMIT_CPU per process"
         if LimitName.CPU in group.enforces
         else "RLIMIT_CPU per process",
-        "memory": f"{groups}: whole container{own}"
-        if engine.limits_memory
-        else "RLIMIT_AS per process",
+        "memory": f"{groups}: whole container{own}",
         "swap": f"{groups}: counted with memory" if engine.limits_swap else "",
-        "pids": _pids(spec, settings, engine, groups),
+        "pids": _pids(spec, settings, groups),
         "output": "counted by the daemon",
         "file_size": "RLIMIT_FSIZE",
         "open_files": "RLIMIT_NOFILE, per process",
@@ -96,8 +94,8 @@ def _limits(
     }
 
 
-def _pids(spec: RunSpec, settings: ContainerSettings, engine: Engine, groups: str) -> str:
+def _pids(spec: RunSpec, settings: ContainerSettings, groups: str) -> str:
     if settings.gvisor:
         most = settings.most_pids(spec.limits.pids)
         return f"RLIMIT_NPROC by gVisor, a hit is not reported; {most} threads outside, {groups}"
-    return groups if engine.limits_pids else ""
+    return groups

@@ -33,7 +33,7 @@ class Engine:
     """What an engine says of itself, as far as controls depend on it."""
 
     version: str
-    runtimes: frozenset[str]
+    runtimes: Mapping[str, str]  # the program of each, by its name; empty where it is no program
     cgroup_version: str
     limits_memory: bool
     limits_swap: bool
@@ -81,7 +81,10 @@ class DockerEngine:
         found = self._ask(lambda api: api.info())
         return Engine(
             version=str(found.get("ServerVersion", "")),
-            runtimes=frozenset(found.get("Runtimes") or ()),
+            runtimes={
+                str(name): str((one or {}).get("path") or "")
+                for name, one in (found.get("Runtimes") or {}).items()
+            },
             cgroup_version=str(found.get("CgroupVersion") or "1"),
             limits_memory=bool(found.get("MemoryLimit")),
             limits_swap=bool(found.get("SwapLimit")),

@@ -130,7 +130,12 @@ def _observed(seen: Mapping[str, str], settings: Probed) -> dict[str, Control]:
     }
 
 
-_PRIMITIVES = {"DOCKER_UNREACHABLE": "Docker Engine", "RUNTIME_MISSING": "the runtime"}
+_PRIMITIVES = {
+    "DOCKER_UNREACHABLE": "Docker Engine",
+    "RUNTIME_MISSING": "the runtime",
+    "CGROUPS_MISSING": "control groups",
+    "CGROUPS_GONE": "control groups",
+}
 
 
 def _primitive(error: SandboxError) -> str:

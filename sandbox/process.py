@@ -18,7 +18,7 @@ from sandbox.conclude import conclude, failed
 from sandbox.diagnosis import forbidding
 from sandbox.errors import SpecRefusedError, TierUnavailableError
 from sandbox.hostview import check_startable
-from sandbox.outcome import Control, Outcome
+from sandbox.outcome import Control, LimitName, Outcome
 from sandbox.pool import Pool
 from sandbox.probe import observe
 from sandbox.settings import ProcessSettings
@@ -26,6 +26,9 @@ from sandbox.spec import RunSpec
 from sandbox.started import NotStartedError, Started, Starter
 from sandbox.supervise import Supervisor
 from sandbox.tier import OutputSink, ProbeReport
+
+_BY_GROUPS = frozenset({LimitName.MEMORY, LimitName.PIDS, LimitName.CPU})
+_DELEGATE = "let the daemon write control groups (systemd: Delegate=yes), and restart it"
 
 
 class ProcessSandbox:
@@ -40,7 +43,7 @@ class ProcessSandbox:
         self._starter = Starter(settings, self._cgroups)
         self._shell = waiting.shell()
         self._pool = Pool(
-            self._start_ahead, lambda started: started.alive, self._starter.end, settings.pool
+            self._start_ahead, lambda started: started.usable, self._starter.end, settings.pool
         )
 
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
@@ -118,6 +121,13 @@ class ProcessSandbox:
                     f"{path} is not there",
                     f"apt-get install {package}",
                 )
+        if self._settings.require_cgroups and not self._cgroups.enforces >= _BY_GROUPS:
+            raise TierUnavailableError(
+                "CGROUPS_MISSING",
+                "control groups that bound memory, processes and processor time are required, and "
+                f"cannot be made here: {self._cgroups.description}",
+                _DELEGATE,
+            )
 
     def _controls(self, spec: RunSpec, group: cgroup.RunGroup) -> Mapping[str, Control]:
         return enforcement.report(spec, self._settings, group, self._cgroups.description)
@@ -148,8 +158,10 @@ class ProcessSandbox:
         try:
             group = self._starter.group(spec)
         except OSError as error:
-            controls = self._controls(spec, cgroup.NoGroup())
-            return failed(f"no cgroup could be made: {error}", None, controls)
+            # There were some when this daemon started. Nothing runs with less than it has told of.
+            raise TierUnavailableError(
+                "CGROUPS_GONE", f"no control group can be made now: {error.strerror}", _DELEGATE
+            ) from None
         try:
             return await self._starter.start(spec, group)
         except NotStartedError as fault:

@@ -19,7 +19,8 @@ class ProcessSettings:
 
     `instance` marks everything this daemon leaves on the host (cgroups, command lines), so that
     a later `reap` removes its own leftovers and nobody else's: it must be stable across restarts
-    and differ between daemons. `use_cgroups` off means rlimits only, and the outcome says so.
+    and differ between daemons. `use_cgroups` off means rlimits only, and the outcome says so; with
+    `require_cgroups` nothing runs without groups that bound memory, processes and processor time.
     `root_becomes` is the host user a run has when the daemon is root. A sandboxed program must
     never hold host uid 0, however mapped: the owner of /proc/sys may write core_pattern. `pool` is
     how much is started ahead while the tier is kept.
@@ -31,6 +32,7 @@ class ProcessSettings:
     chroot: str = "/usr/sbin/chroot"
     prlimit: str = "/usr/bin/prlimit"
     use_cgroups: bool = True
+    require_cgroups: bool = False
     root_becomes: int = 65534
     inside_uid: int = 1000
     poll_seconds: float = 0.05

@@ -41,9 +41,10 @@ class Started:
     ahead: bool = False
 
     @property
-    def alive(self) -> bool:
-        """Whether its init still runs."""
-        return not _readable(self.launched.init_fd)
+    def usable(self) -> bool:
+        """Whether its init still runs, and what bounds it can still be read."""
+        there = all(place.exists() for place in self.group.join)
+        return there and not _readable(self.launched.init_fd)
 
 
 class Starter:

@@ -48,6 +48,14 @@ class SandboxSection(Section):
             " checks, `stockade status` and monitoring). Calls for other tiers go on."
         ),
     )
+    require_cgroups: bool = Field(
+        default=False,
+        description=(
+            "Whether the process tier is out of use where the daemon cannot write control groups."
+            " Without them it bounds memory and processor time by rlimits and by looking at the"
+            " tree, and says so. The container tiers always need them."
+        ),
+    )
     refuse_known_escapes: bool = Field(
         default=False,
         description=(

@@ -48,9 +48,16 @@ class EngineApart:
         """The configuration of a daemon that uses it."""
         return f'{WITH_ENGINES}[containers]\nsocket = "{self.socket}"\n'
 
-    def start(self) -> "EngineApart":
-        """Starts it, and waits until it answers."""
-        runsc = {"path": shutil.which("runsc") or "", "runtimeArgs": ARGUMENTS}
+    @property
+    def runsc(self) -> Path:
+        """Where it finds runsc: a name of its own, which can be taken away."""
+        return self.root / "runsc"
+
+    def start(self, *wrapper: str) -> "EngineApart":
+        """Starts it, by another program or not, and waits until it answers."""
+        self.runsc.unlink(missing_ok=True)
+        self.runsc.symlink_to(shutil.which("runsc") or "/nonexistent/runsc")
+        runsc = {"path": str(self.runsc), "runtimeArgs": ARGUMENTS}
         settings = self.root / "daemon.json"
         settings.write_text(json.dumps({"runtimes": {"runsc": runsc}}))
         words = [f"--config-file={settings}", f"--host=unix://{self.socket}"]
@@ -59,7 +66,11 @@ class EngineApart:
         words += ["--iptables=false", "--ip6tables=false"]
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["dockerd", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+                [*wrapper, "dockerd", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
             )
         assert until(self.answers, START_SECONDS), (self.root / "log").read_text()[-2000:]
         return self
@@ -91,7 +102,7 @@ class EngineApart:
 
 
 @contextmanager
-def engine_apart() -> Iterator[EngineApart]:
+def engine_apart(*wrapper: str) -> Iterator[EngineApart]:
     """An engine for as long as the context lasts; skipped where one cannot be started."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a Docker Engine of its own takes root and dockerd")
@@ -100,7 +111,7 @@ def engine_apart() -> Iterator[EngineApart]:
     command = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(made.data)]
     subprocess.run(command, check=True)
     try:
-        yield made.start()
+        yield made.start(*wrapper)
     finally:
         made.api.close()
         made.stop()

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.promises.acting import (
     add_tool,
     apply,
     kinds,
+    receipts,
     run,
     sleepers,
     until,
@@ -28,20 +30,35 @@ RISKY = "[capabilities]\nnetwork = true\nfilesystem_write = true\nexternal_apis 
 TIERS = {"container": "", "gvisor": RISKY}
 
 
+# For the engine alone; version 2 of control groups has no parts that could be taken away.
+HIDE = "umount -l /sys/fs/cgroup/memory /sys/fs/cgroup/pids"
+UNBOUND = ("unshare", "-m", "--propagation", "private", "sh", "-c", f'{HIDE}; exec "$@"', "sh")
+
+
 @pytest.fixture(scope="module")
-def engine() -> Iterator[EngineApart]:
-    """One engine for the tests of this module."""
-    with engine_apart() as made:
+def unbound() -> Iterator[EngineApart]:
+    """One engine for the tests of this module: at first one without control groups."""
+    with engine_apart(*UNBOUND) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def daemon(engine: EngineApart) -> Iterator[RunningDaemon]:
+def daemon(unbound: EngineApart) -> Iterator[RunningDaemon]:
     """A daemon on that engine."""
-    with running(engine.config) as made:
+    with running(unbound.config) as made:
         with made.client() as client:
             apply(client, EVERYTHING)
         yield made
+
+
+@pytest.fixture(scope="module")
+def engine(unbound: EngineApart, daemon: RunningDaemon) -> EngineApart:
+    """The engine, with all it needs; and the daemon has seen that."""
+    unbound.stop()
+    unbound.start()
+    with daemon.client() as client:
+        assert until(lambda: all(works(client).values()), 2 * DEADLINE)
+    return unbound
 
 
 def works(client: Client) -> dict[str, bool]:
@@ -55,6 +72,26 @@ def begun(client: Client, tool: str, call_id: str) -> Events:
         if event.HasField("output"):
             return events
     raise AssertionError("it did not run")
+
+
+@pytest.mark.skipif(
+    not Path("/sys/fs/cgroup/memory").exists(), reason="control groups are of version 2 here"
+)
+@pytest.mark.usefixtures("unbound")
+def test_an_engine_without_control_groups(daemon: RunningDaemon) -> None:
+    """It would bound neither memory nor processes: both tiers are refused, by what is missing."""
+    with daemon.client() as client:
+        for tier, rest in TIERS.items():
+            add_tool(client, f"boxed_{tier}", ["/bin/echo", "x"], sensitivity="1.0", rest=rest)
+            events = run(client, f"boxed_{tier}")
+            end = finished(events)
+            assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "TIER_UNAVAILABLE")
+            assert f"{tier} tier: control groups" in end.message
+            assert "bound memory and processes" in end.message
+            assert "restart dockerd" in end.fix
+            assert not any(event.HasField("started") for event in events)
+            assert kinds(client, events[0].call_id) == ["call.received", "call.denied"]
+        assert works(client) == {"process": True, "container": False, "gvisor": False}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +141,27 @@ def test_an_engine_that_goes_under_calls(
         assert until(lambda: all(one.running for one in engine.known(chain)), SOON), engine.known(
             chain
         )
+
+
+def test_a_runtime_that_goes_under_a_daemon(engine: EngineApart, daemon: RunningDaemon) -> None:
+    """Without runsc a call for gVisor is refused by that name; no other runtime takes its place."""
+    with daemon.client() as client:
+        limits = "[limits]\npids = 61\n"
+        add_tool(client, "odd", ["/bin/echo", "x"], sensitivity="1.0", rest=RISKY + limits)
+        engine.runsc.rename(engine.root / "elsewhere")
+        try:
+            events = run(client, "odd")
+        finally:
+            (engine.root / "elsewhere").rename(engine.runsc)
+        end = finished(events)
+        assert (end.state, end.reason) == (call_pb2.CALL_STATE_FAILED, "TIER_UNAVAILABLE"), end
+        assert "gvisor tier: RUNTIME_MISSING" in end.message
+        assert str(engine.runsc) in end.message
+        assert end.fix
+        last = receipts(client, events[0].call_id)[-1]
+        assert (last["kind"], last["body"]["reason"]) == ("call.failed", "TIER_UNAVAILABLE")
+        assert output(events) == b""
+        assert output(run(client, "odd")) == b"x\n"
 
 
 def test_an_engine_whose_disk_is_full(engine: EngineApart, daemon: RunningDaemon) -> None:

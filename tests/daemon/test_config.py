@@ -80,6 +80,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "policy.watch_quiet_seconds": (["0.1", "2", "3600"], ["0", "3601", "nan", "inf", '"2"']),
     "risk.container_floor": (["0", "0.6", '"0.3"', "0.0001"], ["-0.1", "1.1", "nan", "inf", "[]"]),
     "risk.gvisor_floor": (["0.3", "1", '"1.0"'], ["-1", "1.0001", "nan", '"high"', "0.29"]),
+    "sandbox.require_cgroups": (["true", "false"], ["1", '"yes"']),
     "sandbox.refuse_known_escapes": (["true", "false"], ["1", '"yes"']),
     "sandbox.accepted_escapes": (
         ["[]", '["CVE-2025-31133"]'],

@@ -35,11 +35,14 @@ pytestmark = pytest.mark.anyio
 
 _DOUBLE_FORK = """
 import os, time
+told, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         os.write(1, b"ready")
+        os.write(tell, b"x")
         time.sleep(1000)
+    os.read(told, 1)
     os._exit(0)
 os.wait()
 """
