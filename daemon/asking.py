@@ -23,7 +23,7 @@ from daemon.calls.signatures import Signatures
 from daemon.calls.unsure import Unsure
 from daemon.calls.upheld import Upheld
 from daemon.leases.book import LeaseBook
-from daemon.leases.granting import Granting, storing
+from daemon.leases.granting import Granting
 from daemon.leases.keeping import LeaseKeeper
 from daemon.parts import Parts
 from daemon.permission import Permission
@@ -96,7 +96,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         keys=keys,
         cancel=calls.cancel_leased,
     )
-    granting = Granting(parts.worlds, base.clock)
+    granting = Granting(parts.worlds, base.clock, signatures)
     answers = Answers(
         calls=calls,
         settling=Settling(parts.worlds, parts.devices, base.clock, signatures, keys),
@@ -105,7 +105,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         writer=base.writer,
         changed=board.changed,
         unsure=Unsure(base.reader, base.estate.chain_id, group),
-        lease=lambda answer, live: storing(granting.check(answer, live)),
+        lease=granting.check,
         leased=book.put,
         until_examined=parts.tiers.until_examined,
     )

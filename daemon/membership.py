@@ -16,6 +16,7 @@ from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
 from daemon.leases.keeping import LeaseKeeper
+from daemon.leases.signers import signed_by
 from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.principal import Principal
@@ -53,7 +54,7 @@ def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeep
     """Who ends a device ends its RPCs and calls."""
 
     def cut(device_id: str) -> None:
-        leases.void(lambda row: device_id in (str(row.device_id), str(row.signer)))
+        leases.void(lambda row: device_id == str(row.device_id) or signed_by(row, device_id))
         calls.cancel_all(lambda caller: caller.device_id == device_id, "DEVICE_REVOKED")
         live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
 

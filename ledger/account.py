@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ledger.documents import approver_signed, granter_signed
+from ledger.documents import approver_signed, granters_signed
 from ledger.evidence import Evidence
 from ledger.receipt import Receipt
 
@@ -22,6 +22,7 @@ _PHASES: Final[Mapping[str, str]] = {
     "lease.used": "approval",
     "approval.asked": "approval",
     "approval.answered": "approval",
+    "lease.offered": "approval",
     "lease.created": "approval",
     "call.running": "action",
     **{f"call.{state}": "outcome" for state in (*_ENDS, "killed", "interrupted")},
@@ -138,10 +139,19 @@ def _found(receipt: Receipt, evidence: Evidence) -> dict[str, str]:
     if receipt.kind == "approval.answered":
         statement = _text_of(evidence, body.get("statement_digest"))
         found["signed"] = _signed(None if statement is None else approver_signed(body, statement))
-    if receipt.kind == "lease.created":
+    if receipt.kind in ("lease.created", "lease.offered"):
         terms = _text_of(evidence, body.get("terms_digest"))
-        found["signed"] = _signed(None if terms is None else granter_signed(body, terms))
+        right = None if terms is None else granters_signed(body, terms)
+        found["signed"] = _signed(None if right is None else all(right))
+        if right is not None and len(right) > 1:
+            found["signed"] = _by_each(right)
     return found
+
+
+def _by_each(right: tuple[bool, ...]) -> str:
+    if all(right):
+        return f"by the keys of the {len(right)} certificates below, each over the same lease"
+    return f"NO: {right.count(False)} of {len(right)} signatures do not fit, or one counts twice"
 
 
 def _signed(right: bool | None) -> str:

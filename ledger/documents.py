@@ -8,12 +8,14 @@ Raises EvidenceError alone.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ledger.errors import EvidenceError
 
@@ -45,9 +47,36 @@ def approver_signed(body: Mapping[str, Any], statement: str) -> bool:
     return _signed(body, message)
 
 
-def granter_signed(body: Mapping[str, Any], terms: str) -> bool:
-    """Whether a lease, as its receipt has it, was signed by the certificate in the receipt."""
-    return _signed(body, _LEASE + _tagged(_LEASE, terms.encode()))
+def granters_signed(body: Mapping[str, Any], terms: str) -> tuple[bool, ...]:
+    """Whether a lease, as its receipt has it, was signed by each certificate in the receipt.
+
+    First by the one whose signature completed it, then by those in `cosigners`. Nobody counts
+    twice: the same approver, or the same key, again is no signature.
+    """
+    message = _LEASE + _tagged(_LEASE, terms.encode())
+    others = body.get("cosigners", [])
+    places = [body, *(others if isinstance(others, list) else [None])]
+    seen: set[object] = set()
+    found = []
+    for place in places:
+        who = _who(place)
+        found.append(isinstance(place, Mapping) and not seen & who and _signed(place, message))
+        seen |= who
+    return tuple(found)
+
+
+def _who(place: object) -> set[object]:
+    """By which a signer is known: the name, and the key of the certificate."""
+    if not isinstance(place, Mapping):
+        return set()
+    known: set[object] = {("name", str(place.get("approver")))}
+    with suppress(ValueError, TypeError):
+        certificate = x509.load_pem_x509_certificate(_text(place.get("certificate")))
+        spki = certificate.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+        known.add(("key", spki))
+    return known
 
 
 def _signed(body: Mapping[str, Any], message: bytes) -> bool:
@@ -57,7 +86,7 @@ def _signed(body: Mapping[str, Any], message: bytes) -> bool:
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != _CURVE:
             return False
         key.verify(bytes.fromhex(str(body.get("signature"))), message, ec.ECDSA(SHA256()))
-    except (ValueError, InvalidSignature):
+    except (TypeError, ValueError, InvalidSignature):
         return False
     return True
 

@@ -99,6 +99,31 @@ def lease_for(
         raise BadRequest(f"no lease: {error}", reason="LEASE_REFUSED") from None
 
 
+def offered(approval: approval_pb2.Approval) -> LeaseTerms:
+    """The lease that somebody has signed with a yes to this approval, to be signed as it is."""
+    statement = verified(approval)
+    if not approval.lease_terms:
+        raise BadRequest(
+            "nobody has signed a lease with this approval",
+            reason="NO_LEASE_OFFERED",
+            fix="give one with --for TIME, or say yes once",
+        )
+    try:
+        terms = parse_lease(approval.lease_terms)
+    except LeaseError as error:
+        raise ApprovalUnclear(str(error), fix=_DO_NOT) from None
+    call = statement.call
+    wanted = (call.principal, call.tool, call.tool_digest, call.tier, call.secrets)
+    given = (terms.principal, terms.tool, terms.tool_digest, terms.tier, terms.secrets)
+    if (terms.approval_id, *given) != (statement.approval_id, *wanted):
+        raise ApprovalUnclear(
+            "the lease is not about the call that waits",
+            reason="STATEMENT_MISMATCH",
+            fix=_DO_NOT,
+        )
+    return terms
+
+
 def narrowed(
     parent: LeaseTerms,
     agent_id: str,

@@ -16,6 +16,7 @@ from daemon.calls.live import LiveCall
 from daemon.calls.settlement import (
     WATCH,
     Answer,
+    Giving,
     Settlement,
     Settling,
     damaged,
@@ -57,7 +58,7 @@ class Answers:
         writer: Writer,
         changed: Callable[[str], None],
         unsure: Unsure,
-        lease: Callable[[Answer, LiveCall], Callable[[Tx], LeaseRow] | None],
+        lease: Callable[[Answer, LiveCall], Giving | None],
         leased: Callable[[LeaseRow], None],
         until_examined: Callable[[], Awaitable[None]],
     ) -> None:

@@ -294,10 +294,14 @@ def _stands(hearing: _Hearing, lease: Standing) -> Decision | None:
     case = hearing.case
     asker = Asker(hearing.pdp, case.subjects, hearing.tool, hearing.note)
     leased = asker.permits(hearing.facts, case.arguments_digest, lease)
-    if leased is None or not asker.may_grant(hearing.facts, lease.signer, lease.facts).allowed:
+    if leased is None:
         return None
-    signer = Approvers(frozenset({lease.signer}), lease.signer_groups)
-    return leased if hearing.attended(signer).allowed else None
+    # One who may no longer give it takes it along: without that signature it is another lease.
+    for signer in lease.signers:
+        if not asker.may_grant(hearing.facts, signer, lease.facts).allowed:
+            return None
+    signers = Approvers(frozenset(lease.signers), lease.signer_groups)
+    return leased if hearing.attended(signers).allowed else None
 
 
 def _require(decision: Decision, what: str) -> None:

@@ -239,6 +239,20 @@ def may_grant(
     return asker.may_grant(case.facts(verdict.in_tier), world.principal_uid(approver), lease)
 
 
+def may_stand(
+    world: World,
+    candidate: Candidate,
+    verdict: Verdict,
+    now: datetime,
+    lease: Standing,
+) -> bool:
+    """Whether the lease's permits cover this very call, and no forbid wins; whoever signed it."""
+    digest = hashlib.sha256(candidate.parsed.canonical).hexdigest()
+    case = _case(world, candidate, now)
+    asker = Asker(world.pdp, case.subjects, EntityUid("Tool", case.tool), lambda *_: None)
+    return asker.permits(case.facts(verdict.in_tier), digest, lease) is not None
+
+
 def undeclared_by(
     world: World, tool: Tool, secrets: Sequence[str], declared: Declared
 ) -> tuple[str, str] | None:

@@ -8,8 +8,9 @@ call is no longer exactly what was approved is void. Raises `Conflict`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from daemon.calls import records
 from daemon.calls.hearing import Ruling
@@ -58,6 +59,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Yes:
+    """One that counts, and how it is stored."""
+
+    approver: Principal
+    given: AnswerRow
+
+
+class Giving(Protocol):
+    """What becomes of the lease that was signed with a yes, inside that yes's transaction."""
+
+    def __call__(self, tx: Tx, yeses: Sequence[Yes], *, settled: bool) -> LeaseRow | None:
+        """The lease, if it stands from now on; `Conflict` undoes the yes with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What an answer changed."""
 
@@ -97,11 +113,11 @@ class Settling:
         row: ApprovalRow,
         live: LiveCall,
         asked: Mapping[str, object],
-        lease: Callable[[Tx], LeaseRow] | None = None,
+        lease: Giving | None = None,
     ) -> Settlement:
         """Records an answer, and what comes of it; `asked` is how policy let it be given.
 
-        `lease` stores the lease that is given with it, if that settles the approval.
+        `lease` is what becomes of the lease that was signed with it.
         """
         now = self.clock.now_ms()
         recorded = approvals.answer(
@@ -114,6 +130,8 @@ class Settling:
                 certificate=answer.principal.certificate,
                 reason=answer.reason,
                 time_ms=now,
+                lease_signature=answer.lease_signature if answer.lease_terms else None,
+                lease_terms=answer.lease_terms or None,
             ),
         )
         if recorded is Answered.TWICE:
@@ -123,10 +141,12 @@ class Settling:
         entry = _answered(tx, answer, row, live, asked)
         if not answer.approve:
             return self._reject(tx, answer, row, live, entry, now)
-        weighed = self._weigh(tx, answer, row, live, entry, now)
-        if lease is None or weighed.state is not State.PERMITTED:
+        yeses = list(self._yeses(tx, row, live, answer.principal.device_id))
+        weighed = self._weigh(tx, row, live, entry, now, yeses)
+        if lease is None or weighed.state not in (None, State.PERMITTED):
             return weighed
-        return replace(weighed, lease=lease(tx))
+        settled = weighed.state is State.PERMITTED
+        return replace(weighed, lease=lease(tx, yeses, settled=settled))
 
     @staticmethod
     def _reject(
@@ -142,13 +162,19 @@ class Settling:
         return _close(tx, row, live, entry, ApprovalState.REJECTED, Event.REJECT, verdict, now)
 
     def _weigh(
-        self, tx: Tx, answer: Answer, row: ApprovalRow, live: LiveCall, entry: Entry, now: int
+        self,
+        tx: Tx,
+        row: ApprovalRow,
+        live: LiveCall,
+        entry: Entry,
+        now: int,
+        yeses: Sequence[Yes],
     ) -> Settlement:
         """Asks policy again, now, with every yes there is."""
         if replaced(self.worlds, live):
             verdict = void(live.verdict)
         else:
-            approvers = list(self._yeses(tx, row, live, answer.principal.device_id))
+            approvers = [yes.approver for yes in yeses]
             verdict = judge(self.worlds.current, live.judged, self.clock.now(), approvers=approvers)
         if verdict.ruling is Ruling.ASK:
             return Settlement(entry)
@@ -160,7 +186,7 @@ class Settling:
         state, event = ApprovalState.APPROVED, Event.PERMIT
         return _close(tx, row, live, entry, state, event, verdict, now)
 
-    def _yeses(self, tx: Tx, row: ApprovalRow, live: LiveCall, now_by: str) -> Iterator[Principal]:
+    def _yeses(self, tx: Tx, row: ApprovalRow, live: LiveCall, now_by: str) -> Iterator[Yes]:
         """Whose yes it has; `now_by` answers now, which policy has just allowed."""
         recorded: frozenset[tuple[str, str]] | None = None
         for given in approvals.answers(tx.connection, row.approval_id):
@@ -172,7 +198,7 @@ class Settling:
             if not self.signatures.by_device(device, given.certificate, given.signature, message):
                 continue
             approver = self.devices.as_principal(device, "")
-            if approver is None:
+            if approver is None or str(approver) == str(live.principal):
                 continue
             if device != now_by:
                 # Nor by a key's alone: it may be one that may not approve, such as the caller's.
@@ -181,7 +207,7 @@ class Settling:
                     live, approver
                 ):
                     continue
-            yield approver
+            yield Yes(approver, given)
 
     def _recorded(self, tx: Tx, row: ApprovalRow) -> frozenset[tuple[str, str]]:
         """The answers that the ledger has; those of a moment ago may not be in it yet."""

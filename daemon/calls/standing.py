@@ -1,7 +1,7 @@
 """A lease as an answer: the permit that it is, and whose standing yes.
 
-Trusted to put a lease to policy each time as if its signer said yes now: any forbid wins, a signer
-who may no longer give such a lease has given none, and whether one person is enough is asked again.
+Trusted to put a lease to policy each time as if its signers said yes now: any forbid wins, one that
+a signer may no longer give was given by nobody, and whether they are enough is asked again.
 Pure. Raises nothing.
 """
 
@@ -25,7 +25,8 @@ class Standing:
     # One for each of the case's subjects.
     permits: tuple[Permit, ...]
     facts: LeaseFacts
-    signer: EntityUid
+    # At least one; and every group that one of them is in.
+    signers: tuple[EntityUid, ...]
     signer_groups: frozenset[EntityUid]
     # The lease that it was narrowed from, if it was handed on.
     parent: str = ""
@@ -36,7 +37,8 @@ class Standing:
             "lease": self.lease_id,
             "terms_digest": self.terms_digest,
             "seconds": self.facts.seconds,
-            "signer": self.signer.id,
+            "signer": self.signers[0].id,
+            **({"cosigners": others} if (others := [one.id for one in self.signers[1:]]) else {}),
             **({"parent": self.parent} if self.parent else {}),
         }
 

@@ -173,14 +173,15 @@ def leases_of(
                 return None
             if signed.parent != ("" if parent is None else parent.digest()):
                 return None
-            signer = EntityUid("Device", str(one["signer"]))
+            names = (one["signer"], *one.get("cosigners", ()))
+            signers = tuple(EntityUid("Device", str(name)) for name in names)
             standing = Standing(
                 lease_id=signed.lease_id,
                 terms_digest=signed.digest(),
                 permits=permits_of(case.subjects, signed, translation, pdp.bundle.schema, parent),
                 facts=replace(facts_of(parent or signed, 0), seconds=int(one["seconds"])),
-                signer=signer,
-                signer_groups=frozenset(_groups(pdp.entities, signer)),
+                signers=signers,
+                signer_groups=frozenset(g for one in signers for g in _groups(pdp.entities, one)),
             )
         except (KeyError, TypeError, ValueError, LeaseError, LeaseRefusedError):
             return None

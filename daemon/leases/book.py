@@ -16,6 +16,7 @@ from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.leases.meaning import facts_of, permits_of
 from daemon.leases.record import USED
+from daemon.leases.signers import signers_of
 from daemon.store import leases
 from daemon.store.commit import Tx
 from daemon.store.ids import CallId, LeaseId
@@ -135,10 +136,13 @@ class LeaseBook:
         return lease_id not in self._withdrawn
 
     def is_genuine(self, row: LeaseRow) -> bool:
-        """Whether the row is what its signer signed."""
+        """Whether the row is what each of its signers signed."""
         message, signer = lease_bytes(row.terms), str(row.signer)
-        if not self._signatures.by_device(signer, row.certificate, row.signature, message):
-            return False
+        for one in signers_of(row):
+            if not self._signatures.by_device(
+                one.device_id, one.certificate, one.signature, message
+            ):
+                return False
         terms = parse_lease(row.terms)
         signed = (terms.lease_id, terms.approval_id, terms.principal, terms.uses, terms.expires_ms)
         stored = (str(row.lease_id), str(row.approval_id), row.principal, row.max_uses)
@@ -146,6 +150,8 @@ class LeaseBook:
             return False
         if row.parent_id is None or terms.parent == "":
             return row.parent_id is None and terms.parent == ""
+        if row.cosigned is not None:
+            return False  # a part is handed by its holder alone
         parent = self._known.get(str(row.parent_id))
         return (
             parent is not None
@@ -190,8 +196,10 @@ class LeaseBook:
         self, world: World, subjects: Sequence[EntityUid], known: KnownLease
     ) -> Standing | None:
         given = known.given
-        signer = self._devices.as_principal(str(given.row.signer), "")
-        if signer is None:
+        signers = signers_of(given.row)
+        found = (self._devices.as_principal(one.device_id, "") for one in signers)
+        people = [one for one in found if one is not None]
+        if len(people) != len(signers):
             return None
         if known.permits is None:
             try:
@@ -211,8 +219,8 @@ class LeaseBook:
             permits=known.permits,
             # Who handed it on gave nothing: it is the approver's yes, as that was given.
             facts=facts_of(given.terms, given.row.created_ms),
-            signer=world.principal_uid(signer),
-            signer_groups=world.groups(signer.groups),
+            signers=tuple(world.principal_uid(one) for one in people),
+            signer_groups=world.groups(group for one in people for group in one.groups),
             parent="" if known.parent is None else given.terms.lease_id,
         )
 

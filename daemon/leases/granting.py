@@ -1,30 +1,24 @@
-"""Whether a lease may be given with an answer: by this person, about this call, so wide.
+"""Whether a lease may be signed with an answer: by this person, about this call, so wide.
 
 Trusted that a lease reaches no further than what was signed and what policy lets this person give:
-it is about the very call that waits, covers it, ends in time, is enough by this person's word
-alone, and is signed by the answering device's key. Raises the daemon's faults.
+it is about the very call that waits, covers it, ends in time, and is signed by the answering
+device's key. Whether it stands then, or others have to sign it first, `daemon.leases.signed` says.
+Raises the daemon's faults.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from daemon.calls.hearing import Asked, Ruling
-from daemon.calls.judge import judge, may_grant
+from daemon.calls.hearing import Asked
+from daemon.calls.judge import may_grant, may_stand
 from daemon.calls.live import LiveCall
-from daemon.calls.settlement import Answer
-from daemon.calls.signatures import verifies
+from daemon.calls.settlement import Answer, Giving
+from daemon.calls.signatures import Signatures, verifies
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
-from daemon.errors import BadRequest, Conflict, Refused
-from daemon.leases.book import name_of
+from daemon.errors import BadRequest, Refused
 from daemon.leases.meaning import facts_of, permits_of
-from daemon.leases.record import CREATED
-from daemon.store import leases
-from daemon.store.commit import Tx
-from daemon.store.ids import ApprovalId, DeviceId, LeaseId
-from daemon.store.leases import LeaseRow, LeaseState
+from daemon.leases.signed import AGAIN, Signed, useless
 from daemon.worlds import Worlds
 from policy.contexts import LeaseFacts
 from policy.lease import LeaseRefusedError
@@ -32,15 +26,6 @@ from stockade.lease import LeaseError, LeaseTerms, lease_bytes, parse_lease
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_LIFETIME_MS = 30 * 24 * 3600 * 1000
-AGAIN = "give it again with `stockade approvals approve`"
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A lease that comes into being with the approval, and what policy said to it."""
-
-    row: LeaseRow
-    asked: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +34,10 @@ class Granting:
 
     worlds: Worlds
     clock: Clock
+    signatures: Signatures
 
-    def check(self, answer: Answer, live: LiveCall) -> Granted | None:
-        """The lease that this answer gives, if it gives one."""
+    def check(self, answer: Answer, live: LiveCall) -> Giving | None:
+        """What becomes of the lease that this answer has with it; None if it has none."""
         if not answer.lease_terms:
             return None
         if not answer.approve:
@@ -69,25 +55,10 @@ class Granting:
             )
         facts = facts_of(terms, now)
         asked = self._check_policy(answer, live, facts)
-        self._check_covers(answer, live, terms, facts)
-        row = LeaseRow(
-            lease_id=LeaseId(terms.lease_id),
-            approval_id=ApprovalId(terms.approval_id),
-            principal=terms.principal,
-            device_id=DeviceId(live.principal.device_id),
-            tool=terms.tool,
-            terms=answer.lease_terms,
-            signer=DeviceId(answer.principal.device_id),
-            signature=answer.lease_signature,
-            certificate=answer.principal.certificate,
-            state=LeaseState.ACTIVE,
-            reason="",
-            uses=0,
-            max_uses=terms.uses,
-            created_ms=now,
-            expires_ms=terms.expires_ms,
+        standing = self._check_covers(answer, live, terms, facts)
+        return Signed(
+            self.worlds, self.clock, self.signatures, answer, live, terms, standing, asked
         )
-        return Granted(row, asked)
 
     def _check_call(self, terms: LeaseTerms, live: LiveCall, now: int) -> None:
         statement = live.shown
@@ -105,11 +76,10 @@ class Granting:
         if not now < terms.expires_ms <= now + MAX_LIFETIME_MS:
             raise bad("a lease ends within 30 days from now")
 
-    def _check_policy(self, answer: Answer, live: LiveCall, facts: LeaseFacts) -> dict[str, object]:
+    def _check_policy(self, answer: Answer, live: LiveCall, facts: LeaseFacts) -> list[Asked]:
         asked: list[Asked] = []
-        world = self.worlds.current
         decision = may_grant(
-            world,
+            self.worlds.current,
             live.judged,
             live.verdict,
             self.clock.now(),
@@ -123,15 +93,12 @@ class Granting:
                 code="MAY_NOT_LEASE",
                 fix="answer once, or ask for less: shorter, fewer uses, the exact call",
             )
-        return {
-            "questions": [one.to_json() for one in asked],
-            "policy_digest": world.digest,
-        }
+        return asked
 
     def _check_covers(
         self, answer: Answer, live: LiveCall, terms: LeaseTerms, facts: LeaseFacts
-    ) -> None:
-        """It would have permitted this very call, by this person's word alone."""
+    ) -> Standing:
+        """The lease as this person alone would have given it; it covers this very call."""
         world, candidate = self.worlds.current, live.judged
         try:
             permits = permits_of(
@@ -151,48 +118,12 @@ class Granting:
             terms.digest(),
             permits,
             facts,
-            world.principal_uid(answer.principal),
+            (world.principal_uid(answer.principal),),
             world.groups(answer.principal.groups),
         )
-        verdict = judge(world, candidate, self.clock.now(), leases=[standing])
-        if verdict.ruling is not Ruling.PERMIT or verdict.lease != terms.lease_id:
-            raise Conflict(
-                "with this lease the call would still have waited: it does not cover it, a policy"
-                " forbids it unattended, or one person is not enough",
-                code="LEASE_USELESS",
-                fix="answer once; `stockade policy show` has the policies",
-            )
-
-
-def storing(granted: Granted | None) -> Callable[[Tx], LeaseRow] | None:
-    """What stores a lease, with its receipt, in the transaction that settles its approval."""
-    return None if granted is None else partial(store, granted=granted)
-
-
-def store(tx: Tx, granted: Granted) -> LeaseRow:
-    """Stores a lease, with its receipt."""
-    row = granted.row
-    if not leases.create(tx.connection, row):
-        raise Conflict("a lease has this id", code="LEASE_ID_TAKEN", fix=AGAIN)
-    terms = parse_lease(row.terms)
-    body = {
-        "lease": terms.lease_id,
-        "terms_digest": terms.digest(),
-        "approval": terms.approval_id,
-        "for": terms.principal,
-        "tool": terms.tool,
-        "tool_digest": terms.tool_digest,
-        "uses": terms.uses,
-        "expires_ms": terms.expires_ms,
-        "tied_to": terms.policy_digest,
-        "approver": f"device/{row.signer}",
-        "signature": row.signature.hex(),
-        "certificate": row.certificate.decode("ascii"),
-        **({"parent": str(row.parent_id)} if row.parent_id else {}),
-        **granted.asked,
-    }
-    tx.receipt(CREATED, body, principal=name_of(terms.lease_id))
-    return row
+        if not may_stand(world, candidate, live.verdict, self.clock.now(), standing):
+            raise useless("it does not cover it, or a policy forbids it unattended")
+        return standing
 
 
 def bad(message: str) -> BadRequest:

@@ -13,9 +13,12 @@ from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
 from daemon.leases.book import KnownLease, LeaseBook
-from daemon.leases.granting import AGAIN, UUID7, Granted, bad, store
+from daemon.leases.granting import UUID7, bad
 from daemon.leases.meaning import permits_of
+from daemon.leases.signed import AGAIN, store
 from daemon.principal import Principal
+from daemon.store import leases
+from daemon.store.commit import Tx
 from daemon.store.ids import ApprovalId, DeviceId, LeaseId
 from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.writer import Writer
@@ -66,7 +69,7 @@ class Handing:
             expires_ms=terms.expires_ms,
             parent_id=parent.row.lease_id,
         )
-        await self.writer.write(lambda tx: store(tx, Granted(row, {})))
+        await self.writer.write(lambda tx: _store(tx, row, parent.row.lease_id))
         if self.book.get(str(row.parent_id)) is not None:
             self.book.put(row)
         else:  # it ended meanwhile
@@ -93,8 +96,6 @@ class Handing:
             raise bad(f"it would be wider than the lease it comes from: {wider}")
         if not UUID7.fullmatch(terms.lease_id) or self.clock.now_ms() >= terms.expires_ms:
             raise bad("its id is not a UUIDv7, or it has ended already")
-        if len(self.book.narrowed(parent.terms.lease_id)) >= MAX_NARROWED:
-            raise bad(f"{MAX_NARROWED} leases were narrowed from that one and stand")
         world = self.worlds.current
         tool = world.registry.get(terms.tool)
         receiver = self.devices.of_call(terms.principal, principal.device_id, "")
@@ -110,3 +111,10 @@ class Handing:
             )
         except LeaseRefusedError as refused:
             raise bad(refused.message) from None
+
+
+def _store(tx: Tx, row: LeaseRow, parent_id: LeaseId) -> None:
+    """In one transaction with the count: of two that race for the last place one has it."""
+    if leases.narrowed(tx.connection, parent_id) >= MAX_NARROWED:
+        raise bad(f"{MAX_NARROWED} leases were narrowed from that one and stand")
+    store(tx, row, {})

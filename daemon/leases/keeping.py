@@ -18,6 +18,7 @@ from daemon.devices import Devices
 from daemon.errors import Conflict, Fault, NotFound
 from daemon.leases.book import PARENT_ENDED, LeaseBook, Whose, name_of
 from daemon.leases.record import TOLD, USED, bears_out, kind_of
+from daemon.leases.signers import signers_of
 from daemon.store import leases, receipts
 from daemon.store.commit import Tx
 from daemon.store.ids import LeaseId
@@ -131,8 +132,8 @@ class LeaseKeeper:
         if not genuine or not told == stored == row.uses:
             return DAMAGED
         caller = self.devices.of_call(row.principal, str(row.device_id), "")
-        signer = self.devices.as_principal(str(row.signer), "")
-        return "" if caller is not None and signer is not None else "PRINCIPAL_GONE"
+        signers = [self.devices.as_principal(one.device_id, "") for one in signers_of(row)]
+        return "" if None not in (caller, *signers) else "PRINCIPAL_GONE"
 
     async def _end(self, row: LeaseRow, state: LeaseState, reason: str, by: str) -> Entry:
         now, lease_id = self.clock.now_ms(), row.lease_id

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from daemon.evidence import attested
+from daemon.leases.signers import signers_of
 from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.receipts import ReceiptRow
 from ledger.keys import PublicKeys
@@ -16,6 +17,8 @@ from ledger.receipt import parse_time
 from stockade.lease import parse_lease
 
 CREATED: Final = "lease.created"
+# Signed with a yes, by fewer people than it takes: there is no lease yet.
+OFFERED: Final = "lease.offered"
 USED: Final = "lease.used"
 # The row is made a moment before its receipt, in the same transaction.
 MAX_APART_MS: Final = 60_000
@@ -46,7 +49,7 @@ def bears_out(row: LeaseRow, recorded: Iterable[ReceiptRow], keys: PublicKeys) -
 
 def _said(body: Mapping[str, Any]) -> tuple[object, ...]:
     names = ("lease", "terms_digest", "approval", "for", "tool", "approver", "signature")
-    return tuple(body.get(name) for name in names)
+    return (*(body.get(name) for name in names), body.get("cosigners", []))
 
 
 def _stored(row: LeaseRow) -> tuple[object, ...]:
@@ -58,4 +61,5 @@ def _stored(row: LeaseRow) -> tuple[object, ...]:
         row.tool,
         f"device/{row.signer}",
         row.signature.hex(),
+        [one.to_json() for one in signers_of(row)[1:]],
     )

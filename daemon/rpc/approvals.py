@@ -67,8 +67,11 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         found = await self._get([request.approval_id])
         if not found:
             raise unknown_approval()
-        found = await self._shown(found)
-        return approval_pb2.GetApprovalResponse(approval=self._proto(found[0]))
+        [one] = await self._shown(found)
+        asked = one[0].approval_id
+        approval = self._proto(one)
+        approval.lease_terms = await self._reader.read(lambda c: approvals.lease_offered(c, asked))
+        return approval_pb2.GetApprovalResponse(approval=approval)
 
     async def WatchApprovals(
         self, request: approval_pb2.WatchApprovalsRequest, context: Context

@@ -183,6 +183,7 @@ def approval_to_proto(
                 approved=given.answer == "approve",
                 reason=given.reason,
                 time=timestamp(given.time_ms),
+                leased=given.lease_signature is not None,
             )
             for given in answers
         ],

@@ -6,6 +6,7 @@ from daemon.devices import Devices
 from daemon.leases.handing import Handing
 from daemon.leases.keeping import LeaseKeeper
 from daemon.leases.meaning import permits_of
+from daemon.leases.signers import signers_of
 from daemon.permission import Permission
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size
@@ -87,7 +88,20 @@ class LeaseService(lease_pb2_grpc.LeaseServiceServicer):
             holder_name=self._devices.shown(row.principal, str(row.device_id)),
             policies=self._policies(row) if row.state is LeaseState.ACTIVE else (),
             parent_id=row.parent_id or "",
+            cosigners=self._cosigners(row),
         )
+
+    def _cosigners(self, row: LeaseRow) -> list[lease_pb2.Lease.Signer]:
+        try:
+            others = signers_of(row)[1:]
+        except LeaseError:
+            return []
+        return [
+            lease_pb2.Lease.Signer(
+                device_id=one.device_id, device_name=self._devices.name(one.device_id)
+            )
+            for one in others
+        ]
 
     def _policies(self, row: LeaseRow) -> tuple[str, ...]:
         world = self._worlds.current

@@ -74,7 +74,7 @@ _ANSWERS: Final = (
     .order_by(approval_answers.c.time_ms, approval_answers.c.device_id)
 )
 _ANSWERS_TO: Final = (
-    select(approval_answers)
+    select(*(column for column in approval_answers.c if column.name != "lease_terms"))
     .where(approval_answers.c.approval_id.in_(bindparam("b_ids", expanding=True)))
     .order_by(approval_answers.c.time_ms, approval_answers.c.device_id)
 )
@@ -172,6 +172,9 @@ class AnswerRow:
     certificate: bytes = field(repr=False)
     reason: str
     time_ms: int
+    # Where a lease was signed with a yes; what was signed is left out of lists.
+    lease_signature: bytes | None = field(default=None, repr=False)
+    lease_terms: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +253,21 @@ def answers(connection: Connection, approval_id: ApprovalId) -> tuple[AnswerRow,
 def answers_to(
     connection: Connection, approval_ids: Sequence[ApprovalId]
 ) -> dict[ApprovalId, tuple[AnswerRow, ...]]:
-    """The answers to each of these that has any, in the order they came; at most a page of them."""
+    """The answers to each of these that has any, in the order they came; at most a page of them.
+
+    Without the terms of the leases that were signed with them.
+    """
     found: dict[ApprovalId, tuple[AnswerRow, ...]] = {}
     for values in connection.execute(_ANSWERS_TO, {"b_ids": list(approval_ids)}).mappings():
         row = AnswerRow(**values)
         found[row.approval_id] = (*found.get(row.approval_id, ()), row)
     return found
+
+
+def lease_offered(connection: Connection, approval_id: ApprovalId) -> bytes:
+    """The terms of the lease that was signed with a yes to it, of several the first; or nothing."""
+    given = (one.lease_terms for one in answers(connection, approval_id))
+    return next((terms for terms in given if isinstance(terms, bytes)), b"")
 
 
 def answer(connection: Connection, row: AnswerRow) -> Answered:

@@ -55,6 +55,8 @@ class LeaseRow:
     expires_ms: int
     ended_ms: int | None = None
     parent_id: LeaseId | None = None
+    # Of those who signed the same terms before: `daemon.leases.signers`.
+    cosigned: bytes | None = field(default=None, repr=False)
 
 
 _GET: Final = select(leases).where(leases.c.lease_id == bindparam("b_id"))
@@ -86,6 +88,11 @@ _END: Final = (
 )
 _COUNT: Final = (
     select(func.count()).select_from(lease_uses).where(lease_uses.c.lease_id == bindparam("b_id"))
+)
+_NARROWED: Final = (
+    select(func.count())
+    .select_from(leases)
+    .where(leases.c.parent_id == bindparam("b_id"), leases.c.state == LeaseState.ACTIVE)
 )
 
 
@@ -142,6 +149,11 @@ def uses(connection: Connection, lease_id: LeaseId) -> int:
     return int(connection.execute(_COUNT, {"b_id": lease_id}).scalar_one())
 
 
+def narrowed(connection: Connection, lease_id: LeaseId) -> int:
+    """How many were narrowed from it that nobody has ended."""
+    return int(connection.execute(_NARROWED, {"b_id": lease_id}).scalar_one())
+
+
 def end(
     connection: Connection, lease_id: LeaseId, state: LeaseState, reason: str, *, now_ms: int
 ) -> bool:
@@ -153,6 +165,7 @@ def end(
 def _row(found: RowMapping) -> LeaseRow:
     values = dict(found)
     values["state"] = stored_state(LeaseState, values["state"])
-    if isinstance(values["terms"], str):
-        values["terms"] = values["terms"].encode()  # by another hand: its signature will not fit
+    for name in ("terms", "cosigned"):
+        if isinstance(values[name], str):
+            values[name] = values[name].encode()  # by another hand: no signature will fit
     return LeaseRow(**values)

@@ -128,6 +128,9 @@ approval_answers: Final = Table(
     _bytes("certificate"),
     _text("reason"),
     _number("time_ms"),
+    # Of a lease that was signed with a yes, and what was signed.
+    _bytes("lease_signature", null=True),
+    _bytes("lease_terms", null=True),  # last: answers are listed without it
 )
 
 # Which devices were given it while it waited.
@@ -160,6 +163,8 @@ leases: Final = Table(
     _number("ended_ms", null=True),
     # The lease that it was narrowed from, if it was handed on.
     _text("parent_id", null=True),
+    # The signatures of others over the same terms.
+    _bytes("cosigned", null=True),
     Index(None, "state", "expires_ms"),
     Index(None, "created_ms", "lease_id"),
 )

@@ -58,6 +58,7 @@ def answers(approval: "approval_pb2.Approval", width: int) -> list[Row]:
         lines += labelled("escalated", f"{when(approval.escalated)}: nobody had answered", width)
     for answer in approval.answers:
         word = "yes" if answer.approved else "no"
+        word += ", and a lease" if answer.leased else ""
         reason = f": {answer.reason}" if answer.reason else ""
         lines += labelled(
             "answer", f"{word} by {answer.device_name} ({answer.device_id}){reason}", width

@@ -27,6 +27,10 @@ app = group(
 
 app.command("suggest", epilog=SUGGEST_EXAMPLES)(suggest)
 
+_Lease = tuple[str, int, list[str], bool]
+# Not made here, but signed as another has.
+_SAME: _Lease = ("", 0, [], False)
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="An approval's id, or the beginning of one.")]
 Reason = Annotated[str, typer.Option("--reason", help="Shown to the requester.")]
 Full = Annotated[bool, typer.Option("--full", help="Do not fold long arguments.")]
@@ -79,6 +83,7 @@ def show(id_: Id, full: Full = False, unmask: Unmask = False, json_: Json = Fals
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20",
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20 \\",
         "  --bound path=below:src --bound content=any --bound workspace=is:work",
+        "stockade approvals approve 01988a3c-5d1f --same-lease   # as another has signed it",
     )
 )
 def approve(
@@ -108,14 +113,22 @@ def approve(
     any_policy: Annotated[
         bool, typer.Option("--any-policy", help="The lease stands when policy changes, too.")
     ] = False,
+    same: Annotated[
+        bool,
+        typer.Option(
+            "--same-lease",
+            help="Sign the lease that another has signed with it, where policy wants several.",
+        ),
+    ] = False,
     json_: Json = False,
 ) -> int:
     """Say yes to exactly what is shown; with --for, also to calls like it."""
     if not lasts and (bound or any_policy):
         raise UsageError("--bound and --any-policy are about a lease", fix="say --for TIME")
-    if once and lasts:
-        raise UsageError("--once and --for exclude each other", fix="use one of them")
-    wanted = (lasts, uses, bound or [], any_policy) if lasts else None
+    if once + bool(lasts) + same > 1:
+        raise UsageError("--once, --for and --same-lease exclude each other", fix="use one of them")
+    wanted: _Lease | None = (lasts, uses, bound or [], any_policy) if lasts else None
+    wanted = _SAME if same else wanted
     # Named where nobody can be asked, it is the answer; at a terminal the question is still asked.
     said = yes or (once and not sys.stdin.isatty())
     how = (full, unmask)
@@ -176,7 +189,7 @@ def _answer(
     reason: str,
     how: tuple[bool, bool],
     as_json: bool,
-    lease: tuple[str, int, list[str], bool] | None = None,
+    lease: "_Lease | None" = None,
 ) -> int:
     if not yes and not sys.stdin.isatty():
         raise UsageError(
@@ -200,10 +213,14 @@ def _answer(
         shown, _ = show(approval, whole=whole, unmasked=unmasked, file=stream)
         terms = None
         if lease is not None:
+            from stockade.approving import offered
             from stockade.cli.leasing import lease_from, lines_of
 
-            *wanted, any_policy = lease
-            terms = lease_from(shown.statement, *wanted, any_policy=any_policy)  # type: ignore[arg-type]
+            if lease is _SAME:
+                terms = offered(shown.approval)
+            else:
+                *wanted, any_policy = lease
+                terms = lease_from(shown.statement, *wanted, any_policy=any_policy)  # type: ignore[arg-type]
             note("and, without asking again:")
             for line in lines_of(terms, columns() - 2, unmasked=unmasked):
                 note(f"  {line}")
@@ -215,17 +232,21 @@ def _answer(
     if as_json:
         machine.emit(answer)
     else:
-        _say_outcome(approve, answer.approval)
+        _say_outcome(approve, answer.approval, leased=terms is not None)
     return 0
 
 
-def _say_outcome(approve: bool, approval: "approval_pb2.Approval") -> None:
+def _say_outcome(approve: bool, approval: "approval_pb2.Approval", *, leased: bool) -> None:
     from stockade.cli.answering import is_pending
 
     if not approve:
         say("rejected; the call has ended")
     elif is_pending(approval):
         say("your yes is recorded; policy asks for more before the call runs")
+        if leased:
+            say("the lease stands when enough others have signed it, too (--same-lease)")
+    elif any(answer.leased for answer in approval.answers) and not leased:
+        say("approved, once: the lease that others had signed does not stand")
     else:
         say("approved")
 

@@ -9,6 +9,7 @@ import select
 import time
 from typing import TYPE_CHECKING
 
+from stockade.approving import offered
 from stockade.cli import keyboard as keys
 from stockade.cli.answering import is_pending, taken
 from stockade.cli.argument_view import View
@@ -183,7 +184,7 @@ class AtDesk:
         elif key == "r":
             desk.mode = Mode.WHY
             self._arm()
-        elif key in ("a", "e", "b") and self._has_read():
+        elif key in ("a", "e", "b", "l") and self._has_read():
             self._yes(key)
 
     def _yes(self, key: str) -> None:
@@ -195,20 +196,33 @@ class AtDesk:
             self._arm()
         elif folded:
             self.desk.said = f"{folded}: f shows them, then a lease can be given"
+        elif key == "l":
+            self._same_lease()
         elif self.desk.shown is not None:
             self._choose(Choice(self.desk.shown.statement, bounded=key == "b"))
             self._go(Mode.LEASE)
 
+    def _same_lease(self) -> None:
+        """The lease that another has signed with this approval, to be read and signed as it is."""
+        desk = self.desk
+        if desk.shown is None or not desk.leased:
+            return
+        try:
+            terms = offered(self._client.get_approval(desk.current))
+        except StockadeError as error:
+            desk.said = f"{error.reason}: {error.message}"
+            return
+        desk.choice, desk.terms, desk.refusal = None, terms, ""
+        self._go(Mode.LEASE)
+
     def _leasing(self, key: str) -> None:
         desk = self.desk
-        if desk.choice is None:
-            return
         if key == "m":
             self._unmask()
         elif key == "y" and desk.terms is not None:
             if self._has_read():
                 self._answer(approve=True)
-        elif (choice := desk.choice.pressed(key)) != desk.choice:
+        elif desk.choice is not None and (choice := desk.choice.pressed(key)) != desk.choice:
             self._choose(choice)
 
     def _choose(self, choice: Choice) -> None:
@@ -282,6 +296,7 @@ class AtDesk:
         else:
             word = "yes, once"
         more = "; policy asks for more" if approve and is_pending(answer.approval) else ""
+        more += " (others sign that lease with l)" if more and lease is not None else ""
         desk.note(f"{what}: {word}{more}")
         if approve and lease is None and desk.counted(shown.statement.call) >= OFTEN:
             desk.said = (

@@ -84,6 +84,11 @@ class Desk:
             return self.shown.approval.approval_id
         return self.unclear[0] if self.unclear else ""
 
+    @property
+    def leased(self) -> bool:
+        """Whether somebody has signed a lease with a yes to what is before them."""
+        return self.shown is not None and any(one.leased for one in self.shown.approval.answers)
+
     def heard(self, approval: Approval) -> bool:
         """Takes news of one in; true if it concerns what is on the screen."""
         key = approval.approval_id

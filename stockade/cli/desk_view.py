@@ -126,13 +126,14 @@ def _lease(desk: Desk, width: int) -> Iterator[Row]:
         rows.WARNING,
     )
     choice = desk.choice
-    if choice is None:
+    if desk.terms is not None:
+        numbered = choice is not None and choice.bounded
+        facts = meaning(desk.terms, numbered=numbered)
+    elif choice is None:
         return
-    if desk.terms is None:
+    else:
         said = [f"{number} {choice.said(name)}" for number, name in enumerate(choice.names, 1)]
         facts = [("arguments" if not n else "", text) for n, text in enumerate(said)]
-    else:
-        facts = meaning(desk.terms, numbered=choice.bounded)
     for label, text in facts:
         kind = rows.WARNING if text.endswith((ANYTHING, NOT_YET)) else rows.PLAIN
         yield from labelled(label, text if desk.view.unmasked else masked(text), width, kind)
@@ -163,9 +164,8 @@ def _keys(desk: Desk) -> Iterator[str]:
     elif desk.mode is Mode.SURE:
         yield "y yes all the same, once · f show it · escape back"
     elif desk.mode is Mode.LEASE:
-        bounds = " · 1-9 bound an argument" if desk.choice and desk.choice.bounded else ""
         yield "y yes to this call, and the lease · escape back"
-        yield f"t time · u uses · p policy{bounds} · m unmask"
+        yield _lease_keys(desk)
     elif desk.mode is Mode.WHY:
         yield "no, because: " + " · ".join(f"{n} {text}" for n, text in enumerate(REASONS, 1))
         yield "t type a reason · enter no reason · escape back"
@@ -174,7 +174,16 @@ def _keys(desk: Desk) -> Iterator[str]:
         yield "enter says no with this reason · escape back"
     else:
         yield _READING
+        if desk.leased:
+            yield "l yes, and the lease that another has signed: shows it first"
         yield _MORE
+
+
+def _lease_keys(desk: Desk) -> str:
+    if desk.choice is None:
+        return "as another has signed it: nothing in it can be changed · m unmask"
+    bounds = " · 1-9 bound an argument" if desk.choice.bounded else ""
+    return f"t time · u uses · p policy{bounds} · m unmask"
 
 
 def _where(top: int, room: int, count: int) -> str:

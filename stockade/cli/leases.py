@@ -66,6 +66,8 @@ def show(id_: Id, json_: Json = False) -> None:
     say(f"lease      {lease.lease_id}")
     say(f"state      {_state(lease)}")
     say(f"given by   {lease.signer_name} ({lease.signer}), {when(lease.created)}")
+    for one in lease.cosigners:
+        say(f"and by     {one.device_name} ({one.device_id})")
     say(f"whose      {lease.holder_name}")
     if lease.parent_id:
         say(f"part of    {lease.parent_id}")

@@ -26,37 +26,37 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1astockade/v1/approval.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"\xae\x04\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.stockade.v1.ApprovalState\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tstatement\x18\x06 \x01(\x0c\x12-\n\x07\x61nswers\x18\x07 \x03(\x0b\x32\x1c.stockade.v1.Approval.Answer\x12-\n\x08shown_to\x18\x08 \x03(\x0b\x32\x1b.stockade.v1.Approval.Shown\x12-\n\tescalated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aY\n\x05Shown\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a|\n\x06\x41nswer\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x14ListApprovalsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.stockade.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\">\n\x13GetApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\"\x17\n\x15WatchApprovalsRequest\"8\n\rApprovalEvent\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\"\x8e\x01\n\x15\x41nswerApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pprove\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x13\n\x0blease_terms\x18\x05 \x01(\x0c\x12\x17\n\x0flease_signature\x18\x06 \x01(\x0c\"h\n\x16\x41nswerApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt*\xd8\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x04\x12\x1c\n\x18\x41PPROVAL_STATE_WITHDRAWN\x10\x05\x12\x17\n\x13\x41PPROVAL_STATE_USED\x10\x06\x32\xea\x02\n\x0f\x41pprovalService\x12V\n\rListApprovals\x12!.stockade.v1.ListApprovalsRequest\x1a\".stockade.v1.ListApprovalsResponse\x12P\n\x0bGetApproval\x12\x1f.stockade.v1.GetApprovalRequest\x1a .stockade.v1.GetApprovalResponse\x12R\n\x0eWatchApprovals\x12\".stockade.v1.WatchApprovalsRequest\x1a\x1a.stockade.v1.ApprovalEvent0\x01\x12Y\n\x0e\x41nswerApproval\x12\".stockade.v1.AnswerApprovalRequest\x1a#.stockade.v1.AnswerApprovalResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1astockade/v1/approval.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"\xd4\x04\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.stockade.v1.ApprovalState\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tstatement\x18\x06 \x01(\x0c\x12-\n\x07\x61nswers\x18\x07 \x03(\x0b\x32\x1c.stockade.v1.Approval.Answer\x12-\n\x08shown_to\x18\x08 \x03(\x0b\x32\x1b.stockade.v1.Approval.Shown\x12-\n\tescalated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blease_terms\x18\n \x01(\x0c\x1aY\n\x05Shown\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x8c\x01\n\x06\x41nswer\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\x12\x10\n\x08\x61pproved\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06leased\x18\x06 \x01(\x08\"J\n\x14ListApprovalsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.stockade.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\">\n\x13GetApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\"\x17\n\x15WatchApprovalsRequest\"8\n\rApprovalEvent\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\"\x8e\x01\n\x15\x41nswerApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pprove\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x13\n\x0blease_terms\x18\x05 \x01(\x0c\x12\x17\n\x0flease_signature\x18\x06 \x01(\x0c\"h\n\x16\x41nswerApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.stockade.v1.Approval\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt*\xd8\x01\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x04\x12\x1c\n\x18\x41PPROVAL_STATE_WITHDRAWN\x10\x05\x12\x17\n\x13\x41PPROVAL_STATE_USED\x10\x06\x32\xea\x02\n\x0f\x41pprovalService\x12V\n\rListApprovals\x12!.stockade.v1.ListApprovalsRequest\x1a\".stockade.v1.ListApprovalsResponse\x12P\n\x0bGetApproval\x12\x1f.stockade.v1.GetApprovalRequest\x1a .stockade.v1.GetApprovalResponse\x12R\n\x0eWatchApprovals\x12\".stockade.v1.WatchApprovalsRequest\x1a\x1a.stockade.v1.ApprovalEvent0\x01\x12Y\n\x0e\x41nswerApproval\x12\".stockade.v1.AnswerApprovalRequest\x1a#.stockade.v1.AnswerApprovalResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stockade.v1.approval_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPROVALSTATE']._serialized_start=1271
-  _globals['_APPROVALSTATE']._serialized_end=1487
+  _globals['_APPROVALSTATE']._serialized_start=1309
+  _globals['_APPROVALSTATE']._serialized_end=1525
   _globals['_APPROVAL']._serialized_start=101
-  _globals['_APPROVAL']._serialized_end=659
-  _globals['_APPROVAL_SHOWN']._serialized_start=444
-  _globals['_APPROVAL_SHOWN']._serialized_end=533
-  _globals['_APPROVAL_ANSWER']._serialized_start=535
-  _globals['_APPROVAL_ANSWER']._serialized_end=659
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=661
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=735
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=737
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=827
-  _globals['_GETAPPROVALREQUEST']._serialized_start=829
-  _globals['_GETAPPROVALREQUEST']._serialized_end=870
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=872
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=934
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=936
-  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=959
-  _globals['_APPROVALEVENT']._serialized_start=961
-  _globals['_APPROVALEVENT']._serialized_end=1017
-  _globals['_ANSWERAPPROVALREQUEST']._serialized_start=1020
-  _globals['_ANSWERAPPROVALREQUEST']._serialized_end=1162
-  _globals['_ANSWERAPPROVALRESPONSE']._serialized_start=1164
-  _globals['_ANSWERAPPROVALRESPONSE']._serialized_end=1268
-  _globals['_APPROVALSERVICE']._serialized_start=1490
-  _globals['_APPROVALSERVICE']._serialized_end=1852
+  _globals['_APPROVAL']._serialized_end=697
+  _globals['_APPROVAL_SHOWN']._serialized_start=465
+  _globals['_APPROVAL_SHOWN']._serialized_end=554
+  _globals['_APPROVAL_ANSWER']._serialized_start=557
+  _globals['_APPROVAL_ANSWER']._serialized_end=697
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=699
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=773
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=775
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=865
+  _globals['_GETAPPROVALREQUEST']._serialized_start=867
+  _globals['_GETAPPROVALREQUEST']._serialized_end=908
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=910
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=972
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=974
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=997
+  _globals['_APPROVALEVENT']._serialized_start=999
+  _globals['_APPROVALEVENT']._serialized_end=1055
+  _globals['_ANSWERAPPROVALREQUEST']._serialized_start=1058
+  _globals['_ANSWERAPPROVALREQUEST']._serialized_end=1200
+  _globals['_ANSWERAPPROVALRESPONSE']._serialized_start=1202
+  _globals['_ANSWERAPPROVALRESPONSE']._serialized_end=1306
+  _globals['_APPROVALSERVICE']._serialized_start=1528
+  _globals['_APPROVALSERVICE']._serialized_end=1890
 # @@protoc_insertion_point(module_scope)

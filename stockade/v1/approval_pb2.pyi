@@ -93,10 +93,13 @@ class Approval(_message.Message):
         APPROVED_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         TIME_FIELD_NUMBER: _builtins.int
+        LEASED_FIELD_NUMBER: _builtins.int
         device_id: _builtins.str
         device_name: _builtins.str
         approved: _builtins.bool
         reason: _builtins.str
+        leased: _builtins.bool
+        """Whether a lease was signed with it."""
         @_builtins.property
         def time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
@@ -107,10 +110,11 @@ class Approval(_message.Message):
             approved: _builtins.bool = ...,
             reason: _builtins.str = ...,
             time: _timestamp_pb2.Timestamp | None = ...,
+            leased: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "device_id", b"device_id", "device_name", b"device_name", "reason", b"reason", "time", b"time"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "device_id", b"device_id", "device_name", b"device_name", "leased", b"leased", "reason", b"reason", "time", b"time"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -123,12 +127,17 @@ class Approval(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     SHOWN_TO_FIELD_NUMBER: _builtins.int
     ESCALATED_FIELD_NUMBER: _builtins.int
+    LEASE_TERMS_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     call_id: _builtins.str
     state: Global___ApprovalState.ValueType
     statement: _builtins.bytes
     """What is approved: RFC 8785 JSON, the fields of docs/formats.md#approval-statement. A client shows
     people these bytes' content and nothing else, and signs their digest.
+    """
+    lease_terms: _builtins.bytes
+    """From GetApproval alone: the lease that was signed with a yes, docs/formats.md#lease, if one was.
+    Whoever signs the same bytes gives it, too; it stands once enough people have.
     """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp: ...
@@ -156,10 +165,11 @@ class Approval(_message.Message):
         answers: _abc.Iterable[Global___Approval.Answer] | None = ...,
         shown_to: _abc.Iterable[Global___Approval.Shown] | None = ...,
         escalated: _timestamp_pb2.Timestamp | None = ...,
+        lease_terms: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "escalated", b"escalated", "expires", b"expires"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "approval_id", b"approval_id", "call_id", b"call_id", "created", b"created", "escalated", b"escalated", "expires", b"expires", "shown_to", b"shown_to", "state", b"state", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "approval_id", b"approval_id", "call_id", b"call_id", "created", b"created", "escalated", b"escalated", "expires", b"expires", "lease_terms", b"lease_terms", "shown_to", b"shown_to", "state", b"state", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,8 +321,10 @@ class AnswerApprovalRequest(_message.Message):
     """ECDSA P-256 with SHA-256 (DER) over the answer's bytes, docs/formats.md#approval-answer."""
     lease_terms: _builtins.bytes
     """With a yes: a lease for calls to come, docs/formats.md#lease, and the signature of the same key
-    over it. Refused as a whole with PERMISSION_DENIED / MAY_NOT_LEASE, INVALID_ARGUMENT /
-    LEASE_REFUSED, FAILED_PRECONDITION / LEASE_USELESS.
+    over it. It stands with the answer that settles the approval, if those who signed these very
+    bytes are enough by themselves; until then it is an offer to the others. Refused as a whole with
+    PERMISSION_DENIED / MAY_NOT_LEASE, INVALID_ARGUMENT / LEASE_REFUSED, FAILED_PRECONDITION /
+    LEASE_USELESS, or LEASE_DIFFERS where another was offered.
     """
     lease_signature: _builtins.bytes
     def __init__(

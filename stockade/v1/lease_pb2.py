@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stockade/v1/lease.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"\x8c\x02\n\x05Lease\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05terms\x18\x04 \x01(\x0c\x12\x0c\n\x04uses\x18\x05 \x01(\r\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06signer\x18\x08 \x01(\t\x12\x13\n\x0bsigner_name\x18\t \x01(\t\x12\x13\n\x0bholder_name\x18\n \x01(\t\x12\x10\n\x08policies\x18\x0b \x03(\t\x12\x11\n\tparent_id\x18\x0c \x01(\t\"@\n\x10HandLeaseRequest\x12\x13\n\x0blease_terms\x18\x01 \x01(\x0c\x12\x17\n\x0flease_signature\x18\x02 \x01(\x0c\"6\n\x11HandLeaseResponse\x12!\n\x05lease\x18\x01 \x01(\x0b\x32\x12.stockade.v1.Lease\"3\n\x11ListLeasesRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"8\n\x12ListLeasesResponse\x12\"\n\x06leases\x18\x01 \x03(\x0b\x32\x12.stockade.v1.Lease\"7\n\x12RevokeLeaseRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0f\n\x07running\x18\x02 \x01(\x08\"_\n\x13RevokeLeaseResponse\x12!\n\x05lease\x18\x01 \x01(\x0b\x32\x12.stockade.v1.Lease\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt2\xfb\x01\n\x0cLeaseService\x12M\n\nListLeases\x12\x1e.stockade.v1.ListLeasesRequest\x1a\x1f.stockade.v1.ListLeasesResponse\x12P\n\x0bRevokeLease\x12\x1f.stockade.v1.RevokeLeaseRequest\x1a .stockade.v1.RevokeLeaseResponse\x12J\n\tHandLease\x12\x1d.stockade.v1.HandLeaseRequest\x1a\x1e.stockade.v1.HandLeaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stockade/v1/lease.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"\xec\x02\n\x05Lease\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05terms\x18\x04 \x01(\x0c\x12\x0c\n\x04uses\x18\x05 \x01(\r\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06signer\x18\x08 \x01(\t\x12\x13\n\x0bsigner_name\x18\t \x01(\t\x12\x13\n\x0bholder_name\x18\n \x01(\t\x12\x10\n\x08policies\x18\x0b \x03(\t\x12\x11\n\tparent_id\x18\x0c \x01(\t\x12,\n\tcosigners\x18\r \x03(\x0b\x32\x19.stockade.v1.Lease.Signer\x1a\x30\n\x06Signer\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\"@\n\x10HandLeaseRequest\x12\x13\n\x0blease_terms\x18\x01 \x01(\x0c\x12\x17\n\x0flease_signature\x18\x02 \x01(\x0c\"6\n\x11HandLeaseResponse\x12!\n\x05lease\x18\x01 \x01(\x0b\x32\x12.stockade.v1.Lease\"3\n\x11ListLeasesRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"8\n\x12ListLeasesResponse\x12\"\n\x06leases\x18\x01 \x03(\x0b\x32\x12.stockade.v1.Lease\"7\n\x12RevokeLeaseRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0f\n\x07running\x18\x02 \x01(\x08\"_\n\x13RevokeLeaseResponse\x12!\n\x05lease\x18\x01 \x01(\x0b\x32\x12.stockade.v1.Lease\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt2\xfb\x01\n\x0cLeaseService\x12M\n\nListLeases\x12\x1e.stockade.v1.ListLeasesRequest\x1a\x1f.stockade.v1.ListLeasesResponse\x12P\n\x0bRevokeLease\x12\x1f.stockade.v1.RevokeLeaseRequest\x1a .stockade.v1.RevokeLeaseResponse\x12J\n\tHandLease\x12\x1d.stockade.v1.HandLeaseRequest\x1a\x1e.stockade.v1.HandLeaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stockade.v1.lease_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LEASE']._serialized_start=98
-  _globals['_LEASE']._serialized_end=366
-  _globals['_HANDLEASEREQUEST']._serialized_start=368
-  _globals['_HANDLEASEREQUEST']._serialized_end=432
-  _globals['_HANDLEASERESPONSE']._serialized_start=434
-  _globals['_HANDLEASERESPONSE']._serialized_end=488
-  _globals['_LISTLEASESREQUEST']._serialized_start=490
-  _globals['_LISTLEASESREQUEST']._serialized_end=541
-  _globals['_LISTLEASESRESPONSE']._serialized_start=543
-  _globals['_LISTLEASESRESPONSE']._serialized_end=599
-  _globals['_REVOKELEASEREQUEST']._serialized_start=601
-  _globals['_REVOKELEASEREQUEST']._serialized_end=656
-  _globals['_REVOKELEASERESPONSE']._serialized_start=658
-  _globals['_REVOKELEASERESPONSE']._serialized_end=753
-  _globals['_LEASESERVICE']._serialized_start=756
-  _globals['_LEASESERVICE']._serialized_end=1007
+  _globals['_LEASE']._serialized_end=462
+  _globals['_LEASE_SIGNER']._serialized_start=414
+  _globals['_LEASE_SIGNER']._serialized_end=462
+  _globals['_HANDLEASEREQUEST']._serialized_start=464
+  _globals['_HANDLEASEREQUEST']._serialized_end=528
+  _globals['_HANDLEASERESPONSE']._serialized_start=530
+  _globals['_HANDLEASERESPONSE']._serialized_end=584
+  _globals['_LISTLEASESREQUEST']._serialized_start=586
+  _globals['_LISTLEASESREQUEST']._serialized_end=637
+  _globals['_LISTLEASESRESPONSE']._serialized_start=639
+  _globals['_LISTLEASESRESPONSE']._serialized_end=695
+  _globals['_REVOKELEASEREQUEST']._serialized_start=697
+  _globals['_REVOKELEASEREQUEST']._serialized_end=752
+  _globals['_REVOKELEASERESPONSE']._serialized_start=754
+  _globals['_REVOKELEASERESPONSE']._serialized_end=849
+  _globals['_LEASESERVICE']._serialized_start=852
+  _globals['_LEASESERVICE']._serialized_end=1103
 # @@protoc_insertion_point(module_scope)

@@ -24,6 +24,26 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Lease(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Signer(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DEVICE_ID_FIELD_NUMBER: _builtins.int
+        DEVICE_NAME_FIELD_NUMBER: _builtins.int
+        device_id: _builtins.str
+        device_name: _builtins.str
+        def __init__(
+            self,
+            *,
+            device_id: _builtins.str = ...,
+            device_name: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "device_name", b"device_name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEASE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -36,6 +56,7 @@ class Lease(_message.Message):
     HOLDER_NAME_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     PARENT_ID_FIELD_NUMBER: _builtins.int
+    COSIGNERS_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     state: _builtins.str
     """"active", "expired", "used_up", "revoked" or "void"."""
@@ -45,7 +66,7 @@ class Lease(_message.Message):
     """What was signed: RFC 8785 JSON, docs/formats.md#lease. A client shows people this and nothing else."""
     uses: _builtins.int
     signer: _builtins.str
-    """The device that gave it, and its name."""
+    """The device that gave it, and its name; of several who signed it, the last."""
     signer_name: _builtins.str
     holder_name: _builtins.str
     """Whose calls it is for, as people call them."""
@@ -58,6 +79,10 @@ class Lease(_message.Message):
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The Cedar permits that it is; empty where its tool is gone or another by now."""
+
+    @_builtins.property
+    def cosigners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease.Signer]:
+        """The others who signed the same terms."""
 
     def __init__(
         self,
@@ -74,10 +99,11 @@ class Lease(_message.Message):
         holder_name: _builtins.str = ...,
         policies: _abc.Iterable[_builtins.str] | None = ...,
         parent_id: _builtins.str = ...,
+        cosigners: _abc.Iterable[Global___Lease.Signer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "ended", b"ended"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "ended", b"ended", "holder_name", b"holder_name", "lease_id", b"lease_id", "parent_id", b"parent_id", "policies", b"policies", "reason", b"reason", "signer", b"signer", "signer_name", b"signer_name", "state", b"state", "terms", b"terms", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosigners", b"cosigners", "created", b"created", "ended", b"ended", "holder_name", b"holder_name", "lease_id", b"lease_id", "parent_id", b"parent_id", "policies", b"policies", "reason", b"reason", "signer", b"signer", "signer_name", b"signer_name", "state", b"state", "terms", b"terms", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

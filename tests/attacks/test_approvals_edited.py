@@ -235,7 +235,8 @@ def test_one_approvers_yes_under_anothers_name_makes_no_quorum(
         approver.answer_approval(waiting.approval, approve=True)
         edit(
             shared_daemon,
-            "INSERT INTO approval_answers SELECT approval_id, 'dev-aaaaaaaaaaaaaaaa', answer,"
+            "INSERT INTO approval_answers (approval_id, device_id, answer, signature, certificate,"
+            " reason, time_ms) SELECT approval_id, 'dev-aaaaaaaaaaaaaaaa', answer,"
             " signature, certificate, reason, time_ms FROM approval_answers WHERE approval_id = ?",
             waiting.approval.approval_id,
         )

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from stockade.approving import sign_answer, verified
+from stockade.approving import lease_for, sign_answer, verified
 from stockade.credentials import make_key
 from stockade.errors import ApprovalUnclear, BadRequest
 from stockade.statement import answer_bytes
@@ -71,6 +71,24 @@ def test_once_is_an_answer_where_nobody_can_be_asked(
     assert stockade("approvals", "approve", ID, "--once").status == 0
     _verify(world, daemon, world.requests[-1], kept.statement)
     assert world.requests[-1].lease_terms == b""
+
+
+def test_the_lease_that_another_signed(daemon: Daemon, world: World, stockade: Stockade) -> None:
+    """`--same-lease` signs the very bytes; where there is none, or one about another call, none."""
+    said = statement(1)
+    one = world.add(said)
+    assert stockade("approvals", "approve", ID, "--yes", "--same-lease").err.count("NO_LEASE") == 1
+    other = lease_for(statement(2), expires_ms=said.expires_ms, uses=7)
+    one.lease_terms = other.encode()
+    answer = stockade("approvals", "approve", ID, "--yes", "--same-lease")
+    assert "STATEMENT_MISMATCH" in answer.err
+    assert world.requests == []
+    theirs = lease_for(said, expires_ms=said.expires_ms, uses=7)
+    one.lease_terms = theirs.encode()
+    assert stockade("approvals", "approve", ID, "--same-lease", "--for", "1h").status == 2
+    answer = stockade("approvals", "approve", ID, "--yes", "--same-lease")
+    assert (answer.status, "7 at most" in answer.err) == (0, True)
+    assert world.requests[-1].lease_terms == theirs.encode()
 
 
 def test_settled_is_refused(daemon: Daemon, world: World, stockade: Stockade) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from stockade.approving import lease_for
 from stockade.lease import parse_lease
 from tests.stockade.at_desk import GRACE, Open, ready
 from tests.stockade.serving import World, statement
@@ -56,6 +57,29 @@ def test_a_lease_within_bounds(world: World, desk: Open) -> None:
         "mode": {"from": 0, "to": 3},
         "path": {"below": "src/lib"},
     }
+
+
+def test_a_lease_that_another_signed_is_signed_as_it_is(world: World, desk: Open) -> None:
+    """Its words are shown first, no key changes it, and the very same bytes are signed."""
+    said = statement(1)
+    one = world.add(said)
+    theirs = lease_for(said, expires_ms=said.expires_ms + 60_000, uses=7)
+    one.lease_terms = theirs.encode()
+    one.answers.add(device_id="dev-bbbbbbbbbbbbbbbb", device_name="ada", approved=True, leased=True)
+    pane = desk(rows=40)
+    ready(pane, "yes, and a lease by ada", "l yes, and the lease that another has signed")
+    pane.press("e")
+    pane.expect("10 at most")
+    pane.press("Escape")
+    ready(pane)
+    pane.press("l")
+    pane.expect("A LEASE", 'exactly these arguments: {"path": "a.txt"}', "7 at most")
+    pane.press("t", "u", "p")
+    pane.expect("as another has signed it", "7 at most")
+    time.sleep(GRACE)
+    pane.press("y")
+    pane.expect("yes, and a lease until")
+    assert world.requests[-1].lease_terms == theirs.encode()
 
 
 def test_the_same_yes_again_and_again(world: World, desk: Open) -> None:
