@@ -15,7 +15,8 @@ import anyio
 import structlog
 
 from daemon.clock import Clock
-from daemon.errors import BadRequest, Fault, NotFound
+from daemon.elsewhere.checking import Checked
+from daemon.errors import BadRequest, Conflict, Fault, NotFound
 from daemon.store import secrets
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
@@ -36,6 +37,8 @@ T = TypeVar("T")
 SCRUB_SECONDS: Final = 1.0
 # So many are sealed anew before others get their turn at the database.
 PAGE: Final = 100
+# So many secrets are named in the receipt of a look at the sources.
+MAX_TOLD: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,55 @@ class VaultChanges:
         return await self._erase(reference, SecretState.REMOVED, {}, principal)
 
     async def revoke(self, reference: str, cancel: bool, principal: str) -> Entry:
-        """Erases every version, and refuses the secret by that name until it is put again."""
+        """Erases every version, and refuses the secret by that name until it is put again.
+
+        One that is kept elsewhere is not erased; it is refused until it is reinstated.
+        """
         how = {"running": "cancelled" if cancel else "reported"}
-        return await self._erase(reference, SecretState.REVOKED, how, principal)
+        parsed = parsed_reference(reference)
+        if parsed.scope.source is None:
+            return await self._erase(reference, SecretState.REVOKED, how, principal)
+        self._keeper.sources.check(parsed)
+        now = self._clock.now_ms()
+
+        def operation(tx: Tx) -> Entry:
+            if not secrets.bar(tx.connection, parsed.scope, parsed.name, now_ms=now):
+                raise absent(parsed, SecretState.REVOKED)
+            body = {"principal": principal, "reference": str(parsed), **how}
+            return tx.receipt("secret.revoked", body, principal=principal)
+
+        return await self.change(operation)
+
+    async def reinstate(self, reference: str, principal: str) -> Entry:
+        """Lets a revoked secret that is kept elsewhere be had again."""
+        parsed = parsed_reference(reference)
+        if parsed.scope.source is None:
+            raise Conflict(
+                f"{parsed} is kept here: what was revoked is erased",
+                code="NOT_KEPT_ELSEWHERE",
+                fix=f"`stockade secrets put {parsed}` with a new value",
+            )
+
+        def operation(tx: Tx) -> Entry:
+            if not secrets.unbar(tx.connection, parsed.scope, parsed.name):
+                raise Conflict(f"{parsed} is not revoked", code="NOT_REVOKED", fix=LIST)
+            body = {"principal": principal, "reference": str(parsed)}
+            return tx.receipt("secret.reinstated", body, principal=principal)
+
+        return await self.change(operation)
+
+    async def checked(self, report: Sequence[Checked], principal: str) -> Entry:
+        """Makes the receipt of a look at the sources: what was asked for, and what was found."""
+        found = [held for one in report for held in one.secrets]
+        body = {
+            "principal": principal,
+            "sources": [_told(one.name, one.fault) for one in report],
+            "secrets": [_told(held.reference, held.fault) for held in found[:MAX_TOLD]],
+            "count": len(found),
+        }
+        return await self._writer.write(
+            lambda tx: tx.receipt("secret.checked", body, principal=principal)
+        )
 
     async def seal_anew(self, reference: str, principal: str) -> tuple[int, Entry]:
         """New data keys for every version of a secret; empty: of all. How many, and the receipt."""
@@ -271,3 +320,7 @@ class VaultChanges:
 def reference_of(row: SecretRow) -> SecretReference:
     """The name of what is in a row."""
     return SecretReference(Scope(row.scope), SecretName(row.name))
+
+
+def _told(name: str, fault: Fault | None) -> dict[str, str]:
+    return {"name": name, "reason": "" if fault is None else fault.code}

@@ -7,9 +7,10 @@ Raises `Unavailable` (VAULT_UNAVAILABLE), `NotFound`, `Refused` and `BadRequest`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.clock import Clock
+from daemon.elsewhere.checking import Checked, check
 from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest, Conflict, NotFound, Unavailable
 from daemon.store.reader import Reader
@@ -17,7 +18,7 @@ from daemon.store.secrets import SecretRow, SecretState
 from daemon.vault_rows import VaultRows
 from vault.envelope import SecretVersion, open_sealed, parse_sealed
 from vault.errors import VaultError
-from vault.reference import SecretReference, parse_reference
+from vault.reference import SCHEME, SecretReference, parse_reference
 from vault.root import RootKey
 from vault.secret import Secret
 
@@ -76,16 +77,26 @@ class VaultKeeper:
 
     async def check(self, references: Sequence[str]) -> None:
         """Raises what would keep these from being opened, before anybody is asked to approve."""
-        own = []
-        for reference in references:
-            parsed = parsed_reference(reference)
-            if parsed.scope.source is None:
-                own.append(parsed)
+        parsed = [parsed_reference(reference) for reference in references]
+        for one in parsed:
+            if one.scope.source is None:
+                _ = self.keys
             else:
-                self.sources.check(parsed)
-        if own:
-            _ = self.keys
-            await self._rows(own)
+                self.sources.check(one)
+        await self._rows(parsed)
+
+    async def look(self, name: str) -> list[Checked]:
+        """Whether other sources would give what is named: all, one source, or one secret."""
+        only = parsed_reference(name) if name.startswith(SCHEME) else None
+        report = await check(self.sources, only, "" if only else name)
+        for one in report:
+            references = [parsed_reference(held.reference) for held in one.secrets]
+            found = await self.rows.current(references)
+            one.secrets = [
+                replace(held, revoked=row is not None and row.state is SecretState.REVOKED)
+                for held, row in zip(one.secrets, map(found.get, references), strict=True)
+            ]
+        return report
 
     async def open(self, references: Sequence[str], call_id: str) -> dict[str, tuple[int, Secret]]:
         """The values, with their versions, for one run; it holds them until `release`."""
@@ -97,7 +108,7 @@ class VaultKeeper:
             self._holders.setdefault(reference, set()).add(call_id)
         try:
             parsed = [parsed_reference(reference) for reference in references]
-            rows = await self._rows([one for one in parsed if one.scope.source is None])
+            rows = await self._rows(parsed)
             for reference, one in zip(references, parsed, strict=True):
                 if one.scope.source is None:
                     opened[reference] = (rows[one].version, self.value(one, rows[one]))
@@ -139,13 +150,17 @@ class VaultKeeper:
     async def _rows(
         self, references: Sequence[SecretReference]
     ) -> Mapping[SecretReference, SecretRow]:
-        """The versions in use of all of them, as of one moment."""
+        """The versions in use of those that are kept here, as of one moment; none is revoked."""
         if not references:
             return {}
         found = await self.rows.current(references)
         now = self._clock.now_ms()
         rows: dict[SecretReference, SecretRow] = {}
         for reference, row in found.items():
+            if reference.scope.source is not None:
+                if row is not None and row.state is SecretState.REVOKED:
+                    raise absent(reference, row.state)
+                continue
             if not isinstance(row, SecretRow):
                 raise absent(reference, row.state if row else None)
             if row.expires_ms is not None and row.expires_ms <= now:
@@ -160,6 +175,12 @@ class VaultKeeper:
 
 def absent(reference: SecretReference, state: SecretState | None) -> NotFound:
     """The fault of a reference that names no value."""
+    if reference.scope.source is not None and state is SecretState.REVOKED:
+        return NotFound(
+            f"{reference} was revoked",
+            code="SECRET_REVOKED",
+            fix=f"change it where it is kept, then `stockade secrets reinstate {reference}`",
+        )
     put = f"`stockade secrets put {reference}`"
     if state is SecretState.REVOKED:
         return NotFound(f"{reference} was revoked", code="SECRET_REVOKED", fix=put)

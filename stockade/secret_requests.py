@@ -81,6 +81,16 @@ class SecretRequests:
         request = secret_pb2.RevokeSecretRequest(reference=reference, cancel_calls=cancel_calls)
         return self._connection.ask(self._secrets.RevokeSecret, request)
 
+    def reinstate_secret(self, reference: str) -> secret_pb2.ReinstateSecretResponse:
+        """Lets a revoked secret that another source keeps be had again."""
+        request = secret_pb2.ReinstateSecretRequest(reference=reference)
+        return self._connection.ask(self._secrets.ReinstateSecret, request)
+
+    def check_sources(self, name: str = "") -> secret_pb2.CheckSourcesResponse:
+        """Asks all other sources, one, or one about one secret, whether they would give it."""
+        request = secret_pb2.CheckSourcesRequest(name=name)
+        return self._connection.ask(self._secrets.CheckSources, request, seconds=LONG_SECONDS)
+
     def revert_secret(self, reference: str, version: int) -> secret_pb2.RevertSecretResponse:
         """Puts the value of an earlier version again."""
         request = secret_pb2.RevertSecretRequest(reference=reference, version=version)

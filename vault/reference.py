@@ -17,7 +17,7 @@ _PART: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 _NAME: Final = re.compile(_PART)
 _SCOPE: Final = re.compile(rf"global|(?:device|agent|tool|source)/{_PART}")
 _ELSEWHERE: Final = "source/"
-_SCHEME: Final = "secret://"
+SCHEME: Final = "secret://"
 _MAX: Final = 256  # the longest reference has 9 + 6 + 1 + 63 + 1 + 63 characters
 
 
@@ -64,14 +64,14 @@ class SecretReference:
     name: SecretName
 
     def __str__(self) -> str:
-        return f"{_SCHEME}{self.scope}/{self.name}"
+        return f"{SCHEME}{self.scope}/{self.name}"
 
 
 def parse_reference(text: str) -> SecretReference:
     """Read a reference; the inverse of `str`."""
-    if len(text) > _MAX or not text.startswith(_SCHEME):
+    if len(text) > _MAX or not text.startswith(SCHEME):
         raise _malformed("secret reference")
-    scope, _, name = text.removeprefix(_SCHEME).rpartition("/")
+    scope, _, name = text.removeprefix(SCHEME).rpartition("/")
     return SecretReference(Scope(scope), SecretName(name))
 
 

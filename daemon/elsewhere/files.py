@@ -27,25 +27,34 @@ class EnvironmentFile:
         self._path = Path(section.path)
         self._variables = section.names
 
+    kind = "environment file"
+
+    @property
+    def place(self) -> str:
+        """Its path."""
+        return str(self._path)
+
     def names(self) -> frozenset[str]:
         """The names in the configuration."""
         return frozenset(self._variables)
+
+    async def reach(self) -> None:
+        """Reads it."""
+        content = await anyio.to_thread.run_sync(self._content)
+        burn(content)
+
+    async def admits(self) -> bool:
+        """Nobody has to be let in."""
+        return True
 
     async def fetch(self, name: str) -> tuple[int, Secret] | None:
         """The variable of that name."""
         return await anyio.to_thread.run_sync(self._read, self._variables[name])
 
     def _read(self, variable: str) -> tuple[int, Secret] | None:
+        version = self._changed()
+        content = self._content()
         try:
-            version = int(self._path.stat().st_mtime)
-            content = read_private(self._path, MAX_BYTES)
-        except RootError as error:
-            raise _unusable(error.message) from None
-        except OSError as error:
-            raise _unusable(f"{self._path}: {error.strerror}") from None
-        try:
-            if len(content) > MAX_BYTES:
-                raise _unusable(f"{self._path} has more than {MAX_BYTES} bytes")
             value = parse_environment(content, variable)
         except SourceError as error:
             message = f"{self._path}: {error.message}"
@@ -53,6 +62,24 @@ class EnvironmentFile:
         finally:
             burn(content)
         return None if value is None else (version, value)
+
+    def _changed(self) -> int:
+        try:
+            return int(self._path.stat().st_mtime)
+        except OSError as error:
+            raise _unusable(f"{self._path}: {error.strerror}") from None
+
+    def _content(self) -> bytes:
+        try:
+            content = read_private(self._path, MAX_BYTES)
+        except RootError as error:
+            raise _unusable(error.message) from None
+        except OSError as error:
+            raise _unusable(f"{self._path}: {error.strerror}") from None
+        if len(content) > MAX_BYTES:
+            burn(content)
+            raise _unusable(f"{self._path} has more than {MAX_BYTES} bytes")
+        return content
 
 
 def _unusable(message: str) -> Unavailable:

@@ -9,8 +9,10 @@ error. Leaves `Unavailable`
 
 import http.client
 import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -27,6 +29,8 @@ from vault.keyvalue import parse_answer
 from vault.privatefile import read_private
 from vault.secret import Secret
 
+T = TypeVar("T")
+
 MAX_ANSWER: Final = 1024 * 1024
 MAX_TOKEN: Final = 4096
 # At once, of one server: one that hangs takes no more threads than these.
@@ -40,23 +44,59 @@ class OpenBaoServer:
         self._section = section
         self._limiter: anyio.CapacityLimiter | None = None
 
+    kind = "OpenBao or HashiCorp Vault"
+
+    @property
+    def place(self) -> str:
+        """Its address."""
+        return self._section.address
+
     def names(self) -> frozenset[str]:
         """The names in the configuration."""
         return frozenset(self._section.names)
 
+    async def reach(self) -> None:
+        """Asks for the server's health, without the token."""
+        await self._in_time(self._health)
+
+    async def admits(self) -> bool:
+        """Whether the server knows the token, as far as the token may ask about itself."""
+        return await self._in_time(self._known)
+
     async def fetch(self, name: str) -> tuple[int, Secret] | None:
         """The field of that name, as the server has it now."""
+        path, _, field = self._section.names[name].partition("#")
+        return await self._in_time(partial(self._fetch, path, field))
+
+    async def _in_time(self, ask: Callable[[], T]) -> T:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(CONNECTIONS)
-        path, _, field = self._section.names[name].partition("#")
         seconds = self._section.timeout_seconds
         try:
             with anyio.fail_after(seconds):
                 return await anyio.to_thread.run_sync(
-                    self._fetch, path, field, limiter=self._limiter, abandon_on_cancel=True
+                    ask, limiter=self._limiter, abandon_on_cancel=True
                 )
         except TimeoutError:
             raise self._unreachable(f"did not answer in {seconds:g} s") from None
+
+    def _health(self) -> None:
+        try:
+            burn(self._ask("/v1/sys/health", {}) or b"")
+        except Unavailable as fault:
+            # A standby says so with a number of its own; it answers all the same.
+            if fault.code != "SOURCE_REFUSED":
+                raise
+
+    def _known(self) -> bool:
+        try:
+            body = self._get("/v1/auth/token/lookup-self")
+        except Unavailable as fault:
+            if fault.code == "SOURCE_REFUSED":
+                return False
+            raise
+        burn(body or b"")
+        return body is not None
 
     def _fetch(self, path: str, field: str) -> tuple[int, Secret] | None:
         body = self._get(f"/v1/{quote(self._section.mount)}/data/{quote(path)}")
@@ -72,10 +112,17 @@ class OpenBaoServer:
 
     def _get(self, target: str) -> bytes | None:
         """The body of the answer; None where there is nothing."""
-        section, token = self._section, self._token()
+        token = self._token()
         headers = {"X-Vault-Token": token, "X-Vault-Request": "true"}
-        if section.namespace:
-            headers["X-Vault-Namespace"] = section.namespace
+        if self._section.namespace:
+            headers["X-Vault-Namespace"] = self._section.namespace
+        try:
+            return self._ask(target, headers)
+        finally:
+            burn(token)
+
+    def _ask(self, target: str, headers: Mapping[str, str]) -> bytes | None:
+        section = self._section
         try:
             answer = get(
                 section.address,
@@ -91,8 +138,6 @@ class OpenBaoServer:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(f"cannot be reached ({type(error).__name__})") from None
-        finally:
-            burn(token)
         if answer.status == http.client.OK and len(answer.body) <= MAX_ANSWER:
             return answer.body
         burn(answer.body)

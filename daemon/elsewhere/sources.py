@@ -2,8 +2,9 @@
 
 Trusted to fetch what the configuration names and nothing else: a reference that is not in its
 `names` does not exist, whatever the source holds. Nothing is kept between two fetches: what was
-changed or taken away there is so for the next run. Leaves `NotFound` (UNKNOWN_SECRET) and
-`Unavailable` (SOURCE_UNUSABLE, SOURCE_UNREACHABLE, SOURCE_REFUSED, SOURCE_MALFORMED).
+changed or taken away there is so for the next run. Leaves `NotFound` (UNKNOWN_SECRET,
+UNKNOWN_SOURCE) and `Unavailable` (SOURCE_UNUSABLE, SOURCE_UNREACHABLE, SOURCE_REFUSED,
+SOURCE_MALFORMED).
 """
 
 from collections.abc import Mapping
@@ -14,15 +15,29 @@ from daemon.elsewhere.files import EnvironmentFile
 from daemon.elsewhere.openbao import OpenBaoServer
 from daemon.errors import NotFound, Unavailable
 from vault.envelope import MAX_VALUE
-from vault.reference import SecretReference
+from vault.reference import Scope, SecretName, SecretReference
 from vault.secret import Secret
 
 
 class Source(Protocol):
     """Where others keep secrets. Raises faults, and never says what it read."""
 
+    @property
+    def kind(self) -> str:
+        """The section of the configuration that it has, as people call it."""
+
+    @property
+    def place(self) -> str:
+        """Where it is: a path or an address."""
+
     def names(self) -> frozenset[str]:
         """The names of the secrets that may be had of it."""
+
+    async def reach(self) -> None:
+        """Raises why it does not answer, if it does not."""
+
+    async def admits(self) -> bool:
+        """Whether it takes the daemon for who it is; raises why it cannot be asked that."""
 
     async def fetch(self, name: str) -> tuple[int, Secret] | None:
         """The version and the value of one of these; None where it is not there."""
@@ -48,6 +63,23 @@ class Sources:
             for source, one in self._sources.items()
             for name in one.names()
         )
+
+    def chosen(self, source: str) -> Mapping[str, Source]:
+        """The source of that name; all, in order, if none is named."""
+        if not source:
+            return dict(sorted(self._sources.items()))
+        if source not in self._sources:
+            raise NotFound(
+                f"the configuration names no source {source!r:.70}",
+                code="UNKNOWN_SOURCE",
+                fix="`stockade secrets sources` shows those that it names",
+            )
+        return {source: self._sources[source]}
+
+    @staticmethod
+    def reference(source: str, name: str) -> SecretReference:
+        """The reference of a secret that the configuration names."""
+        return SecretReference(Scope(f"source/{source}"), SecretName(name))
 
     def check(self, reference: SecretReference) -> None:
         """Raises what can be said without asking anybody."""

@@ -58,6 +58,8 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.SecretService/ListSecrets": Rule("list_secrets"),
         "/stockade.v1.SecretService/RemoveSecret": Rule("remove_secret"),
         "/stockade.v1.SecretService/RevokeSecret": Rule("revoke_secret"),
+        "/stockade.v1.SecretService/ReinstateSecret": Rule("reinstate_secret"),
+        "/stockade.v1.SecretService/CheckSources": Rule("check_sources"),
         "/stockade.v1.SecretService/RevertSecret": Rule("revert_secret"),
         "/stockade.v1.SecretService/RotateSecrets": Rule("rotate_secrets"),
         "/stockade.v1.SecretService/RotateVaultRoot": Rule("rotate_vault_root"),

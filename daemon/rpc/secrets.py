@@ -10,6 +10,7 @@ from daemon.clock import Clock
 from daemon.errors import BadRequest, Fault
 from daemon.principal import current_principal
 from daemon.rpc.faults import Context
+from daemon.rpc.source_messages import source_to_proto
 from daemon.store.secrets import SecretFacts
 from daemon.vault import Vault
 from stockade.v1 import secret_pb2, secret_pb2_grpc
@@ -83,6 +84,25 @@ class SecretService(secret_pb2_grpc.SecretServiceServicer):
         if request.cancel_calls:
             self._calls.cancel_these(holders, REVOKED)
         return secret_pb2.RevokeSecretResponse(receipt=receipt(entry), calls=sorted(holders))
+
+    async def ReinstateSecret(
+        self, request: secret_pb2.ReinstateSecretRequest, context: Context
+    ) -> secret_pb2.ReinstateSecretResponse:
+        entry = await self._recorded(
+            "reinstate",
+            request.reference,
+            lambda: self._vault.changes.reinstate(request.reference, _who()),
+        )
+        return secret_pb2.ReinstateSecretResponse(receipt=receipt(entry))
+
+    async def CheckSources(
+        self, request: secret_pb2.CheckSourcesRequest, context: Context
+    ) -> secret_pb2.CheckSourcesResponse:
+        report = await self._vault.keeper.look(request.name)
+        entry = await self._vault.changes.checked(report, _who())
+        return secret_pb2.CheckSourcesResponse(
+            sources=[source_to_proto(one) for one in report], receipt=receipt(entry)
+        )
 
     async def RevertSecret(
         self, request: secret_pb2.RevertSecretRequest, context: Context

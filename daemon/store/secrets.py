@@ -266,6 +266,29 @@ def erase(connection: Connection, scope: str, name: str, state: SecretState) -> 
     return True
 
 
+def bar(connection: Connection, scope: str, name: str, *, now_ms: int) -> bool:
+    """Have a name that is kept elsewhere refused from now on; False if it is already."""
+    last = latest(connection, scope, name)
+    if last is not None and last.state is SecretState.REVOKED:
+        return False
+    empty = {"root_key_id": "", "sealed": b"", "expires_ms": None, "created_ms": now_ms}
+    version = last.version + 1 if last else 1
+    state = SecretState.REVOKED
+    connection.execute(
+        _INSERT, {"scope": scope, "name": name, "version": version, "state": state, **empty}
+    )
+    return True
+
+
+def unbar(connection: Connection, scope: str, name: str) -> bool:
+    """Let such a name be had again; False if it was not refused."""
+    last = latest(connection, scope, name)
+    if last is None or last.state is not SecretState.REVOKED:
+        return False
+    connection.execute(_EMPTY, {**_this(scope, name, last.version), "b_state": SecretState.REMOVED})
+    return True
+
+
 def reseal(connection: Connection, row: SecretRow, value: SealedValue) -> bool:
     """Replace the sealed bytes of a version if they are still those of `row`."""
     values = {

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stockade.v1 import call_pb2 as stockade_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/secret.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"q\n\x10PutSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbb\x02\n\x13ListSecretsResponse\x12<\n\x07secrets\x18\x01 \x03(\x0b\x32+.stockade.v1.ListSecretsResponse.SecretInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0ekept_elsewhere\x18\x03 \x03(\t\x1a\xb4\x01\n\nSecretInfo\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xpiring\x18\x05 \x01(\x08\x12\x16\n\x0eolder_versions\x18\x06 \x01(\x05\"(\n\x13RemoveSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\"=\n\x14RemoveSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\">\n\x13RevokeSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ncel_calls\x18\x02 \x01(\x08\"L\n\x14RevokeSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\r\n\x05\x63\x61lls\x18\x02 \x03(\t\"9\n\x13RevertSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14RevertSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\")\n\x14RotateSecretsRequest\x12\x11\n\treference\x18\x01 \x01(\t\"P\n\x15RotateSecretsResponse\x12\x10\n\x08versions\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"N\n\x16RotateVaultRootRequest\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x12\n\npassphrase\x18\x02 \x01(\x0c\x12\x12\n\ncredential\x18\x03 \x01(\t\"n\n\x17RotateVaultRootResponse\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x05\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0c\n\x04left\x18\x04 \x03(\t\"8\n\x12UnlockVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"a\n\x13UnlockVaultResponse\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\t\"\x14\n\x12GetVaultKeyRequest\")\n\x13GetVaultKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\"\x1c\n\x1a\x41\x63\x63\x65ptVaultRollbackRequest\"D\n\x1b\x41\x63\x63\x65ptVaultRollbackResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"(\n\x12\x42\x61\x63kUpVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\"[\n\x13\x42\x61\x63kUpVaultResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0f\n\x07secrets\x18\x03 \x01(\x05\"J\n\x13RestoreVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\toverwrite\x18\x03 \x01(\x08\"o\n\x14RestoreVaultResponse\x12\x10\n\x08restored\x18\x01 \x03(\t\x12\x0c\n\x04kept\x18\x02 \x03(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.stockade.v1.Receipt2\x99\x08\n\rSecretService\x12J\n\tPutSecret\x12\x1d.stockade.v1.PutSecretRequest\x1a\x1e.stockade.v1.PutSecretResponse\x12P\n\x0bListSecrets\x12\x1f.stockade.v1.ListSecretsRequest\x1a .stockade.v1.ListSecretsResponse\x12S\n\x0cRemoveSecret\x12 .stockade.v1.RemoveSecretRequest\x1a!.stockade.v1.RemoveSecretResponse\x12S\n\x0cRevokeSecret\x12 .stockade.v1.RevokeSecretRequest\x1a!.stockade.v1.RevokeSecretResponse\x12S\n\x0cRevertSecret\x12 .stockade.v1.RevertSecretRequest\x1a!.stockade.v1.RevertSecretResponse\x12V\n\rRotateSecrets\x12!.stockade.v1.RotateSecretsRequest\x1a\".stockade.v1.RotateSecretsResponse\x12\\\n\x0fRotateVaultRoot\x12#.stockade.v1.RotateVaultRootRequest\x1a$.stockade.v1.RotateVaultRootResponse\x12P\n\x0bUnlockVault\x12\x1f.stockade.v1.UnlockVaultRequest\x1a .stockade.v1.UnlockVaultResponse\x12P\n\x0bGetVaultKey\x12\x1f.stockade.v1.GetVaultKeyRequest\x1a .stockade.v1.GetVaultKeyResponse\x12h\n\x13\x41\x63\x63\x65ptVaultRollback\x12\'.stockade.v1.AcceptVaultRollbackRequest\x1a(.stockade.v1.AcceptVaultRollbackResponse\x12R\n\x0b\x42\x61\x63kUpVault\x12\x1f.stockade.v1.BackUpVaultRequest\x1a .stockade.v1.BackUpVaultResponse0\x01\x12S\n\x0cRestoreVault\x12 .stockade.v1.RestoreVaultRequest\x1a!.stockade.v1.RestoreVaultResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/secret.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16stockade/v1/call.proto\"q\n\x10PutSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06sealed\x18\x03 \x01(\x0c\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\";\n\x12ListSecretsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\xbb\x02\n\x13ListSecretsResponse\x12<\n\x07secrets\x18\x01 \x03(\x0b\x32+.stockade.v1.ListSecretsResponse.SecretInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0ekept_elsewhere\x18\x03 \x03(\t\x1a\xb4\x01\n\nSecretInfo\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xpiring\x18\x05 \x01(\x08\x12\x16\n\x0eolder_versions\x18\x06 \x01(\x05\"(\n\x13RemoveSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\"=\n\x14RemoveSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\">\n\x13RevokeSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61ncel_calls\x18\x02 \x01(\x08\"L\n\x14RevokeSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\r\n\x05\x63\x61lls\x18\x02 \x03(\t\"+\n\x16ReinstateSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\"@\n\x17ReinstateSecretResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"#\n\x13\x43heckSourcesRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xfb\x03\n\x14\x43heckSourcesResponse\x12\x39\n\x07sources\x18\x01 \x03(\x0b\x32(.stockade.v1.CheckSourcesResponse.Source\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x1a\xca\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05place\x18\x03 \x01(\t\x12\x11\n\treachable\x18\x04 \x01(\x08\x12\x15\n\rauthenticated\x18\x05 \x01(\x08\x12\x32\n\x03why\x18\x06 \x01(\x0b\x32%.stockade.v1.CheckSourcesResponse.Why\x12\x37\n\x07secrets\x18\x07 \x03(\x0b\x32&.stockade.v1.CheckSourcesResponse.Held\x1a\x80\x01\n\x04Held\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07present\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0f\n\x07revoked\x18\x04 \x01(\x08\x12\x32\n\x03why\x18\x05 \x01(\x0b\x32%.stockade.v1.CheckSourcesResponse.Why\x1a\x31\n\x03Why\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0b\n\x03\x66ix\x18\x03 \x01(\t\"9\n\x13RevertSecretRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"N\n\x14RevertSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\")\n\x14RotateSecretsRequest\x12\x11\n\treference\x18\x01 \x01(\t\"P\n\x15RotateSecretsResponse\x12\x10\n\x08versions\x18\x01 \x01(\x05\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\"N\n\x16RotateVaultRootRequest\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x12\n\npassphrase\x18\x02 \x01(\x0c\x12\x12\n\ncredential\x18\x03 \x01(\t\"n\n\x17RotateVaultRootResponse\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x05\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0c\n\x04left\x18\x04 \x03(\t\"8\n\x12UnlockVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"a\n\x13UnlockVaultResponse\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04root\x18\x05 \x01(\t\"\x14\n\x12GetVaultKeyRequest\")\n\x13GetVaultKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\"\x1c\n\x1a\x41\x63\x63\x65ptVaultRollbackRequest\"D\n\x1b\x41\x63\x63\x65ptVaultRollbackResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.stockade.v1.Receipt\"(\n\x12\x42\x61\x63kUpVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\"[\n\x13\x42\x61\x63kUpVaultResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.stockade.v1.Receipt\x12\x0f\n\x07secrets\x18\x03 \x01(\x05\"J\n\x13RestoreVaultRequest\x12\x12\n\npassphrase\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\toverwrite\x18\x03 \x01(\x08\"o\n\x14RestoreVaultResponse\x12\x10\n\x08restored\x18\x01 \x03(\t\x12\x0c\n\x04kept\x18\x02 \x03(\t\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.stockade.v1.Receipt2\xcc\t\n\rSecretService\x12J\n\tPutSecret\x12\x1d.stockade.v1.PutSecretRequest\x1a\x1e.stockade.v1.PutSecretResponse\x12P\n\x0bListSecrets\x12\x1f.stockade.v1.ListSecretsRequest\x1a .stockade.v1.ListSecretsResponse\x12S\n\x0cRemoveSecret\x12 .stockade.v1.RemoveSecretRequest\x1a!.stockade.v1.RemoveSecretResponse\x12S\n\x0cRevokeSecret\x12 .stockade.v1.RevokeSecretRequest\x1a!.stockade.v1.RevokeSecretResponse\x12\\\n\x0fReinstateSecret\x12#.stockade.v1.ReinstateSecretRequest\x1a$.stockade.v1.ReinstateSecretResponse\x12S\n\x0c\x43heckSources\x12 .stockade.v1.CheckSourcesRequest\x1a!.stockade.v1.CheckSourcesResponse\x12S\n\x0cRevertSecret\x12 .stockade.v1.RevertSecretRequest\x1a!.stockade.v1.RevertSecretResponse\x12V\n\rRotateSecrets\x12!.stockade.v1.RotateSecretsRequest\x1a\".stockade.v1.RotateSecretsResponse\x12\\\n\x0fRotateVaultRoot\x12#.stockade.v1.RotateVaultRootRequest\x1a$.stockade.v1.RotateVaultRootResponse\x12P\n\x0bUnlockVault\x12\x1f.stockade.v1.UnlockVaultRequest\x1a .stockade.v1.UnlockVaultResponse\x12P\n\x0bGetVaultKey\x12\x1f.stockade.v1.GetVaultKeyRequest\x1a .stockade.v1.GetVaultKeyResponse\x12h\n\x13\x41\x63\x63\x65ptVaultRollback\x12\'.stockade.v1.AcceptVaultRollbackRequest\x1a(.stockade.v1.AcceptVaultRollbackResponse\x12R\n\x0b\x42\x61\x63kUpVault\x12\x1f.stockade.v1.BackUpVaultRequest\x1a .stockade.v1.BackUpVaultResponse0\x01\x12S\n\x0cRestoreVault\x12 .stockade.v1.RestoreVaultRequest\x1a!.stockade.v1.RestoreVaultResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,38 +51,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKESECRETREQUEST']._serialized_end=836
   _globals['_REVOKESECRETRESPONSE']._serialized_start=838
   _globals['_REVOKESECRETRESPONSE']._serialized_end=914
-  _globals['_REVERTSECRETREQUEST']._serialized_start=916
-  _globals['_REVERTSECRETREQUEST']._serialized_end=973
-  _globals['_REVERTSECRETRESPONSE']._serialized_start=975
-  _globals['_REVERTSECRETRESPONSE']._serialized_end=1053
-  _globals['_ROTATESECRETSREQUEST']._serialized_start=1055
-  _globals['_ROTATESECRETSREQUEST']._serialized_end=1096
-  _globals['_ROTATESECRETSRESPONSE']._serialized_start=1098
-  _globals['_ROTATESECRETSRESPONSE']._serialized_end=1178
-  _globals['_ROTATEVAULTROOTREQUEST']._serialized_start=1180
-  _globals['_ROTATEVAULTROOTREQUEST']._serialized_end=1258
-  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_start=1260
-  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_end=1370
-  _globals['_UNLOCKVAULTREQUEST']._serialized_start=1372
-  _globals['_UNLOCKVAULTREQUEST']._serialized_end=1428
-  _globals['_UNLOCKVAULTRESPONSE']._serialized_start=1430
-  _globals['_UNLOCKVAULTRESPONSE']._serialized_end=1527
-  _globals['_GETVAULTKEYREQUEST']._serialized_start=1529
-  _globals['_GETVAULTKEYREQUEST']._serialized_end=1549
-  _globals['_GETVAULTKEYRESPONSE']._serialized_start=1551
-  _globals['_GETVAULTKEYRESPONSE']._serialized_end=1592
-  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_start=1594
-  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_end=1622
-  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_start=1624
-  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_end=1692
-  _globals['_BACKUPVAULTREQUEST']._serialized_start=1694
-  _globals['_BACKUPVAULTREQUEST']._serialized_end=1734
-  _globals['_BACKUPVAULTRESPONSE']._serialized_start=1736
-  _globals['_BACKUPVAULTRESPONSE']._serialized_end=1827
-  _globals['_RESTOREVAULTREQUEST']._serialized_start=1829
-  _globals['_RESTOREVAULTREQUEST']._serialized_end=1903
-  _globals['_RESTOREVAULTRESPONSE']._serialized_start=1905
-  _globals['_RESTOREVAULTRESPONSE']._serialized_end=2016
-  _globals['_SECRETSERVICE']._serialized_start=2019
-  _globals['_SECRETSERVICE']._serialized_end=3068
+  _globals['_REINSTATESECRETREQUEST']._serialized_start=916
+  _globals['_REINSTATESECRETREQUEST']._serialized_end=959
+  _globals['_REINSTATESECRETRESPONSE']._serialized_start=961
+  _globals['_REINSTATESECRETRESPONSE']._serialized_end=1025
+  _globals['_CHECKSOURCESREQUEST']._serialized_start=1027
+  _globals['_CHECKSOURCESREQUEST']._serialized_end=1062
+  _globals['_CHECKSOURCESRESPONSE']._serialized_start=1065
+  _globals['_CHECKSOURCESRESPONSE']._serialized_end=1572
+  _globals['_CHECKSOURCESRESPONSE_SOURCE']._serialized_start=1188
+  _globals['_CHECKSOURCESRESPONSE_SOURCE']._serialized_end=1390
+  _globals['_CHECKSOURCESRESPONSE_HELD']._serialized_start=1393
+  _globals['_CHECKSOURCESRESPONSE_HELD']._serialized_end=1521
+  _globals['_CHECKSOURCESRESPONSE_WHY']._serialized_start=1523
+  _globals['_CHECKSOURCESRESPONSE_WHY']._serialized_end=1572
+  _globals['_REVERTSECRETREQUEST']._serialized_start=1574
+  _globals['_REVERTSECRETREQUEST']._serialized_end=1631
+  _globals['_REVERTSECRETRESPONSE']._serialized_start=1633
+  _globals['_REVERTSECRETRESPONSE']._serialized_end=1711
+  _globals['_ROTATESECRETSREQUEST']._serialized_start=1713
+  _globals['_ROTATESECRETSREQUEST']._serialized_end=1754
+  _globals['_ROTATESECRETSRESPONSE']._serialized_start=1756
+  _globals['_ROTATESECRETSRESPONSE']._serialized_end=1836
+  _globals['_ROTATEVAULTROOTREQUEST']._serialized_start=1838
+  _globals['_ROTATEVAULTROOTREQUEST']._serialized_end=1916
+  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_start=1918
+  _globals['_ROTATEVAULTROOTRESPONSE']._serialized_end=2028
+  _globals['_UNLOCKVAULTREQUEST']._serialized_start=2030
+  _globals['_UNLOCKVAULTREQUEST']._serialized_end=2086
+  _globals['_UNLOCKVAULTRESPONSE']._serialized_start=2088
+  _globals['_UNLOCKVAULTRESPONSE']._serialized_end=2185
+  _globals['_GETVAULTKEYREQUEST']._serialized_start=2187
+  _globals['_GETVAULTKEYREQUEST']._serialized_end=2207
+  _globals['_GETVAULTKEYRESPONSE']._serialized_start=2209
+  _globals['_GETVAULTKEYRESPONSE']._serialized_end=2250
+  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_start=2252
+  _globals['_ACCEPTVAULTROLLBACKREQUEST']._serialized_end=2280
+  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_start=2282
+  _globals['_ACCEPTVAULTROLLBACKRESPONSE']._serialized_end=2350
+  _globals['_BACKUPVAULTREQUEST']._serialized_start=2352
+  _globals['_BACKUPVAULTREQUEST']._serialized_end=2392
+  _globals['_BACKUPVAULTRESPONSE']._serialized_start=2394
+  _globals['_BACKUPVAULTRESPONSE']._serialized_end=2485
+  _globals['_RESTOREVAULTREQUEST']._serialized_start=2487
+  _globals['_RESTOREVAULTREQUEST']._serialized_end=2561
+  _globals['_RESTOREVAULTRESPONSE']._serialized_start=2563
+  _globals['_RESTOREVAULTRESPONSE']._serialized_end=2674
+  _globals['_SECRETSERVICE']._serialized_start=2677
+  _globals['_SECRETSERVICE']._serialized_end=3905
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,185 @@ class RevokeSecretResponse(_message.Message):
 Global___RevokeSecretResponse: _TypeAlias = RevokeSecretResponse  # noqa: Y015
 
 @_typing.final
+class ReinstateSecretRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReinstateSecretRequest: _TypeAlias = ReinstateSecretRequest  # noqa: Y015
+
+@_typing.final
+class ReinstateSecretResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _call_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        receipt: _call_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReinstateSecretResponse: _TypeAlias = ReinstateSecretResponse  # noqa: Y015
+
+@_typing.final
+class CheckSourcesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A source's name, or a reference of one of its secrets; empty: all of all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSourcesRequest: _TypeAlias = CheckSourcesRequest  # noqa: Y015
+
+@_typing.final
+class CheckSourcesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Source(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        PLACE_FIELD_NUMBER: _builtins.int
+        REACHABLE_FIELD_NUMBER: _builtins.int
+        AUTHENTICATED_FIELD_NUMBER: _builtins.int
+        WHY_FIELD_NUMBER: _builtins.int
+        SECRETS_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        kind: _builtins.str
+        place: _builtins.str
+        """Its path or address."""
+        reachable: _builtins.bool
+        authenticated: _builtins.bool
+        """It takes the daemon's token; of a file: it can be read."""
+        @_builtins.property
+        def why(self) -> Global___CheckSourcesResponse.Why: ...
+        @_builtins.property
+        def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckSourcesResponse.Held]: ...
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            place: _builtins.str = ...,
+            reachable: _builtins.bool = ...,
+            authenticated: _builtins.bool = ...,
+            why: Global___CheckSourcesResponse.Why | None = ...,
+            secrets: _abc.Iterable[Global___CheckSourcesResponse.Held] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["why", b"why"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "kind", b"kind", "name", b"name", "place", b"place", "reachable", b"reachable", "secrets", b"secrets", "why", b"why"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Held(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REFERENCE_FIELD_NUMBER: _builtins.int
+        PRESENT_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        REVOKED_FIELD_NUMBER: _builtins.int
+        WHY_FIELD_NUMBER: _builtins.int
+        reference: _builtins.str
+        present: _builtins.bool
+        version: _builtins.int
+        """The source's own."""
+        revoked: _builtins.bool
+        """Refused here until it is reinstated, whatever the source says."""
+        @_builtins.property
+        def why(self) -> Global___CheckSourcesResponse.Why: ...
+        def __init__(
+            self,
+            *,
+            reference: _builtins.str = ...,
+            present: _builtins.bool = ...,
+            version: _builtins.int = ...,
+            revoked: _builtins.bool = ...,
+            why: Global___CheckSourcesResponse.Why | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["why", b"why"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["present", b"present", "reference", b"reference", "revoked", b"revoked", "version", b"version", "why", b"why"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Why(_message.Message):
+        """Unset where nothing is wrong."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CODE_FIELD_NUMBER: _builtins.int
+        MESSAGE_FIELD_NUMBER: _builtins.int
+        FIX_FIELD_NUMBER: _builtins.int
+        code: _builtins.str
+        message: _builtins.str
+        fix: _builtins.str
+        def __init__(
+            self,
+            *,
+            code: _builtins.str = ...,
+            message: _builtins.str = ...,
+            fix: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "fix", b"fix", "message", b"message"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckSourcesResponse.Source]: ...
+    @_builtins.property
+    def receipt(self) -> _call_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[Global___CheckSourcesResponse.Source] | None = ...,
+        receipt: _call_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSourcesResponse: _TypeAlias = CheckSourcesResponse  # noqa: Y015
+
+@_typing.final
 class RevertSecretRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -54,6 +54,16 @@ class SecretServiceStub:
                 request_serializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.FromString,
                 _registered_method=True)
+        self.ReinstateSecret = channel.unary_unary(
+                '/stockade.v1.SecretService/ReinstateSecret',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.ReinstateSecretRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.ReinstateSecretResponse.FromString,
+                _registered_method=True)
+        self.CheckSources = channel.unary_unary(
+                '/stockade.v1.SecretService/CheckSources',
+                request_serializer=stockade_dot_v1_dot_secret__pb2.CheckSourcesRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_secret__pb2.CheckSourcesResponse.FromString,
+                _registered_method=True)
         self.RevertSecret = channel.unary_unary(
                 '/stockade.v1.SecretService/RevertSecret',
                 request_serializer=stockade_dot_v1_dot_secret__pb2.RevertSecretRequest.SerializeToString,
@@ -121,8 +131,24 @@ class SecretServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSecret(self, request, context):
-        """Removes all versions and refuses the secret until it is put again. Calls that run with it are
-        cancelled, or told.
+        """Removes all versions and refuses the secret until it is put again; one that another source keeps
+        is refused until it is reinstated. Calls that run with it are cancelled, or told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReinstateSecret(self, request, context):
+        """Lets a revoked secret that another source keeps be had again, after it was changed there.
+        FAILED_PRECONDITION / NOT_REVOKED, or NOT_KEPT_ELSEWHERE for one of the vault.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSources(self, request, context):
+        """Asks the other sources now whether they would give what the configuration names, as a run would
+        ask; no value and no length of one is told. NOT_FOUND / UNKNOWN_SOURCE, UNKNOWN_SECRET.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,6 +232,16 @@ def add_SecretServiceServicer_to_server(servicer, server):
                     servicer.RevokeSecret,
                     request_deserializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.SerializeToString,
+            ),
+            'ReinstateSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReinstateSecret,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.ReinstateSecretRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.ReinstateSecretResponse.SerializeToString,
+            ),
+            'CheckSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSources,
+                    request_deserializer=stockade_dot_v1_dot_secret__pb2.CheckSourcesRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_secret__pb2.CheckSourcesResponse.SerializeToString,
             ),
             'RevertSecret': grpc.unary_unary_rpc_method_handler(
                     servicer.RevertSecret,
@@ -356,6 +392,60 @@ class SecretService:
             '/stockade.v1.SecretService/RevokeSecret',
             stockade_dot_v1_dot_secret__pb2.RevokeSecretRequest.SerializeToString,
             stockade_dot_v1_dot_secret__pb2.RevokeSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReinstateSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/ReinstateSecret',
+            stockade_dot_v1_dot_secret__pb2.ReinstateSecretRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.ReinstateSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.SecretService/CheckSources',
+            stockade_dot_v1_dot_secret__pb2.CheckSourcesRequest.SerializeToString,
+            stockade_dot_v1_dot_secret__pb2.CheckSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,8 +42,16 @@ class SecretServiceStub:
     RemoveSecret: _grpc.UnaryUnaryMultiCallable[_secret_pb2.RemoveSecretRequest, _secret_pb2.RemoveSecretResponse]
     """Removes all versions. NOT_FOUND / UNKNOWN_SECRET."""
     RevokeSecret: _grpc.UnaryUnaryMultiCallable[_secret_pb2.RevokeSecretRequest, _secret_pb2.RevokeSecretResponse]
-    """Removes all versions and refuses the secret until it is put again. Calls that run with it are
-    cancelled, or told.
+    """Removes all versions and refuses the secret until it is put again; one that another source keeps
+    is refused until it is reinstated. Calls that run with it are cancelled, or told.
+    """
+    ReinstateSecret: _grpc.UnaryUnaryMultiCallable[_secret_pb2.ReinstateSecretRequest, _secret_pb2.ReinstateSecretResponse]
+    """Lets a revoked secret that another source keeps be had again, after it was changed there.
+    FAILED_PRECONDITION / NOT_REVOKED, or NOT_KEPT_ELSEWHERE for one of the vault.
+    """
+    CheckSources: _grpc.UnaryUnaryMultiCallable[_secret_pb2.CheckSourcesRequest, _secret_pb2.CheckSourcesResponse]
+    """Asks the other sources now whether they would give what the configuration names, as a run would
+    ask; no value and no length of one is told. NOT_FOUND / UNKNOWN_SOURCE, UNKNOWN_SECRET.
     """
     RevertSecret: _grpc.UnaryUnaryMultiCallable[_secret_pb2.RevertSecretRequest, _secret_pb2.RevertSecretResponse]
     """Puts the value of an earlier version that is still kept, as a new version."""
@@ -72,8 +80,16 @@ class SecretServiceAsyncStub(SecretServiceStub):
     RemoveSecret: _aio.UnaryUnaryMultiCallable[_secret_pb2.RemoveSecretRequest, _secret_pb2.RemoveSecretResponse]  # type: ignore[assignment]
     """Removes all versions. NOT_FOUND / UNKNOWN_SECRET."""
     RevokeSecret: _aio.UnaryUnaryMultiCallable[_secret_pb2.RevokeSecretRequest, _secret_pb2.RevokeSecretResponse]  # type: ignore[assignment]
-    """Removes all versions and refuses the secret until it is put again. Calls that run with it are
-    cancelled, or told.
+    """Removes all versions and refuses the secret until it is put again; one that another source keeps
+    is refused until it is reinstated. Calls that run with it are cancelled, or told.
+    """
+    ReinstateSecret: _aio.UnaryUnaryMultiCallable[_secret_pb2.ReinstateSecretRequest, _secret_pb2.ReinstateSecretResponse]  # type: ignore[assignment]
+    """Lets a revoked secret that another source keeps be had again, after it was changed there.
+    FAILED_PRECONDITION / NOT_REVOKED, or NOT_KEPT_ELSEWHERE for one of the vault.
+    """
+    CheckSources: _aio.UnaryUnaryMultiCallable[_secret_pb2.CheckSourcesRequest, _secret_pb2.CheckSourcesResponse]  # type: ignore[assignment]
+    """Asks the other sources now whether they would give what the configuration names, as a run would
+    ask; no value and no length of one is told. NOT_FOUND / UNKNOWN_SOURCE, UNKNOWN_SECRET.
     """
     RevertSecret: _aio.UnaryUnaryMultiCallable[_secret_pb2.RevertSecretRequest, _secret_pb2.RevertSecretResponse]  # type: ignore[assignment]
     """Puts the value of an earlier version that is still kept, as a new version."""
@@ -123,8 +139,28 @@ class SecretServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _secret_pb2.RevokeSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_secret_pb2.RevokeSecretResponse, _abc.Awaitable[_secret_pb2.RevokeSecretResponse]]:
-        """Removes all versions and refuses the secret until it is put again. Calls that run with it are
-        cancelled, or told.
+        """Removes all versions and refuses the secret until it is put again; one that another source keeps
+        is refused until it is reinstated. Calls that run with it are cancelled, or told.
+        """
+
+    @_abc_1.abstractmethod
+    def ReinstateSecret(
+        self,
+        request: _secret_pb2.ReinstateSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_pb2.ReinstateSecretResponse, _abc.Awaitable[_secret_pb2.ReinstateSecretResponse]]:
+        """Lets a revoked secret that another source keeps be had again, after it was changed there.
+        FAILED_PRECONDITION / NOT_REVOKED, or NOT_KEPT_ELSEWHERE for one of the vault.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckSources(
+        self,
+        request: _secret_pb2.CheckSourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_pb2.CheckSourcesResponse, _abc.Awaitable[_secret_pb2.CheckSourcesResponse]]:
+        """Asks the other sources now whether they would give what the configuration names, as a run would
+        ask; no value and no length of one is told. NOT_FOUND / UNKNOWN_SOURCE, UNKNOWN_SECRET.
         """
 
     @_abc_1.abstractmethod

@@ -36,7 +36,7 @@ REVIEW = {"list_approvals", "get_approval", "watch_approvals"}
 OPERATE = {
     *("add_tool", "remove_tool", "checkpoint_ledger", "countersign_checkpoint"),
     *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
-    *("unlock_vault", "get_vault_key"),
+    *("unlock_vault", "get_vault_key", "reinstate_secret", "check_sources"),
 }
 OPERATE |= {"revoke_lease"}
 # What the default policy lets a device of these groups do, of what the gate asks for.

@@ -37,7 +37,7 @@ REVIEW = {"list_approvals", "get_approval", "watch_approvals", "list_leases"}
 OPERATE = {
     *("add_tool", "remove_tool", "checkpoint_ledger", "countersign_checkpoint"),
     *("put_secret", "remove_secret", "revoke_secret", "revert_secret", "rotate_secrets"),
-    *("unlock_vault", "get_vault_key"),
+    *("unlock_vault", "get_vault_key", "reinstate_secret", "check_sources"),
 }
 OPERATE |= {"revoke_lease"}
 OWN = {

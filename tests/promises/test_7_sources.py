@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +145,6 @@ def test_the_list_names_what_others_keep(both: Both) -> None:
 ACTS: dict[str, Callable[[Client], object]] = {
     "put": lambda client: client.put_secret(FILE_REFERENCE, b"value"),
     "remove": lambda client: client.remove_secret(FILE_REFERENCE),
-    "revoke": lambda client: client.revoke_secret(FILE_REFERENCE, cancel_calls=True),
     "rotate": lambda client: client.rotate_secrets(FILE_REFERENCE),
 }
 
@@ -154,6 +155,134 @@ def test_they_are_changed_where_they_are_kept(both: Both, act: Callable[[Client]
     with pytest.raises(StockadeError) as caught:
         act(both.client)
     assert caught.value.reason == "KEPT_ELSEWHERE"
+
+
+HOLDS = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+
+
+@pytest.mark.parametrize("cancel", [True, False], ids=["cancel", "report"])
+@pytest.mark.parametrize("reference", [FILE_REFERENCE, BAO_REFERENCE])
+def test_revoking_ends_the_calls_that_have_it(both: Both, reference: str, cancel: bool) -> None:
+    """Whoever keeps it: the running call is cancelled or named, new ones are refused, also after a
+    restart, until it is reinstated; the other secret of the tool goes on.
+    """
+    client = both.client
+    with policy(client, ALONE + GRANT):
+        python_tool(client, "holds", HOLDS, rest=SECRETS)
+        seen = []
+        with client.call("holds", {}) as events:
+            for event in events:
+                seen.append(event)
+                if b"up" in event.output.data:
+                    answer = client.revoke_secret(reference, cancel_calls=cancel)
+                    assert list(answer.calls) == [event.call_id]
+                    if not cancel:
+                        break
+        if cancel:
+            end = finished(seen)
+            assert (end.state, end.reason) == (call_pb2.CALL_STATE_CANCELLED, "SECRET_REVOKED")
+        again = finished(run(client, "shows"))
+        assert (again.state, again.reason) == (call_pb2.CALL_STATE_DENIED, "SECRET_REVOKED")
+        with pytest.raises(StockadeError) as caught:
+            client.revoke_secret(reference, cancel_calls=True)
+        assert caught.value.reason == "SECRET_REVOKED"
+        client.reinstate_secret(reference)
+        assert finished(run(client, "shows")).state == call_pb2.CALL_STATE_SUCCEEDED
+        with pytest.raises(StockadeError) as caught:
+            client.reinstate_secret(reference)
+        assert caught.value.reason == "NOT_REVOKED"
+    kinds = [json.loads(line)["receipt"] for line in export(client).splitlines()]
+    told = [one for one in kinds if one["body"].get("reference") == reference]
+    how = "cancelled" if cancel else "reported"
+    assert [one["kind"] for one in told][-4:] == [
+        "secret.revoked",
+        "secret.refused",
+        "secret.reinstated",
+        "secret.refused",
+    ]
+    assert told[-4]["body"]["running"] == how
+
+
+def told_of(both: Both, *name: str) -> tuple[int, dict[str, dict[str, object]]]:
+    """What `secrets sources --json` says, by source; never a value, a token or a length."""
+    answer = both.daemon.cli("secrets", "sources", *name, "--json")
+    shown = both.daemon.cli("secrets", "sources", *name)
+    assert shown.status == answer.status
+    token = both.file.with_name("token").read_bytes().decode()
+    for text in (answer.out, answer.err, shown.out, shown.err):
+        for secret in (OF_FILE.decode(), OF_BAO.decode(), token):
+            assert secret not in text
+    return answer.status, {one["name"]: one for one in json.loads(answer.out)["sources"]}
+
+
+def held(source: dict[str, object]) -> tuple[bool, str]:
+    """Of its one secret: whether it is there, and why it cannot be had."""
+    secrets: Any = source["secrets"]
+    return bool(secrets[0].get("present")), str((secrets[0].get("why") or {}).get("code", ""))
+
+
+def test_a_source_is_checked_before_a_call_needs_it(both: Both) -> None:
+    """All is well; one source; one secret; what is not named; revoked; and it is recorded."""
+    status, found = told_of(both)
+    assert (status, set(found)) == (0, {"team", "central"})
+    for one in found.values():
+        assert (one["reachable"], one["authenticated"], held(one)) == (True, True, (True, ""))
+    assert set(told_of(both, "central")[1]) == {"central"}
+    assert held(told_of(both, FILE_REFERENCE)[1]["team"]) == (True, "")
+    for name, code in (("nobody", "UNKNOWN_SOURCE"), (FILE_REFERENCE + "2", "UNKNOWN_SECRET")):
+        assert code in both.daemon.cli("secrets", "sources", name).err
+    with both.daemon.client() as client:
+        client.revoke_secret(FILE_REFERENCE, cancel_calls=True)
+        assert told_of(both, "team")[0] == 1
+        client.reinstate_secret(FILE_REFERENCE)
+        lines = export(client).splitlines()
+    bodies = [json.loads(line)["receipt"] for line in lines]
+    checked = [one["body"] for one in bodies if one["kind"] == "secret.checked"]
+    assert checked[0]["count"] == 2
+    assert {"name": FILE_REFERENCE, "reason": ""} in checked[0]["secrets"]
+    assert not [line for line in lines if OF_FILE in line or OF_BAO in line]
+
+
+def test_what_is_wrong_with_a_source_is_told(both: Both) -> None:
+    """A file that others can read; a token that is none or may not read; a value that is gone; a
+    server that does not answer: each by its own reason, and the other source is well.
+    """
+    token = both.file.with_name("token")
+    good = token.read_text()
+    both.file.chmod(0o644)
+    try:
+        status, found = told_of(both)
+        assert (status, found["team"].get("reachable", False)) == (1, False)
+        assert held(found["team"]) == (False, "SOURCE_UNUSABLE")
+        assert held(found["central"]) == (True, "")
+    finally:
+        both.file.chmod(0o600)
+    try:
+        token.write_text("s.of-nobody")
+        [one] = told_of(both, "central")[1].values()
+        assert (one["reachable"], one.get("authenticated", False)) == (True, False)
+        assert held(one) == (False, "SOURCE_REFUSED")
+        token.write_text(both.bao.token_for("apps/other"))
+        [one] = told_of(both, "central")[1].values()
+        assert (one["authenticated"], held(one)) == (True, (False, "SOURCE_REFUSED"))
+        token.write_text("two\nlines")
+        [one] = told_of(both, "central")[1].values()
+        assert (one["reachable"], one.get("authenticated", False)) == (True, False)
+        assert held(one) == (False, "SOURCE_UNUSABLE")
+    finally:
+        token.write_text(good)
+    both.bao.ask("DELETE", "secret/data/apps/mail")
+    try:
+        [one] = told_of(both, "central")[1].values()
+        assert (one["authenticated"], held(one)) == (True, (False, "UNKNOWN_SECRET"))
+    finally:
+        both.bao.put("apps/mail", password=OF_BAO.decode())
+    both.bao.process.send_signal(signal.SIGSTOP)
+    try:
+        [one] = told_of(both, "central")[1].values()
+        assert (one.get("reachable", False), held(one)) == (False, (False, "SOURCE_UNREACHABLE"))
+    finally:
+        both.bao.process.send_signal(signal.SIGCONT)
 
 
 def test_a_source_that_is_away_ends_the_call_before_anything_starts(both: Both) -> None:
@@ -168,3 +297,17 @@ def test_a_source_that_is_away_ends_the_call_before_anything_starts(both: Both) 
         both.file.chmod(mode)
     assert finished(events).reason == "SOURCE_UNUSABLE"
     assert not any(event.HasField("started") for event in events)
+
+
+def test_a_revocation_outlives_a_kill(both: Both) -> None:
+    """What was revoked is so for the next daemon. The last test: that one listens elsewhere."""
+    both.client.revoke_secret(FILE_REFERENCE, cancel_calls=True)
+    both.daemon.restart(9)
+    with both.daemon.client() as client:
+        with policy(client, ALONE + GRANT):
+            assert finished(run(client, "shows")).reason == "SECRET_REVOKED"
+            client.reinstate_secret(FILE_REFERENCE)
+            assert finished(run(client, "shows")).state == call_pb2.CALL_STATE_SUCCEEDED
+        with pytest.raises(StockadeError) as caught:
+            client.reinstate_secret("secret://global/any")
+        assert caught.value.reason == "NOT_KEPT_ELSEWHERE"

@@ -371,6 +371,14 @@ class Secrets(secret_pb2_grpc.SecretServiceServicer):
         self._world.requests.append(request)
         return secret_pb2.RevokeSecretResponse(calls=["01970000-0000-7000-8000-00000000000c"])
 
+    def ReinstateSecret(self, request: Any, context: Context) -> secret_pb2.ReinstateSecretResponse:
+        self._world.requests.append(request)
+        return secret_pb2.ReinstateSecretResponse()
+
+    def CheckSources(self, request: Any, context: Context) -> secret_pb2.CheckSourcesResponse:
+        self._world.requests.append(request)
+        return secret_pb2.CheckSourcesResponse()
+
     def RevertSecret(self, request: Any, context: Context) -> secret_pb2.RevertSecretResponse:
         self._world.requests.append(request)
         return secret_pb2.RevertSecretResponse(version=3)

@@ -204,6 +204,58 @@ def test_a_strange_server_is_a_fault(answering: int, code: str, bao: Bao, token:
     assert refused(source).code == code
 
 
+def documented(status: str, body: str) -> bytes:
+    """An answer as HashiCorp's documentation of KV version 2 has it."""
+    head = "Cache-Control: no-store\r\nContent-Type: application/json"
+    return f"HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+_METADATA = (
+    '"metadata":{"created_time":"2018-03-22T02:24:06.945319214Z","custom_metadata":{"owner":"jdoe",'
+    '"mission_critical":"false"},"deletion_time":%s,"destroyed":false,"version":2}'
+)
+_READ = (
+    '{"request_id":"914538e2","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":%s,'
+    '%s},"wrap_info":null,"warnings":null,"auth":null,"mount_type":"kv"}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("answering", "value"),
+    [
+        (
+            documented("200 OK", _READ % ('{"password":"bar-Vv90"}', _METADATA % '""')),
+            (2, b"bar-Vv90"),
+        ),
+        (
+            documented("404 Not Found", _READ % ("null", _METADATA % '"2018-03-22T02:36:43Z"')),
+            "UNKNOWN_SECRET",
+        ),
+        (documented("404 Not Found", '{"errors":[]}\n'), "UNKNOWN_SECRET"),
+        (
+            documented(
+                "403 Forbidden", '{"errors":["1 error occurred:\\n\\t* permission denied"]}\n'
+            ),
+            "SOURCE_REFUSED",
+        ),
+        (
+            documented("503 Service Unavailable", '{"errors":["Vault is sealed"]}\n'),
+            "SOURCE_UNREACHABLE",
+        ),
+    ],
+    ids=["read", "deleted", "never there", "forbidden", "sealed"],
+    indirect=["answering"],
+)
+def test_what_hashicorp_documents_is_understood(
+    answering: int, value: object, bao: Bao, token: Path
+) -> None:
+    """Its server itself is in no registry of packages; these are its documented answers."""
+    address = f"http://127.0.0.1:{answering}"
+    source = sources(bao, token, address=address, authority_file="", timeout_seconds=5)
+    found: object = refused(source).code if isinstance(value, str) else fetch(source, "password")
+    assert found == value
+
+
 @pytest.mark.parametrize(
     "address",
     ["http://10.0.0.1:8200", "ftp://127.0.0.1", "https://", "https://a@b", "https://a/v1", "a:1"],
