@@ -4,7 +4,8 @@ Trusted with `allowed`: True only if Cedar says Allow, no policy was in error, a
 question names exists. A permit with an open scope would otherwise match a stranger, and Cedar
 skips a forbid that is in error. Whatever a question holds, `decide` raises nothing: what cannot be
 asked is denied, with a code. The engine sees only the policies whose scope fits the question, which
-changes no answer (policy/index.py). Leaves `SnapshotError`, when built.
+changes no answer (policy/index.py), and is not asked the very same thing twice
+(policy/answers.py). Leaves `SnapshotError`, when built.
 """
 
 import enum
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 import cedarpy
 import orjson
 
+from policy.answers import Answers, Put
 from policy.bounded import Bounded
 from policy.bundle import Bundle, BundleDigest
 from policy.context import Context
@@ -92,9 +94,11 @@ class PDP:
     bundle: Bundle
     entities: EntityStore = field(repr=False)
     _found: Bounded[_Asked, PolicySlice] = field(init=False, compare=False, repr=False)
+    _answers: Answers[Decision] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_found", Bounded(MAX_FOUND, _weight))
+        object.__setattr__(self, "_answers", Answers())
         if self.bundle.schema != self.entities.schema:
             raise SnapshotError(
                 "SCHEMA_MISMATCH",
@@ -132,6 +136,7 @@ class PDP:
 
     def retire(self, pause: Pause) -> None:
         """Lets go of what it has found and compiled; still right for whoever asks it yet."""
+        self._answers.forget(pause)
         self._found.forget(pause)
         self.bundle.slices.forget(pause)
 
@@ -150,7 +155,14 @@ class PDP:
         if not policies.numbers:
             return Decision(False, ReasonCode.NOT_PERMITTED, self.bundle.digest)
         text = orjson.dumps(context.only(policies.context)).decode()
-        return self._evaluate(question, text, policies, entities, None)
+        if entities is not self.entities:
+            return self._evaluate(question, text, policies, entities, None)
+        put = Put(principal, question.action, resource, text)
+        if (answer := self._answers.get(put)) is None:
+            answer = self._evaluate(question, text, policies, entities, None)
+            if not answer.errors:
+                self._answers.keep(put, policies.context, answer)
+        return answer
 
     def _decide_with(self, question: Question, permit: Permit) -> Decision:
         principal, resource, context = question.principal, question.resource, question.context

@@ -1,8 +1,11 @@
 """All the questions about one call, with N policies in force and ten thousand entities, in process.
 
 `policy.questions.N` is the whole hearing of a call as the judge holds it: contexts made, three
-questions put and answered, one after the other. `policy.first.N` is the same for devices that never
-asked before and have policies of their own, so that nothing is found or compiled yet.
+questions put and answered, one after the other, for a caller whose like was asked about before:
+what the engine answered then it is not asked again. `policy.anew.N` is the same with the engine
+asked each time, as it is where policies look at arguments or the time. `policy.first.N` is the same
+for devices that never asked before and have policies of their own, so that nothing is found or
+compiled yet.
 `policy.whole_set.N` puts the same three questions to the engine with every policy, as one would
 without the index: policies, entities and schema parsed ahead. `policy.call.N` is all that the judge
 does for a call: arguments into Cedar, risk, tier, the hearing, the verdict.
@@ -36,6 +39,7 @@ from identity.names import DeviceId, PrincipalName
 from policy.arguments import to_context, translate
 from policy.contexts import call_context
 from policy.entities import DeviceEntity
+from policy.pace import no_pause
 from policy.pdp import PDP
 from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid
@@ -89,14 +93,21 @@ def questions(size: int, bench: Bench) -> Iterator[Result]:
     # Each after one of its own kind that does not count: else the first would be measured with
     # caches that the other has just filled with ten thousand policies.
     first, second = partial(decide, 0), partial(without_index, 0)
-    narrowed, all_of_them = interleaved(
+
+    def forgotten() -> None:
+        first()
+        pdp._answers.forget(no_pause)  # noqa: SLF001 - what the daemon does only with the whole set
+
+    narrowed, anew, all_of_them = interleaved(
         bench.times(max(100, min(2000, 500_000 // size))),
         3,
         Step(first, before=first),
+        Step(first, before=forgotten),
         Step(second, before=second),
     )
     names = (f"policy.questions.{size}", f"policy.whole_set.{size}")
     yield timing(names[0], "us", narrowed, beside=names[1])
+    yield timing(f"policy.anew.{size}", "us", anew, beside=names[1])
     yield timing(names[1], "us", all_of_them, beside=names[0])
     fresh = count(1)
     strangers = sample(bench.times(2000), 20, lambda: decide(next(fresh)))
@@ -142,7 +153,7 @@ def _caller() -> Principal:
 MEASURES = (
     *(
         Measure(
-            (f"policy.questions.{size}", f"policy.whole_set.{size}", f"policy.first.{size}"),
+            tuple(f"policy.{what}.{size}" for what in ("questions", "anew", "whole_set", "first")),
             partial(questions, size),
         )
         for size in SIZES

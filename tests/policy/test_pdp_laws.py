@@ -113,7 +113,8 @@ def test_the_decision_is_that_of_the_whole_set(seen: set[str], policies: list[st
         for who in ("Device::dev-callers", "Device::dev-owners", "Agent::bot", "Agent::robot"):
             question = Question(uid(who), action, uid(resource), context, own)
             expected = whole.decide(replace(question, context=dict(context), entities=()))
-            assert sliced.decide(question) == expected
+            for _ in range(2):  # the second time it may be remembered
+                assert sliced.decide(question) == expected
             seen.add(expected.code)
 
 
