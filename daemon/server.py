@@ -167,7 +167,9 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
-            DaemonService(facts, parts, calls, book, _battery(parts), lambda: health.state),
+            DaemonService(
+                facts, parts, calls, book, _battery(parts), lambda: health.state, permission
+            ),
             by_name(server),
         )
         servicer = grpc_health.aio.HealthServicer()

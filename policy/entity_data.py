@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from policy.entities import Entity, GroupEntity, ToolsetEntity
-from policy.entity_rules import PARENT_TYPE, check_members, check_tags
+from policy.entity_rules import PARENT_TYPE, PERSON, check_members, check_people, check_tags
 from policy.errors import EntityError
 from policy.values import CedarValue, EntityUid
 
@@ -68,6 +68,7 @@ class EntityData:
 
     def changed(self, changes: Iterable[Change]) -> "EntityData":
         """With all of these, in order; or an error and no change."""
+        changes = tuple(changes)
         parents = {uid: set(above) for uid, above in self.parents.items()}
         tags = {uid: dict(own) for uid, own in self.tags.items()}
         for change in changes:
@@ -80,6 +81,9 @@ class EntityData:
                     tags.setdefault(uid, {})[key] = value
                 case Untag(uid, key):
                     _untag(tags, uid, key)
+        # Only of what is changed: data that was stored before this rule still says what it said.
+        named = [one.value for one in changes if isinstance(one, Tag) and one.key == PERSON]
+        check_people(named, tags)
         return _checked(parents, tags, self.maintenance)
 
     def with_maintenance(self, maintenance: bool) -> "EntityData":

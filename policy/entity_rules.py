@@ -1,12 +1,13 @@
 """What may be put into what, and tagged with what: the bounds of an operator's entity data.
 
 Trusted to refuse what would make a question endless or a name mean two things: cycles, depth, too
-much of anything, ids outside their grammar, and the toolsets that say where a tool came from.
+much of anything, ids outside their grammar, the toolsets that say where a tool came from, and two
+spellings of one person.
 Pure; leaves `EntityError` only.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from policy.entities import PROVENANCES
 from policy.errors import EntityError
@@ -28,6 +29,9 @@ PARENT_TYPE: Mapping[str, str] = {
     "Toolset": "Toolset",
 }
 TAGGED_TYPES = ("Agent", "Device", "Secret", "Tool", "Workspace")
+
+PERSON = "person"
+"""The tag that says whose a device is: those with one value count as one person."""
 
 _TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 
@@ -62,6 +66,31 @@ def check_tags(tags: Mapping[EntityUid, Mapping[str, str]]) -> None:
             _check_tag(key, value)
     if sum(map(len, tags.values())) > MAX_TAGS:
         raise EntityError("TOO_MANY_ENTITIES", "too many tags", f"at most {MAX_TAGS}")
+
+
+def likeness(person: str) -> str:
+    """What two spellings of one person have in common: neither case nor white space counts."""
+    return "".join(person.casefold().split())
+
+
+def check_people(named: Iterable[str], tags: Mapping[EntityUid, Mapping[str, str]]) -> None:
+    """That none of the people just named is another spelling of one whom a tag names.
+
+    Policies compare the tag by its exact text: with two spellings one person would be two, and
+    answer for both.
+    """
+    spelled: dict[str, set[str]] = {}
+    for own in tags.values():
+        if PERSON in own:
+            spelled.setdefault(likeness(own[PERSON]), set()).add(own[PERSON])
+    for person in named:
+        if person != " ".join(person.split()) or not person:
+            fix = "leave out white space at its ends, and more than one space in a row"
+            raise EntityError("BAD_TAG", f"{person!r:.80} is no {PERSON}'s name", fix)
+        others = sorted(spelled.get(likeness(person), set()) - {person})
+        if others:
+            fix = f"write {others[0]!r:.80}, or change all of them in one request"
+            raise EntityError("BAD_TAG", f"{person!r:.80} looks like {others[0]!r:.80}", fix)
 
 
 def _check_membership(child: EntityUid, parent: EntityUid) -> None:

@@ -25,6 +25,7 @@ from policy.contexts import (
     secret_context,
 )
 from policy.entities import Entity
+from policy.entity_rules import PERSON, likeness
 from policy.pdp import PDP, Decision, Question, ReasonCode
 from policy.risk import RiskInputs, Tier, score
 from policy.statements import PolicyRef
@@ -32,8 +33,6 @@ from policy.tier import choose_tier
 from policy.values import CedarValue, EntityUid
 
 TIER_UNAVAILABLE = "TIER_UNAVAILABLE"
-PERSON = "person"
-"""The tag of a device that says whose it is."""
 
 Witness = Callable[[Question, Decision], None]
 """Told of every question as it is answered."""
@@ -233,7 +232,9 @@ class _Hearing:
 
     def attended(self, approvers: Approvers) -> Decision:
         """Whether the yes of these is enough."""
-        people = frozenset(map(self._person, approvers.devices))
+        # Spellings that look alike are refused where they are made; older ones count once, too.
+        names = sorted(map(self._person, approvers.devices), reverse=True)
+        people = frozenset({likeness(name): name for name in names}.values())
         context = attended_context(self.facts, approvers.devices, approvers.groups, people)
         return self.ask("call_attended", self.tool, context)
 

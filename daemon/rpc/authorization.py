@@ -24,6 +24,9 @@ class Rule(NamedTuple):
     asked: Asked = Asked.GATE
 
 
+EXAMINE = "examine_daemon"
+"""Asked besides `get_status`, of how much its answer tells."""
+
 RULES: MappingProxyType[str, Rule] = MappingProxyType(
     {
         "/stockade.v1.ToolService/ListTools": Rule("list_tools"),

@@ -1,4 +1,8 @@
-"""DaemonService: what runs, what works, what does not and how to mend it."""
+"""DaemonService: what runs, what works, what does not and how to mend it.
+
+Trusted to tell of paths, engines and their escapes, and of what exactly is wrong, only whom policy
+lets `examine_daemon`. What others are told is copied field by field: what is not copied stays here.
+"""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -14,7 +18,9 @@ from daemon.calls.live import timestamp
 from daemon.checkpoints import Checkpoints
 from daemon.errors import Unavailable
 from daemon.parts import Parts
+from daemon.permission import Permission
 from daemon.principal import current_principal
+from daemon.rpc.authorization import EXAMINE
 from daemon.rpc.faults import Context
 from daemon.tiers import Tiers
 from daemon.watched import Watched
@@ -47,8 +53,10 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         book: Book,
         battery: Battery,
         health: Callable[[], str],
+        permission: Permission,
     ) -> None:
         self._health = health
+        self._permission = permission
         self._facts = facts
         self._worlds = parts.worlds
         self._policies = parts.policies
@@ -62,6 +70,11 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         self, request: daemon_pb2.GetStatusRequest, context: Context
     ) -> daemon_pb2.GetStatusResponse:
         await self._facts.tiers.until_examined()
+        answer = await self._whole()
+        may_examine = self._permission.ask(current_principal(), EXAMINE).allowed
+        return answer if may_examine else _reduced(answer)
+
+    async def _whole(self) -> daemon_pb2.GetStatusResponse:
         world, vault = self._worlds.current, self._vault.keeper.state
         return daemon_pb2.GetStatusResponse(
             version=metadata.version("stockade"),
@@ -143,6 +156,49 @@ _VERDICTS: Mapping[Verdict, "daemon_pb2.RunAttacksResponse.Verdict.ValueType"] =
     Verdict.NOT_HELD: daemon_pb2.RunAttacksResponse.VERDICT_NOT_HELD,
     Verdict.UNPROVEN: daemon_pb2.RunAttacksResponse.VERDICT_UNPROVEN,
 }
+
+
+def _reduced(whole: daemon_pb2.GetStatusResponse) -> daemon_pb2.GetStatusResponse:
+    """What whoever is paired may know: that it serves, what works, and why not by its code."""
+    checkpoint = whole.ledger_checkpoint
+    return daemon_pb2.GetStatusResponse(
+        reduced=True,
+        version=whole.version,
+        started=whole.started,
+        address=whole.address,
+        policy_digest=whole.policy_digest,
+        policy_version=whole.policy_version,
+        policy_folder=daemon_pb2.GetStatusResponse.PolicyFolder(
+            watched=whole.policy_folder.watched, reason=whole.policy_folder.reason
+        ),
+        policy_state=_code(whole.policy_state),
+        maintenance=whole.maintenance,
+        tools=whole.tools,
+        refused_tools=whole.refused_tools,
+        health=_code(whole.health),
+        running_calls=whole.running_calls,
+        pending_approvals=whole.pending_approvals,
+        ledger_chain=whole.ledger_chain,
+        ledger_sequence=whole.ledger_sequence,
+        ledger_state=_code(whole.ledger_state),
+        tiers=[
+            daemon_pb2.GetStatusResponse.Tier(name=tier.name, works=tier.works)
+            for tier in whole.tiers
+        ],
+        vault=daemon_pb2.GetStatusResponse.Vault(
+            available=whole.vault.available, code=whole.vault.code
+        ),
+        ledger_checkpoint=daemon_pb2.GetStatusResponse.Checkpoint(
+            size=checkpoint.size, made=checkpoint.made, state=_code(checkpoint.state)
+        )
+        if whole.HasField("ledger_checkpoint")
+        else None,
+    )
+
+
+def _code(state: str) -> str:
+    """A state's code, or "ok", without its message."""
+    return state.partition(":")[0]
 
 
 def _folder(watched: Watched | None) -> daemon_pb2.GetStatusResponse.PolicyFolder:

@@ -146,6 +146,14 @@ def _daemon(
 
 
 def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
+    if answer.reduced:
+        yield Finding(
+            "rights",
+            True,
+            "this device is not told why something does not work, nor of engines and escapes",
+            "run `stockade doctor` on an owner's device",
+            warning=True,
+        )
     if answer.health not in ("", "ok"):
         fix = "see the finding that is BAD for the same reason; sandbox.required_tiers says which"
         yield Finding("health", False, f"it does not serve: {answer.health}", fix)
@@ -154,7 +162,8 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         "ledger",
         ledger_ok,
         f"entry {answer.ledger_sequence}" if ledger_ok else answer.ledger_state,
-        f"free space in, or mend, {answer.data_directory}; until then nothing runs",
+        f"free space in, or mend, {answer.data_directory or 'its data directory'}; until then"
+        " nothing runs",
     )
     yield from _checkpoints(answer.ledger_checkpoint)
     if answer.policy_state not in ("", "ok"):
@@ -162,7 +171,10 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         yield Finding("policy", False, answer.policy_state, fix)
     vault = answer.vault
     yield Finding(
-        "vault", vault.available, vault.root if vault.available else vault.reason, vault.fix
+        "vault",
+        vault.available,
+        (vault.root or "open") if vault.available else (vault.reason or vault.code),
+        vault.fix,
     )
     if vault.expiring_secrets:
         yield Finding(
@@ -183,7 +195,8 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
             what = f"tier {tier.name}"
             yield Finding(what, False, f"{missing.primitive}: {missing.reason}", missing.fix)
         if not tier.works and not tier.missing:
-            yield Finding(f"tier {tier.name}", False, "does not work", "see the daemon's log")
+            fix = "ask an owner" if answer.reduced else "see the daemon's log"
+            yield Finding(f"tier {tier.name}", False, "does not work", fix)
 
 
 def _checkpoints(found: "daemon_pb2.GetStatusResponse.Checkpoint") -> Iterator[Finding]:

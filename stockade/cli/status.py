@@ -59,8 +59,10 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         ("tools", f"{answer.tools}{refused}"),
         ("calls", f"{answer.running_calls} running, {answer.pending_approvals} wait for approval"),
         ("ledger", ledger),
-        ("vault", f"{answer.vault.root}: {_vault(answer.vault)}"),
+        ("vault", _vault(answer.vault)),
     ]
+    if answer.reduced:
+        lines[1] = ("left out", "paths, engines and reasons: an owner's `stockade status` has them")
     if answer.health not in ("", "ok"):
         lines.insert(1, ("health", f"DOES NOT SERVE: {answer.health}"))
     if answer.maintenance:
@@ -73,7 +75,8 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         lines += [("", f"in {one.name}: {_place(one)}") for one in places]
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
-        works = "works" if tier.works else f"does not work: {missing or 'see stockade doctor'}"
+        why = missing or ("its owner can see why" if answer.reduced else "see stockade doctor")
+        works = "works" if tier.works else f"does not work: {why}"
         lines.append((f"tier {tier.name}", works))
     return lines
 
@@ -87,7 +90,8 @@ def _policy(answer: "daemon_pb2.GetStatusResponse") -> str:
 def _folder(folder: "daemon_pb2.GetStatusResponse.PolicyFolder") -> str:
     if not folder.reason:
         return "nothing was refused"
-    return f"REFUSED, {folder.reason}: {folder.message}"
+    message = f": {folder.message}" if folder.message else ""
+    return f"REFUSED, {folder.reason}{message}"
 
 
 def _checkpoint(found: "daemon_pb2.GetStatusResponse.Checkpoint") -> str:
@@ -103,7 +107,8 @@ def _place(place: "daemon_pb2.GetStatusResponse.Place") -> str:
 
 
 def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:
+    root = f"{vault.root}: " if vault.root else ""
     if not vault.available:
-        return f"not available ({vault.reason})"
+        return f"{root}not available ({vault.reason or vault.code})"
     expiring = vault.expiring_secrets
-    return f"open, {expiring} secrets expire soon" if expiring else "open"
+    return f"{root}open, {expiring} secrets expire soon" if expiring else f"{root}open"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/daemon.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n\x11RunAttacksRequest\x12\r\n\x05tiers\x18\x01 \x03(\t\x12\r\n\x05names\x18\x02 \x03(\t\"\xa8\x02\n\x12RunAttacksResponse\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03\x61im\x18\x03 \x01(\t\x12\x38\n\x07verdict\x18\x04 \x01(\x0e\x32\'.stockade.v1.RunAttacksResponse.Verdict\x12\x0e\n\x06\x61ttack\x18\x05 \x01(\t\x12\r\n\x05grant\x18\x06 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x07 \x01(\t\x12\x0e\n\x06number\x18\x08 \x01(\r\x12\r\n\x05total\x18\t \x01(\r\"`\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_HELD\x10\x01\x12\x14\n\x10VERDICT_NOT_HELD\x10\x02\x12\x14\n\x10VERDICT_UNPROVEN\x10\x03\"\x12\n\x10GetStatusRequest\"\x9f\x0c\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\x12\r\n\x05tools\x18\x05 \x01(\r\x12\x15\n\rrefused_tools\x18\x06 \x01(\r\x12\x15\n\rrunning_calls\x18\x07 \x01(\r\x12\x19\n\x11pending_approvals\x18\x08 \x01(\r\x12\x14\n\x0cledger_chain\x18\t \x01(\t\x12\x17\n\x0fledger_sequence\x18\n \x01(\x04\x12\x14\n\x0cledger_state\x18\x0b \x01(\t\x12\x32\n\x05tiers\x18\x0c \x03(\x0b\x32#.stockade.v1.GetStatusResponse.Tier\x12\x33\n\x05vault\x18\r \x01(\x0b\x32$.stockade.v1.GetStatusResponse.Vault\x12\x16\n\x0e\x64\x61ta_directory\x18\x0e \x01(\t\x12\x13\n\x0bmaintenance\x18\x0f \x01(\x08\x12\x16\n\x0epolicy_version\x18\x10 \x01(\x04\x12\x42\n\rpolicy_folder\x18\x12 \x01(\x0b\x32+.stockade.v1.GetStatusResponse.PolicyFolder\x12\x36\n\x07\x65ngines\x18\x11 \x03(\x0b\x32%.stockade.v1.GetStatusResponse.Engine\x12\x14\n\x0cpolicy_state\x18\x13 \x01(\t\x12\x0e\n\x06health\x18\x15 \x01(\t\x12\x44\n\x11ledger_checkpoint\x18\x14 \x01(\x0b\x32).stockade.v1.GetStatusResponse.Checkpoint\x1aM\n\x0cPolicyFolder\x12\x0f\n\x07watched\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x1a\x89\x01\n\nCheckpoint\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12(\n\x04made\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05state\x18\x03 \x01(\t\x12\x34\n\x06places\x18\x04 \x03(\x0b\x32$.stockade.v1.GetStatusResponse.Place\x1aQ\n\x05Place\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x1a\x96\x01\n\x04Tier\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05works\x18\x02 \x01(\x08\x12\x37\n\x07missing\x18\x03 \x03(\x0b\x32&.stockade.v1.GetStatusResponse.Missing\x12\x38\n\x08\x63ontrols\x18\x04 \x03(\x0b\x32&.stockade.v1.GetStatusResponse.Control\x1a\x39\n\x07Missing\x12\x11\n\tprimitive\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03\x66ix\x18\x03 \x01(\t\x1a<\n\x07\x43ontrol\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63hieved\x18\x02 \x01(\t\x12\x11\n\trequested\x18\x03 \x01(\t\x1a\x83\x01\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0fpackage_version\x18\x03 \x01(\t\x12\x41\n\rknown_escapes\x18\x04 \x03(\x0b\x32*.stockade.v1.GetStatusResponse.KnownEscape\x1a<\n\x0bKnownEscape\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x66ixed_in\x18\x03 \x01(\t\x1am\n\x05Vault\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x18\n\x10\x65xpiring_secrets\x18\x06 \x01(\x05\x32\xac\x01\n\rDaemonService\x12J\n\tGetStatus\x12\x1d.stockade.v1.GetStatusRequest\x1a\x1e.stockade.v1.GetStatusResponse\x12O\n\nRunAttacks\x12\x1e.stockade.v1.RunAttacksRequest\x1a\x1f.stockade.v1.RunAttacksResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stockade/v1/daemon.proto\x12\x0bstockade.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n\x11RunAttacksRequest\x12\r\n\x05tiers\x18\x01 \x03(\t\x12\r\n\x05names\x18\x02 \x03(\t\"\xa8\x02\n\x12RunAttacksResponse\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03\x61im\x18\x03 \x01(\t\x12\x38\n\x07verdict\x18\x04 \x01(\x0e\x32\'.stockade.v1.RunAttacksResponse.Verdict\x12\x0e\n\x06\x61ttack\x18\x05 \x01(\t\x12\r\n\x05grant\x18\x06 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x07 \x01(\t\x12\x0e\n\x06number\x18\x08 \x01(\r\x12\r\n\x05total\x18\t \x01(\r\"`\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_HELD\x10\x01\x12\x14\n\x10VERDICT_NOT_HELD\x10\x02\x12\x14\n\x10VERDICT_UNPROVEN\x10\x03\"\x12\n\x10GetStatusRequest\"\xb0\x0c\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\x12\r\n\x05tools\x18\x05 \x01(\r\x12\x15\n\rrefused_tools\x18\x06 \x01(\r\x12\x15\n\rrunning_calls\x18\x07 \x01(\r\x12\x19\n\x11pending_approvals\x18\x08 \x01(\r\x12\x14\n\x0cledger_chain\x18\t \x01(\t\x12\x17\n\x0fledger_sequence\x18\n \x01(\x04\x12\x14\n\x0cledger_state\x18\x0b \x01(\t\x12\x32\n\x05tiers\x18\x0c \x03(\x0b\x32#.stockade.v1.GetStatusResponse.Tier\x12\x33\n\x05vault\x18\r \x01(\x0b\x32$.stockade.v1.GetStatusResponse.Vault\x12\x16\n\x0e\x64\x61ta_directory\x18\x0e \x01(\t\x12\x13\n\x0bmaintenance\x18\x0f \x01(\x08\x12\x16\n\x0epolicy_version\x18\x10 \x01(\x04\x12\x42\n\rpolicy_folder\x18\x12 \x01(\x0b\x32+.stockade.v1.GetStatusResponse.PolicyFolder\x12\x36\n\x07\x65ngines\x18\x11 \x03(\x0b\x32%.stockade.v1.GetStatusResponse.Engine\x12\x14\n\x0cpolicy_state\x18\x13 \x01(\t\x12\x0e\n\x06health\x18\x15 \x01(\t\x12\x44\n\x11ledger_checkpoint\x18\x14 \x01(\x0b\x32).stockade.v1.GetStatusResponse.Checkpoint\x12\x0f\n\x07reduced\x18\x16 \x01(\x08\x1aM\n\x0cPolicyFolder\x12\x0f\n\x07watched\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x1a\x89\x01\n\nCheckpoint\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12(\n\x04made\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05state\x18\x03 \x01(\t\x12\x34\n\x06places\x18\x04 \x03(\x0b\x32$.stockade.v1.GetStatusResponse.Place\x1aQ\n\x05Place\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0b\n\x03\x66ix\x18\x05 \x01(\t\x1a\x96\x01\n\x04Tier\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05works\x18\x02 \x01(\x08\x12\x37\n\x07missing\x18\x03 \x03(\x0b\x32&.stockade.v1.GetStatusResponse.Missing\x12\x38\n\x08\x63ontrols\x18\x04 \x03(\x0b\x32&.stockade.v1.GetStatusResponse.Control\x1a\x39\n\x07Missing\x12\x11\n\tprimitive\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0b\n\x03\x66ix\x18\x03 \x01(\t\x1a<\n\x07\x43ontrol\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63hieved\x18\x02 \x01(\t\x12\x11\n\trequested\x18\x03 \x01(\t\x1a\x83\x01\n\x06\x45ngine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0fpackage_version\x18\x03 \x01(\t\x12\x41\n\rknown_escapes\x18\x04 \x03(\x0b\x32*.stockade.v1.GetStatusResponse.KnownEscape\x1a<\n\x0bKnownEscape\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x66ixed_in\x18\x03 \x01(\t\x1am\n\x05Vault\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x18\n\x10\x65xpiring_secrets\x18\x06 \x01(\x05\x32\xac\x01\n\rDaemonService\x12J\n\tGetStatus\x12\x1d.stockade.v1.GetStatusRequest\x1a\x1e.stockade.v1.GetStatusResponse\x12O\n\nRunAttacks\x12\x1e.stockade.v1.RunAttacksRequest\x1a\x1f.stockade.v1.RunAttacksResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,25 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=424
   _globals['_GETSTATUSREQUEST']._serialized_end=442
   _globals['_GETSTATUSRESPONSE']._serialized_start=445
-  _globals['_GETSTATUSRESPONSE']._serialized_end=2012
-  _globals['_GETSTATUSRESPONSE_POLICYFOLDER']._serialized_start=1131
-  _globals['_GETSTATUSRESPONSE_POLICYFOLDER']._serialized_end=1208
-  _globals['_GETSTATUSRESPONSE_CHECKPOINT']._serialized_start=1211
-  _globals['_GETSTATUSRESPONSE_CHECKPOINT']._serialized_end=1348
-  _globals['_GETSTATUSRESPONSE_PLACE']._serialized_start=1350
-  _globals['_GETSTATUSRESPONSE_PLACE']._serialized_end=1431
-  _globals['_GETSTATUSRESPONSE_TIER']._serialized_start=1434
-  _globals['_GETSTATUSRESPONSE_TIER']._serialized_end=1584
-  _globals['_GETSTATUSRESPONSE_MISSING']._serialized_start=1586
-  _globals['_GETSTATUSRESPONSE_MISSING']._serialized_end=1643
-  _globals['_GETSTATUSRESPONSE_CONTROL']._serialized_start=1645
-  _globals['_GETSTATUSRESPONSE_CONTROL']._serialized_end=1705
-  _globals['_GETSTATUSRESPONSE_ENGINE']._serialized_start=1708
-  _globals['_GETSTATUSRESPONSE_ENGINE']._serialized_end=1839
-  _globals['_GETSTATUSRESPONSE_KNOWNESCAPE']._serialized_start=1841
-  _globals['_GETSTATUSRESPONSE_KNOWNESCAPE']._serialized_end=1901
-  _globals['_GETSTATUSRESPONSE_VAULT']._serialized_start=1903
-  _globals['_GETSTATUSRESPONSE_VAULT']._serialized_end=2012
-  _globals['_DAEMONSERVICE']._serialized_start=2015
-  _globals['_DAEMONSERVICE']._serialized_end=2187
+  _globals['_GETSTATUSRESPONSE']._serialized_end=2029
+  _globals['_GETSTATUSRESPONSE_POLICYFOLDER']._serialized_start=1148
+  _globals['_GETSTATUSRESPONSE_POLICYFOLDER']._serialized_end=1225
+  _globals['_GETSTATUSRESPONSE_CHECKPOINT']._serialized_start=1228
+  _globals['_GETSTATUSRESPONSE_CHECKPOINT']._serialized_end=1365
+  _globals['_GETSTATUSRESPONSE_PLACE']._serialized_start=1367
+  _globals['_GETSTATUSRESPONSE_PLACE']._serialized_end=1448
+  _globals['_GETSTATUSRESPONSE_TIER']._serialized_start=1451
+  _globals['_GETSTATUSRESPONSE_TIER']._serialized_end=1601
+  _globals['_GETSTATUSRESPONSE_MISSING']._serialized_start=1603
+  _globals['_GETSTATUSRESPONSE_MISSING']._serialized_end=1660
+  _globals['_GETSTATUSRESPONSE_CONTROL']._serialized_start=1662
+  _globals['_GETSTATUSRESPONSE_CONTROL']._serialized_end=1722
+  _globals['_GETSTATUSRESPONSE_ENGINE']._serialized_start=1725
+  _globals['_GETSTATUSRESPONSE_ENGINE']._serialized_end=1856
+  _globals['_GETSTATUSRESPONSE_KNOWNESCAPE']._serialized_start=1858
+  _globals['_GETSTATUSRESPONSE_KNOWNESCAPE']._serialized_end=1918
+  _globals['_GETSTATUSRESPONSE_VAULT']._serialized_start=1920
+  _globals['_GETSTATUSRESPONSE_VAULT']._serialized_end=2029
+  _globals['_DAEMONSERVICE']._serialized_start=2032
+  _globals['_DAEMONSERVICE']._serialized_end=2204
 # @@protoc_insertion_point(module_scope)

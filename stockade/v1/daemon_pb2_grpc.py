@@ -50,7 +50,8 @@ class DaemonServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetStatus(self, request, context):
-        """What runs, what works, what does not and how to mend it.
+        """What runs, what works, what does not and how to mend it. Paths, engines with their published
+        escapes, and what exactly is wrong are for who may `examine_daemon`; others get codes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

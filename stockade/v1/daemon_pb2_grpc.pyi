@@ -32,7 +32,9 @@ class DaemonServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DaemonServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_daemon_pb2.GetStatusRequest, _daemon_pb2.GetStatusResponse]
-    """What runs, what works, what does not and how to mend it."""
+    """What runs, what works, what does not and how to mend it. Paths, engines with their published
+    escapes, and what exactly is wrong are for who may `examine_daemon`; others get codes.
+    """
     RunAttacks: _grpc.UnaryStreamMultiCallable[_daemon_pb2.RunAttacksRequest, _daemon_pb2.RunAttacksResponse]
     """Attacks every tier that works here and says what it held, each attack beside a control that
     shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
@@ -42,7 +44,9 @@ class DaemonServiceStub:
 class DaemonServiceAsyncStub(DaemonServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_daemon_pb2.GetStatusRequest, _daemon_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """What runs, what works, what does not and how to mend it."""
+    """What runs, what works, what does not and how to mend it. Paths, engines with their published
+    escapes, and what exactly is wrong are for who may `examine_daemon`; others get codes.
+    """
     RunAttacks: _aio.UnaryStreamMultiCallable[_daemon_pb2.RunAttacksRequest, _daemon_pb2.RunAttacksResponse]  # type: ignore[assignment]
     """Attacks every tier that works here and says what it held, each attack beside a control that
     shows it can succeed. Harmless, one at a time; it takes a minute or so for each tier.
@@ -55,7 +59,9 @@ class DaemonServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _daemon_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_daemon_pb2.GetStatusResponse, _abc.Awaitable[_daemon_pb2.GetStatusResponse]]:
-        """What runs, what works, what does not and how to mend it."""
+        """What runs, what works, what does not and how to mend it. Paths, engines with their published
+        escapes, and what exactly is wrong are for who may `examine_daemon`; others get codes.
+        """
 
     @_abc_1.abstractmethod
     def RunAttacks(

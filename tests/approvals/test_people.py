@@ -8,7 +8,7 @@ import pytest
 
 from stockade.approving import verified
 from stockade.client import Client
-from stockade.errors import NotPermitted
+from stockade.errors import BadRequest, NotPermitted
 from stockade.home import Home
 from stockade.v1 import call_pb2, policy_pb2
 from tests.operating.acting import uid
@@ -76,6 +76,19 @@ def test_two_devices_of_one_person_are_not_two_people(
     last = json.loads(told.rulings[-1].questions[-1].context)
     assert last["people_count"] == 2
     assert not told.rulings[-1].notes
+
+
+def test_a_second_spelling_makes_no_second_person(
+    owner: Client, approver: Client, second: Client
+) -> None:
+    """Where policy wants two people, a tag that differs in case or spaces would be a way around."""
+    belong(owner, "ada", approver)
+    for person in ("Ada", "ADA", "a da", "ada ", "\u0430da"):
+        with pytest.raises(BadRequest) as caught:
+            belong(owner, person, second)
+        assert caught.value.reason == "BAD_TAG"
+        assert caught.value.fix
+    belong(owner, "bo", second)
 
 
 def test_another_device_of_the_requesters_does_not_approve(

@@ -20,6 +20,7 @@ from daemon.world import Unavailable, World, build
 from identity.names import AgentName, DeviceId, PrincipalName
 from policy.defaults import load_default_files
 from policy.entities import AgentEntity, DeviceEntity
+from policy.entity_data import EntityData
 from policy.risk import Tier
 from tests.daemon.tools.support import uploaded
 
@@ -135,13 +136,15 @@ def world(
     devices: Sequence[Principal] = ALL,
     agents: Sequence[Principal] = (),
     config: Config | None = None,
+    data: EntityData | None = None,
 ) -> World:
     """The default policies and `files` (text, or whole files that stand instead of them)."""
     if isinstance(files, str):
         files = {**load_default_files(), "extra.cedar": files}
     entities = [DeviceEntity(d.device_id, d.device_name, tuple(sorted(d.groups))) for d in devices]
     bots = [AgentEntity(str(a.name.id), "bot", a.device_id) for a in agents]
-    return build(files, registry(), [*entities, *bots], config or Config(), unavailable)
+    there: list[DeviceEntity | AgentEntity] = [*entities, *bots]
+    return build(files, registry(), there, config or Config(), unavailable, data=data)
 
 
 def candidate(tool: str, principal: Principal = CALLER, arguments: bytes = b"{}") -> Candidate:

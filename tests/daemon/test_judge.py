@@ -8,8 +8,10 @@ import pytest
 from daemon.calls.hearing import TIER_UNAVAILABLE, Ruling
 from daemon.calls.judge import may_approve
 from daemon.principal import Principal
+from policy.entity_data import EntityData
 from policy.pdp import ReasonCode
 from policy.risk import Tier
+from policy.values import EntityUid
 from tests.daemon.judging import (
     APPROVER,
     CALLER,
@@ -197,6 +199,21 @@ def test_a_quorum_is_policy() -> None:
     assert verdict(two, "mild", approvers=[APPROVER]).ruling is Ruling.ASK
     assert verdict(two, "mild", approvers=[APPROVER, APPROVER]).ruling is Ruling.ASK
     assert verdict(two, "mild", approvers=[APPROVER, SECOND_APPROVER]).ruling is Ruling.PERMIT
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "people"),
+    [("ada", "ada", 1), ("Ada L", "ada l", 1), ("ada l", "adal", 1), ("ada", "bo", 2)],
+)
+def test_people_are_counted_by_what_their_names_look_like(
+    first: str, second: str, people: int
+) -> None:
+    """Tags from before look-alikes were refused make no two people of one."""
+    names = {APPROVER: first, SECOND_APPROVER: second}
+    tags = {EntityUid("Device", who.device_id): {"person": name} for who, name in names.items()}
+    two = world(forbid("call_attended", "context.people_count < 2"), data=EntityData(tags=tags))
+    ruling = verdict(two, "mild", approvers=[APPROVER, SECOND_APPROVER]).ruling
+    assert ruling is (Ruling.PERMIT if people == 2 else Ruling.ASK)
 
 
 def test_no_yes_is_not_enough_by_default() -> None:

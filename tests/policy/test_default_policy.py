@@ -45,6 +45,7 @@ OWN = {
     *("enroll_agent", "hand_lease", "revoke_certificate", "rotate_authority"),
     *("rotate_vault_root", "accept_vault_rollback", "back_up_vault", "restore_vault"),
     *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
+    "examine_daemon",
 }
 AGENT = {"revoke_agent"}
 CALL = {"watch_call", "cancel_call"}

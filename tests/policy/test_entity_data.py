@@ -162,6 +162,41 @@ def test_what_is_no_tag(one: EntityUid, key: str, value: str, code: str) -> None
     assert refused(EntityData(), Tag(one, key, value)) == code
 
 
+@pytest.mark.parametrize("other", ["Ada Lovelace", "ADA LOVELACE", "adalovelace", "ada  lovelace"])
+def test_two_spellings_of_one_person_are_refused(other: str) -> None:
+    """Where policy wants two people, one person with a device under each name would be both."""
+    phone, tablet = uid("Device::dev-a"), uid("Device::dev-b")
+    ada = EntityData().changed([Tag(phone, "person", "ada lovelace")])
+    assert refused(ada, Tag(tablet, "person", other)) == "BAD_TAG"
+    assert refused(EntityData(), Tag(phone, "person", "ada lovelace"), Tag(tablet, "person", other))
+    same = ada.changed([Tag(tablet, "person", "ada lovelace")])
+    assert same.tags[tablet] == same.tags[phone]
+    assert ada.changed([Tag(tablet, "person", "ada")]).tags[tablet]["person"] == "ada"
+    # Of no other tag is it asked.
+    assert ada.changed([Tag(tablet, "owner", other)]).tags[tablet] == {"owner": other}
+    # All of them together are written otherwise.
+    assert refused(same, Tag(phone, "person", "Ada Lovelace")) == "BAD_TAG"
+    written = same.changed(Tag(one, "person", "Ada Lovelace") for one in (phone, tablet))
+    assert {own["person"] for own in written.tags.values()} == {"Ada Lovelace"}
+
+
+@pytest.mark.parametrize("name", ["", " ", " ada", "ada ", "ada  l", "\u0430da", "ad\u0061\u0308"])
+def test_a_persons_name_has_no_stray_white_space_and_no_other_letters(name: str) -> None:
+    """Nothing that looks like another name on a screen, or like none, is a name."""
+    assert refused(EntityData(), Tag(uid("Device::dev-a"), "person", name)) == "BAD_TAG"
+
+
+def test_spellings_from_before_the_rule_are_read() -> None:
+    """What was stored stays as it was, and can be put right; the judge counts it as one person."""
+    stored = EntityData(
+        tags={uid("Device::dev-a"): {"person": "Ada"}, uid("Device::dev-b"): {"person": "ada"}}
+    )
+    assert parse_entity_data(stored.encode()) == stored
+    assert stored.changed([Tag(SHELL, "reviewed", "yes")]).tags[SHELL] == {"reviewed": "yes"}
+    mended = stored.changed([Tag(uid("Device::dev-b"), "person", "Ada")])
+    assert {own["person"] for own in mended.tags.values()} == {"Ada"}
+
+
 def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many of one, so many in all."""
     many = [Join(group("g"), group(f"p{n}")) for n in range(entity_rules.MAX_PARENTS + 1)]
