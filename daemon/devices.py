@@ -22,6 +22,7 @@ from daemon.store import certificates, devices
 from daemon.store.certificates import CertificateRow
 from daemon.store.devices import DeviceRow, DeviceStatus
 from daemon.store.ids import DeviceId, Serial
+from daemon.suspended import Suspended
 from identity.authority import IssuedCertificate
 from identity.errors import IdentityError
 from identity.names import TrustDomain
@@ -96,11 +97,14 @@ class Devices:
         # Whether certificates of the authority of this name are good now.
         self._accepts = accepts
         self.agents = Agents()
+        self.suspended = Suspended()
         self._known: dict[str, Known] = {}
         self._serials: dict[str, str] = {}
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()
         self._changes = 0
-        self._connections = Connections(self._find, lambda: (self._changes, self.agents.changes))
+        self._connections = Connections(
+            self._find, lambda: (self._changes, self.agents.changes, self.suspended.changes)
+        )
 
     def replace(self, known: tuple[Known, ...]) -> None:
         """Takes over what the database says."""
@@ -156,8 +160,12 @@ class Devices:
 
     def is_last_owner(self, device_id: str) -> bool:
         """Whether nobody could administer this daemon without that device."""
-        owners = (d for d in self._known.values() if OWNERS in d.groups and d.active)
-        return [str(d.row.device_id) for d in islice(owners, 2)] == [device_id]
+        owners = (
+            device
+            for own, device in self._known.items()
+            if OWNERS in device.groups and device.active and f"device/{own}" not in self.suspended
+        )
+        return [str(one.row.device_id) for one in islice(owners, 2)] == [device_id]
 
     def principal(self, pem: bytes, origin: str) -> Principal:
         """The principal of a connection whose certificate TLS has verified."""
@@ -181,7 +189,7 @@ class Devices:
         device_id = self._serials.get(str(peer.serial))
         if device_id is None or device_id != str(peer.name.id):
             raise self._unknown(str(peer.name.id), str(peer.serial))
-        return _principal(self._known[device_id], peer, pem, origin)
+        return self._device(self._known[device_id], peer, pem, origin)
 
     def as_principal(self, device_id: str, origin: str) -> Principal | None:
         """The principal of an active device that is not connected now: for its stored calls."""
@@ -193,9 +201,9 @@ class Devices:
             return None
         latest = max(good, key=lambda certificate: certificate.not_after)
         try:
-            return _principal(device, self._peer(latest.pem), latest.pem, origin)
+            return self._device(device, self._peer(latest.pem), latest.pem, origin)
         except Unauthenticated:
-            return None  # its certificate has ended: it can neither call nor approve
+            return None  # its certificate has ended, or it is suspended: it can do nothing
 
     def of_call(self, name: str, device_id: str, origin: str) -> Principal | None:
         """The principal of a stored call, by the name and device that were stored."""
@@ -215,14 +223,20 @@ class Devices:
         device = self._known.get(str(agent.row.device_id))
         if device is None or not device.active:
             raise device_revoked()
-        own = _principal(device, peer, pem, origin)
+        self.suspended.check(f"agent/{agent.row.agent_id}")
+        own = self._device(device, peer, pem, origin)
         return replace(own, groups=frozenset(), agent=agent.identity)
+
+    def _device(self, device: Known, peer: Peer, pem: bytes, origin: str) -> Principal:
+        self.suspended.check(f"device/{device.row.device_id}")
+        return _principal(device, peer, pem, origin)
 
     def good_until_ms(self, principal: Principal) -> int:
         """How long what this principal has begun may go on; raises `Unauthenticated`: no longer.
 
         A key whose certificate was renewed in time goes on: see docs/adr/0011.
         """
+        self.suspended.check(str(principal), f"device/{principal.device_id}")
         device, now = self._known.get(principal.device_id), self._clock.now_ms()
         if device is None or not device.active or device.revoked(principal.serial):
             raise self._unknown(principal.device_id, principal.serial)

@@ -7,7 +7,7 @@ asked under another one and is void. Raises `BadRequest`, `NotFound`, `Conflict`
 when it cannot be recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from daemon import policy_states
 from daemon.acts import may_do
@@ -71,18 +71,46 @@ class Entities:
 
     async def set_maintenance(self, on: bool, principal: Principal) -> Enacted:
         """Begins or ends a time of maintenance."""
+
+        def way_back(changed: World) -> bool:
+            return may_do(
+                changed,
+                changed.subjects(principal),
+                "set_maintenance",
+                time=self._clock.now(),
+                origin=principal.origin,
+            ).allowed
+
         async with self._worlds.changing() as world:
-            changed = await self._worlds.rebuild(data=world.data.with_maintenance(on))
             if on:
                 _require_heeded(world)
-                self._require_way_back(changed, principal)
-            return await self._enactment.enact(
-                changed,
-                by=str(principal),
-                cause=policy_states.MAINTENANCE,
-                kind="policy.maintenance",
-                body={"on": on},
+            return await self._switch(world, on, str(principal), way_back)
+
+    async def begin_maintenance(self, by: str, way_back: Callable[[World], bool]) -> Enacted:
+        """The same by an alert: `way_back` says whether anybody could end it in that world."""
+        async with self._worlds.changing() as world:
+            if world.data.maintenance:
+                raise Conflict("it is on already", code="MAINTENANCE_ON")
+            _require_heeded(world)
+            return await self._switch(world, True, by, way_back)
+
+    async def _switch(
+        self, world: World, on: bool, by: str, way_back: Callable[[World], bool]
+    ) -> Enacted:
+        changed = await self._worlds.rebuild(data=world.data.with_maintenance(on))
+        if on and not way_back(changed):
+            raise Conflict(
+                "policy would not let you end it again",
+                code="MAINTENANCE_LOCKS_OUT",
+                fix="permit `set_maintenance` in a time of maintenance, as the default policy does",
             )
+        return await self._enactment.enact(
+            changed,
+            by=by,
+            cause=policy_states.MAINTENANCE,
+            kind="policy.maintenance",
+            body={"on": on},
+        )
 
     def _require_there(self, change: Change) -> None:
         """What is taken away need not be there: it may have gone before."""
@@ -93,21 +121,6 @@ class Entities:
                 f"there is no {uid}",
                 code="UNKNOWN_ENTITY",
                 fix="check the name; a secret is known once a tool names it",
-            )
-
-    def _require_way_back(self, changed: World, principal: Principal) -> None:
-        back = may_do(
-            changed,
-            changed.subjects(principal),
-            "set_maintenance",
-            time=self._clock.now(),
-            origin=principal.origin,
-        )
-        if not back.allowed:
-            raise Conflict(
-                "policy would not let you end it again",
-                code="MAINTENANCE_LOCKS_OUT",
-                fix="permit `set_maintenance` in a time of maintenance, as the default policy does",
             )
 
 

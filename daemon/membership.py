@@ -9,12 +9,14 @@ from datetime import timedelta
 from anyio.abc import TaskGroup
 
 from daemon.agents import read_agents
+from daemon.alerts.reacting import Reactions
 from daemon.calls.engine import Calls
 from daemon.config import Rates as RateLimits
 from daemon.devices import certificate_revoked, device_revoked
 from daemon.doorway import Doorway
 from daemon.enrolment import Enrolment
 from daemon.errands import Errands
+from daemon.errors import Unauthenticated
 from daemon.leases.keeping import LeaseKeeper
 from daemon.leases.signers import signed_by
 from daemon.pairing import Pairing
@@ -23,6 +25,7 @@ from daemon.principal import Principal
 from daemon.rates import Kind, Rate, Rates
 from daemon.registrar import Registrar
 from daemon.rpc.live_rpcs import LiveRpcs
+from daemon.suspending import Suspending
 
 # To see the certificate, and to pair; and once more of both.
 CONNECTIONS_OF_AN_ATTEMPT = 4
@@ -73,6 +76,35 @@ def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeep
         local_device=parts.local_device,
         cut=cut,
         cut_certificate=cut_certificate,
+    )
+
+
+def suspending(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeeper) -> Suspending:
+    """Likewise for who is suspended; a device's agents are with it."""
+
+    def cut(name: str, fault: Unauthenticated) -> None:
+        def its(principal: Principal) -> bool:
+            return name in (str(principal), f"device/{principal.device_id}")
+
+        leases.void(
+            lambda row: name in (row.principal, f"device/{row.device_id}", f"device/{row.signer}")
+        )
+        calls.cancel_all(
+            lambda caller: name in (f"agent/{caller.agent_id}", f"device/{caller.device_id}"),
+            "PRINCIPAL_SUSPENDED",
+        )
+        live_rpcs.cut(its, fault)
+
+    base = parts.base
+    return Suspending(parts.devices, parts.worlds, base.writer, base.clock, parts.local_device, cut)
+
+
+def reactions(parts: Parts, suspending: Suspending, leases: LeaseKeeper) -> Reactions:
+    """What alerts bring about."""
+    base = parts.base
+    wanted = tuple(dict.fromkeys(base.config.alerts.reactions))
+    return Reactions(
+        wanted, parts.worlds, suspending, leases, parts.entities, base.writer, base.clock
     )
 
 

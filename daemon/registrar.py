@@ -18,12 +18,13 @@ from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_device, read_devices
 from daemon.enrolment import end_all, require_room
 from daemon.errors import BadRequest, Conflict, NotFound
-from daemon.store import certificates, devices
+from daemon.store import certificates, devices, meta
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceRow, DeviceStatus
 from daemon.store.ids import DeviceId, Serial
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.suspended import META_KEY
 from daemon.worlds import Worlds
 from identity.authority import IssuedCertificate
 from identity.names import DeviceId as NewDeviceId
@@ -211,6 +212,7 @@ class Registrar:
 async def load_registry(devices: Devices, reader: Reader, clock: Clock) -> None:
     """Makes memory what the database says."""
     now = clock.now_ms()
+    devices.suspended.load(await reader.read(lambda connection: meta.get(connection, META_KEY)))
     devices.replace(await reader.read(lambda connection: read_devices(connection, now)))
     devices.agents.replace(await reader.read(lambda connection: read_agents(connection, now)))
 

@@ -49,6 +49,7 @@ from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
+from daemon.suspending import Suspending
 from policy.risk import Tier
 from stockade.v1 import (
     agent_pb2,
@@ -152,6 +153,8 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         address = await ways_in.enter_async_context(listening(server, base, handed, doorway))
         registrar = membership.registrar(parts, calls, live_rpcs, asked.leases)
         enrolment = membership.enrolment(parts, calls, live_rpcs, asked.leases)
+        suspending = membership.suspending(parts, calls, live_rpcs, asked.leases)
+        reactions = membership.reactions(parts, suspending, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.estate.signing_keys, base.reader, base.writer, base.checkpoints)
         _add_services(
@@ -164,6 +167,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
             permission,
             rotation,
             enrolment,
+            suspending,
         )
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
@@ -192,6 +196,8 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         group.start_soon(parts.tiers.attend, parts.worlds.set_unavailable)
         await health.begin()
         group.start_soon(health.keep)
+        parts.alerts.react(reactions.hear)
+        group.start_soon(reactions.keep)
         group.start_soon(parts.alerts.keep)
         if parts.metrics is not None:
             parts.metrics.show(gauges(parts, calls, book, health))
@@ -236,6 +242,7 @@ def _add_services(
     permission: Permission,
     rotation: Rotation,
     enrolment: Enrolment,
+    suspending: Suspending,
 ) -> None:
     base = parts.base
     tools = ToolService(
@@ -269,7 +276,9 @@ def _add_services(
         SecretService(parts.vault, asked.calls, base.clock), server
     )
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
-        DeviceService(parts.devices, registrar, pairing, base.authorities, rotation, enrolment),
+        DeviceService(
+            parts.devices, registrar, pairing, base.authorities, rotation, enrolment, suspending
+        ),
         server,
     )
     agent_pb2_grpc.add_AgentServiceServicer_to_server(

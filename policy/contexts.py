@@ -149,3 +149,8 @@ def connect_context(
 def administrative_context(time: datetime, origin: str, *, maintenance: bool = False) -> Context:
     """For every administrative act."""
     return Context({**_moment(time, maintenance), "origin": origin})
+
+
+def reaction_context(time: datetime, severity: str, *, maintenance: bool = False) -> Context:
+    """For what an alert would bring about: how grave it is."""
+    return Context({**_moment(time, maintenance), "severity": severity})

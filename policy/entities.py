@@ -124,6 +124,18 @@ class DaemonEntity(_Bare):
 
 
 @dataclass(frozen=True, slots=True)
+class AlertRuleEntity(_Bare):
+    """A rule by which alerts are made: who asks whether an alert may bring something about."""
+
+    id: str
+
+    @property
+    def uid(self) -> EntityUid:
+        """`AlertRule::"denied_burst"`."""
+        return EntityUid("AlertRule", self.id)
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceEntity(_Untagged):
     """A paired client."""
 

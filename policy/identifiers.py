@@ -26,6 +26,7 @@ _GRAMMAR = {
     "Host": rf"{_HOST_LABEL}(\.{_HOST_LABEL})*",
     "Call": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "Daemon": r"stockade",
+    "AlertRule": r"[a-z][a-z_]{0,62}",
     "Action": r"[a-z][a-z_]{0,62}",
 }
 _COMPILED = {name: re.compile(pattern) for name, pattern in _GRAMMAR.items()}

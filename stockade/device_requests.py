@@ -47,6 +47,11 @@ class DeviceRequests:
         request = device_pb2.RevokeDeviceRequest(device_id=device_id)
         return self._connection.ask(self._devices.RevokeDevice, request)
 
+    def resume_principal(self, principal: str) -> device_pb2.ResumePrincipalResponse:
+        """Lets a device or agent in again that an alert suspended: "device/ID", "agent/ID"."""
+        request = device_pb2.ResumePrincipalRequest(principal=principal)
+        return self._connection.ask(self._devices.ResumePrincipal, request)
+
     def revoke_certificate(self, serial: str) -> device_pb2.RevokeCertificateResponse:
         """Ends one certificate of a device; its others stay good."""
         request = device_pb2.RevokeCertificateRequest(serial=serial)

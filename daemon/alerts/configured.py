@@ -1,10 +1,14 @@
 """Alerts as configured. Raises `StartError` (ALERT_KEY_UNUSABLE) without the webhook's key."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from daemon.alerts.hook import Hook
+from daemon.alerts.line import Line, Way
+from daemon.alerts.program import Program
 from daemon.alerts.rules import Bursts, Rules, Severity
-from daemon.alerts.telling import Alerts, Hook
+from daemon.alerts.telling import Alerts
 from daemon.config.alerting import Alerting
 from daemon.errors import StartError
 from daemon.foundation import Foundation
@@ -28,11 +32,17 @@ def configured(base: Foundation) -> Alerts:
                 asked=config.asked_per_minute,
             )
         ),
-        base.estate.chain_id,
         _SEVERITIES[config.least],
-        Hook(config.webhook, _key(config)) if config.webhook else None,
+        [Line(way, base.estate.chain_id) for way in _ways(base, config)],
         base.clock.now_ms,
     )
+
+
+def _ways(base: Foundation, config: Alerting) -> Iterator[Way]:
+    if config.webhook:
+        yield Hook(config.webhook, _key(config))
+    if config.command:
+        yield Program(config.command, config.command_seconds, base.estate.home.data)
 
 
 def _key(config: Alerting) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from daemon.config.posting import PostUrl
 from daemon.config.section import Section
@@ -46,6 +46,37 @@ class Alerting(Section):
         pattern=r"^[A-Za-z0-9._-]{0,64}$",
         description="Or the name of the systemd credential that holds it.",
     )
+
+    command: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description=(
+            "A program, by its absolute path, and its arguments: started for each alert, which it"
+            " gets as a line of JSON on standard input. Without a shell; 0 says that it was told."
+        ),
+    )
+    command_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="How long it may run; then it is killed, with what it started.",
+    )
+    reactions: list[Literal["suspend_principal", "revoke_leases", "start_maintenance"]] = Field(
+        default_factory=list,
+        description=(
+            "What an alert may bring about by itself, where policy also permits the rule to:"
+            " `suspend_principal`, `revoke_leases`, `start_maintenance` (docs/operate.md)."
+        ),
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _a_program(cls, command: list[str]) -> list[str]:
+        if command and not (command[0].startswith("/") and len(command[0]) > 1):
+            raise ValueError("the first word is the absolute path of a program")
+        if any("\0" in word for word in command):
+            raise ValueError("no word of it may hold a NUL")
+        return command
 
     @model_validator(mode="after")
     def _whole(self) -> "Alerting":

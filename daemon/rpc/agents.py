@@ -55,7 +55,11 @@ class AgentService(agent_pb2_grpc.AgentServiceServicer):
         names = {str(device.row.device_id): device.row.name for device in self._devices.all}
         return agent_pb2.ListAgentsResponse(
             agents=[
-                agent_to_proto(agent, names.get(str(agent.row.device_id), ""))
+                agent_to_proto(
+                    agent,
+                    names.get(str(agent.row.device_id), ""),
+                    suspended=f"agent/{agent.row.agent_id}" in self._devices.suspended,
+                )
                 for agent in self._devices.agents.all
                 if sees_all or _own(principal, agent)
             ]

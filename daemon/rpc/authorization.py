@@ -79,6 +79,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.DeviceService/RevokeCertificate": Rule("revoke_certificate"),
         "/stockade.v1.DeviceService/RotateAuthority": Rule("rotate_authority"),
         "/stockade.v1.DeviceService/SetDeviceGroups": Rule("set_device_groups"),
+        "/stockade.v1.DeviceService/ResumePrincipal": Rule("resume_principal"),
         "/stockade.v1.DeviceService/RenewCertificate": Rule("renew_certificate"),
         "/stockade.v1.AgentService/EnrollAgent": Rule("enroll_agent"),
         "/stockade.v1.AgentService/ListAgents": Rule("list_agents", Asked.SERVICE),

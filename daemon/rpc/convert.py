@@ -116,20 +116,22 @@ def call_to_summary(row: CallRow, principal_name: str) -> call_pb2.CallSummary:
     )
 
 
-def device_to_proto(device: Known) -> device_pb2.Device:
+def device_to_proto(device: Known, *, suspended: bool = False) -> device_pb2.Device:
     """A device as others see it."""
     return device_pb2.Device(
         device_id=device.row.device_id,
         name=device.row.name,
         groups=device.groups,
-        status=device.row.status.value,
+        status=_status(device.row.status.value, suspended),
         created=timestamp(device.row.created_ms),
         certificate_expires=timestamp(device.expires_ms),
         certificates=[_certificate(row) for row in device.certificates],
     )
 
 
-def agent_to_proto(agent: KnownAgent, device_name: str) -> agent_pb2.Agent:
+def agent_to_proto(
+    agent: KnownAgent, device_name: str, *, suspended: bool = False
+) -> agent_pb2.Agent:
     """An agent as others see it."""
     row, declared = agent.row, agent.identity.declared
     return agent_pb2.Agent(
@@ -146,11 +148,15 @@ def agent_to_proto(agent: KnownAgent, device_name: str) -> agent_pb2.Agent:
             secrets=sorted(declared.secrets),
             hosts=sorted(declared.hosts),
         ),
-        status=row.status.value,
+        status=_status(row.status.value, suspended),
         created=timestamp(row.created_ms),
         revoked=None if row.revoked_ms is None else timestamp(row.revoked_ms),
         certificate_expires=timestamp(agent.expires_ms) if agent.expires_ms else None,
     )
+
+
+def _status(status: str, suspended: bool) -> str:
+    return "suspended" if suspended and status == "active" else status
 
 
 def _certificate(row: CertificateRow) -> device_pb2.Certificate:

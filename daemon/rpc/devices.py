@@ -15,6 +15,7 @@ from daemon.registrar import Registrar, check_device_name, check_groups
 from daemon.rotation import Rotation
 from daemon.rpc.convert import agent_to_proto, device_to_proto
 from daemon.rpc.faults import Context
+from daemon.suspending import Suspending
 from stockade.v1 import device_pb2, device_pb2_grpc
 
 DEFAULT_LIFETIME = 600
@@ -32,6 +33,7 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         authorities: Authorities,
         rotation: Rotation,
         enrolment: Enrolment,
+        suspending: Suspending,
     ) -> None:
         self._devices = devices
         self._registrar = registrar
@@ -39,6 +41,7 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         self._authorities = authorities
         self._rotation = rotation
         self._enrolment = enrolment
+        self._suspending = suspending
 
     async def WhoAmI(
         self, request: device_pb2.WhoAmIRequest, context: Context
@@ -60,7 +63,11 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         self, request: device_pb2.ListDevicesRequest, context: Context
     ) -> device_pb2.ListDevicesResponse:
         return device_pb2.ListDevicesResponse(
-            devices=[device_to_proto(device) for device in self._devices.all]
+            devices=[
+                device_to_proto(device, suspended=f"device/{own}" in self._devices.suspended)
+                for device in self._devices.all
+                for own in [device.row.device_id]
+            ]
         )
 
     async def InviteDevice(
@@ -134,6 +141,12 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         return device_pb2.SetDeviceGroupsResponse(
             device=device_to_proto(known), receipt=receipt(entry)
         )
+
+    async def ResumePrincipal(
+        self, request: device_pb2.ResumePrincipalRequest, context: Context
+    ) -> device_pb2.ResumePrincipalResponse:
+        entry = await self._suspending.resume(request.principal, str(current_principal()))
+        return device_pb2.ResumePrincipalResponse(receipt=receipt(entry))
 
     async def RenewCertificate(
         self, request: device_pb2.RenewCertificateRequest, context: Context

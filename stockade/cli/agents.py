@@ -113,12 +113,26 @@ def revoke(agent: Which, yes: Yes = False, json_: Json = False) -> int:
     return 0
 
 
+@app.command(epilog=examples("stockade agents resume build"))
+def resume(agent: Which, json_: Json = False) -> None:
+    """Let an agent in again that an alert suspended."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        found = find(client, agent)
+        answer = client.resume_principal(f"agent/{found.agent_id}")
+    if json_:
+        machine.emit({"agent_id": found.agent_id, **machine.plain(answer)})
+    else:
+        say(f"{found.name} ({found.agent_id}) is let in again")
+
+
 def find(client: "Client", text: str) -> "agent_pb2.Agent":
     """The agent of that id or name, or whose id begins like that."""
     agents = client.list_agents()
     exact = [one for one in agents if one.agent_id == text]
-    active = [one for one in agents if one.name == text and one.status == "active"]
-    begin = [one for one in agents if one.agent_id.startswith(text) and one.status == "active"]
+    active = [one for one in agents if one.name == text and one.status != "revoked"]
+    begin = [one for one in agents if one.agent_id.startswith(text) and one.status != "revoked"]
     for found in (exact, active, begin):
         if len(found) == 1:
             return found[0]

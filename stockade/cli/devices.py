@@ -156,6 +156,20 @@ def revoke(
     return 0
 
 
+@app.command(epilog=examples("stockade devices resume phone"))
+def resume(device: Which, json_: Json = False) -> None:
+    """Let a device in again that an alert suspended; its agents with it."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        found = find(client, device)
+        answer = client.resume_principal(f"device/{found.device_id}")
+    if json_:
+        machine.emit({"device_id": found.device_id, **machine.plain(answer)})
+    else:
+        say(f"{found.name} ({found.device_id}) is let in again")
+
+
 @app.command(epilog=examples("stockade devices renew"))
 def renew(json_: Json = False) -> None:
     """Renew the certificate of this device now. It does so by itself when half its life is over."""
@@ -293,7 +307,7 @@ def find(client: "Client", text: str) -> "device_pb2.Device":
     """The device of that id or name, or whose id begins like that."""
     devices = client.list_devices()
     exact = [one for one in devices if one.device_id == text]
-    active = [one for one in devices if one.name == text and one.status == "active"]
+    active = [one for one in devices if one.name == text and one.status != "revoked"]
     begin = [one for one in devices if one.device_id.startswith(text)]
     for found in (exact, active, begin):
         if len(found) == 1:

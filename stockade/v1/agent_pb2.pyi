@@ -47,7 +47,7 @@ class Agent(_message.Message):
     version: _builtins.str
     summary: _builtins.str
     status: _builtins.str
-    """"active" or "revoked" """
+    """"active", "revoked" or "suspended" """
     @_builtins.property
     def capabilities(self) -> Global___AgentCapabilities: ...
     @_builtins.property

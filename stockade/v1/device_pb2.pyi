@@ -35,7 +35,7 @@ class Device(_message.Message):
     device_id: _builtins.str
     name: _builtins.str
     status: _builtins.str
-    """"active" or "revoked" """
+    """"active", "revoked", or "suspended": shut out by an alert until somebody lets it in again."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -533,6 +533,46 @@ class SetDeviceGroupsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetDeviceGroupsResponse: _TypeAlias = SetDeviceGroupsResponse  # noqa: Y015
+
+@_typing.final
+class ResumePrincipalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """"device/ID" or "agent/ID"."""
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumePrincipalRequest: _TypeAlias = ResumePrincipalRequest  # noqa: Y015
+
+@_typing.final
+class ResumePrincipalResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _call_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        receipt: _call_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumePrincipalResponse: _TypeAlias = ResumePrincipalResponse  # noqa: Y015
 
 @_typing.final
 class RenewCertificateRequest(_message.Message):

@@ -74,6 +74,11 @@ class DeviceServiceStub:
                 request_serializer=stockade_dot_v1_dot_device__pb2.SetDeviceGroupsRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_device__pb2.SetDeviceGroupsResponse.FromString,
                 _registered_method=True)
+        self.ResumePrincipal = channel.unary_unary(
+                '/stockade.v1.DeviceService/ResumePrincipal',
+                request_serializer=stockade_dot_v1_dot_device__pb2.ResumePrincipalRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_device__pb2.ResumePrincipalResponse.FromString,
+                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/stockade.v1.DeviceService/RenewCertificate',
                 request_serializer=stockade_dot_v1_dot_device__pb2.RenewCertificateRequest.SerializeToString,
@@ -145,6 +150,13 @@ class DeviceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumePrincipal(self, request, context):
+        """Lets a device or agent in again that an alert suspended. NOT_FOUND / NOT_SUSPENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenewCertificate(self, request, context):
         """A new certificate for the device or agent of this connection.
         """
@@ -194,6 +206,11 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.SetDeviceGroups,
                     request_deserializer=stockade_dot_v1_dot_device__pb2.SetDeviceGroupsRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_device__pb2.SetDeviceGroupsResponse.SerializeToString,
+            ),
+            'ResumePrincipal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumePrincipal,
+                    request_deserializer=stockade_dot_v1_dot_device__pb2.ResumePrincipalRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_device__pb2.ResumePrincipalResponse.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -417,6 +434,33 @@ class DeviceService:
             '/stockade.v1.DeviceService/SetDeviceGroups',
             stockade_dot_v1_dot_device__pb2.SetDeviceGroupsRequest.SerializeToString,
             stockade_dot_v1_dot_device__pb2.SetDeviceGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumePrincipal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.DeviceService/ResumePrincipal',
+            stockade_dot_v1_dot_device__pb2.ResumePrincipalRequest.SerializeToString,
+            stockade_dot_v1_dot_device__pb2.ResumePrincipalResponse.FromString,
             options,
             channel_credentials,
             insecure,

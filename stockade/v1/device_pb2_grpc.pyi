@@ -56,6 +56,8 @@ class DeviceServiceStub:
     """
     SetDeviceGroups: _grpc.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]
     """Puts a device in exactly these groups."""
+    ResumePrincipal: _grpc.UnaryUnaryMultiCallable[_device_pb2.ResumePrincipalRequest, _device_pb2.ResumePrincipalResponse]
+    """Lets a device or agent in again that an alert suspended. NOT_FOUND / NOT_SUSPENDED."""
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_device_pb2.RenewCertificateRequest, _device_pb2.RenewCertificateResponse]
     """A new certificate for the device or agent of this connection."""
 
@@ -87,6 +89,8 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """
     SetDeviceGroups: _aio.UnaryUnaryMultiCallable[_device_pb2.SetDeviceGroupsRequest, _device_pb2.SetDeviceGroupsResponse]  # type: ignore[assignment]
     """Puts a device in exactly these groups."""
+    ResumePrincipal: _aio.UnaryUnaryMultiCallable[_device_pb2.ResumePrincipalRequest, _device_pb2.ResumePrincipalResponse]  # type: ignore[assignment]
+    """Lets a device or agent in again that an alert suspended. NOT_FOUND / NOT_SUSPENDED."""
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_device_pb2.RenewCertificateRequest, _device_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for the device or agent of this connection."""
 
@@ -163,6 +167,14 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_device_pb2.SetDeviceGroupsResponse, _abc.Awaitable[_device_pb2.SetDeviceGroupsResponse]]:
         """Puts a device in exactly these groups."""
+
+    @_abc_1.abstractmethod
+    def ResumePrincipal(
+        self,
+        request: _device_pb2.ResumePrincipalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_device_pb2.ResumePrincipalResponse, _abc.Awaitable[_device_pb2.ResumePrincipalResponse]]:
+        """Lets a device or agent in again that an alert suspended. NOT_FOUND / NOT_SUSPENDED."""
 
     @_abc_1.abstractmethod
     def RenewCertificate(

@@ -123,6 +123,15 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "alerts.denied_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
     "alerts.strangers_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
     "alerts.asked_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
+    "alerts.command": (
+        ["[]", '["/bin/true"]', '["/bin/true", "$(id)", ""]'],
+        ['["tell"]', '[""]', '["/"]', '["/bin/true", "\\u0000"]', '"/bin/true"', "[1]"],
+    ),
+    "alerts.command_seconds": (["1", "300"], ["0", "301", "1.5", "true"]),
+    "alerts.reactions": (
+        ["[]", '["suspend_principal", "revoke_leases", "start_maintenance"]'],
+        ['["suspend"]', '"suspend_principal"', "[1]"],
+    ),
     "alerts.webhook": (['""'], ['"ftp://a/"', '"https://u:p@a/"', '"https://a/"', "1"]),
     "alerts.webhook_key_file": (['""'], ['"key"', '"/etc/key"', "1"]),
     "alerts.webhook_key_credential": (['""'], ['"a/b"', '"key"', "1"]),

@@ -5,13 +5,15 @@ import re
 import pytest
 
 from policy.bundle import Bundle
-from policy.contexts import call_context
+from policy.contexts import call_context, reaction_context
 from policy.defaults import load_default_files
-from policy.pdp import Question, ReasonCode
+from policy.entities import AlertRuleEntity
+from policy.pdp import PDP, Decision, Question, ReasonCode
 from policy.schema import load_base
 from tests.policy.world import (
     AGENT_CALL,
     GROUPS,
+    NOW,
     OWN_CALL,
     SCHEMA,
     administer,
@@ -45,7 +47,7 @@ OWN = {
     *("enroll_agent", "hand_lease", "revoke_certificate", "rotate_authority"),
     *("rotate_vault_root", "accept_vault_rollback", "back_up_vault", "restore_vault"),
     *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
-    "examine_daemon",
+    *("examine_daemon", "resume_principal"),
 }
 AGENT = {"revoke_agent"}
 CALL = {"watch_call", "cancel_call"}
@@ -53,6 +55,8 @@ CALLING = {
     *("call", "call_unattended", "call_attended", "approve", "run_in_process"),
     *("run_in_container", "use_secret", "connect", "grant_lease"),
 }
+# An alert's rule asks these: no device and no agent can.
+REACTING = {"suspend_principal", "revoke_leases", "start_maintenance"}
 AGENTS = ("Agent::bot", "Agent::robot")
 ADMINISTRATIVE = GREET | READ | REVIEW | OPERATE | OWN
 
@@ -80,7 +84,7 @@ def actions() -> set[str]:
 
 def test_the_tables_cover_the_schema() -> None:
     """No action is left out of these tests."""
-    assert actions() == ADMINISTRATIVE | AGENT | CALL | CALLING
+    assert actions() == ADMINISTRATIVE | AGENT | CALL | CALLING | REACTING
 
 
 @pytest.mark.parametrize("action", sorted(ADMINISTRATIVE | AGENT | CALL | CALLING))
@@ -269,3 +273,35 @@ def test_every_default_policy_has_an_id_and_a_comment() -> None:
             above.pop()
         assert above[-1].startswith("//")
     assert sum(len(text.splitlines()) for text in bundle.files.values()) < 120
+
+
+def ask_rule(point: PDP, action: str, rule: str = "denied_burst") -> Decision:
+    """A rule asks whether its alert may bring this about."""
+    context = reaction_context(NOW, "warning")
+    resource = "Daemon::stockade" if action == "start_maintenance" else "Agent::bot"
+    who = AlertRuleEntity(rule)
+    return point.decide(Question(who.uid, action, uid(resource), context, (who,)))
+
+
+@pytest.mark.parametrize("action", sorted(REACTING))
+def test_no_alert_brings_anything_about_by_default(action: str) -> None:
+    """Nobody permitted it, whoever may administer; a permit does, and any forbid wins."""
+    assert ask_rule(default_pdp(), action).code is ReasonCode.NOT_PERMITTED
+    rule = 'AlertRule::"denied_burst"'
+    permit = f'permit (principal == {rule}, action == Action::"{action}", resource);'
+    assert ask_rule(pdp(permit), action).allowed
+    assert not ask_rule(pdp(permit), action, "tier_lost").allowed
+    forbid = f"""forbid (principal == {rule}, action == Action::"{action}", resource)
+        when {{ context.severity == "warning" }};"""
+    assert not ask_rule(pdp(permit + forbid), action).allowed
+
+
+@pytest.mark.parametrize("action", sorted(REACTING))
+def test_no_device_reacts_for_an_alert(action: str) -> None:
+    """These are a rule's questions: that of a device does not fit the schema."""
+    everything = pdp("permit (principal, action, resource);")
+    resource = "Daemon::stockade" if action == "start_maintenance" else "Agent::bot"
+    asked = Question(
+        uid("Device::dev-owners"), action, uid(resource), reaction_context(NOW, "warning")
+    )
+    assert everything.decide(asked).code is ReasonCode.BAD_REQUEST

@@ -301,6 +301,11 @@ class Devices(device_pb2_grpc.DeviceServiceServicer):
     ) -> device_pb2.RevokeCertificateResponse:
         raise NotImplementedError
 
+    def ResumePrincipal(
+        self, request: device_pb2.ResumePrincipalRequest, context: Context
+    ) -> device_pb2.ResumePrincipalResponse:
+        raise NotImplementedError
+
     def RotateAuthority(
         self, request: device_pb2.RotateAuthorityRequest, context: Context
     ) -> device_pb2.RotateAuthorityResponse:
