@@ -7,6 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from daemon.config.posting import PostUrl
 from daemon.config.section import Section
 
+# Actions of policy's schema.
+ReactionName = Literal["suspend_principal", "revoke_leases", "start_maintenance"]
+
 
 class Alerting(Section):
     """Alerts: what receipts are worth, told to the log, and to a webhook if one is named."""
@@ -61,7 +64,7 @@ class Alerting(Section):
         le=300,
         description="How long it may run; then it is killed, with what it started.",
     )
-    reactions: list[Literal["suspend_principal", "revoke_leases", "start_maintenance"]] = Field(
+    reactions: list[ReactionName] = Field(
         default_factory=list,
         description=(
             "What an alert may bring about by itself, where policy also permits the rule to:"
