@@ -12,6 +12,7 @@ Every error of the driver that blames the store leaves as StoreFault; what blame
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ __all__ = [
     "insertion_once",
     "keep",
     "met_fault",
+    "move_log",
     "open_engine",
     "savepoint",
     "scrub",
@@ -54,6 +56,9 @@ __all__ = [
 BUSY_SECONDS: Final = 5.0
 POOL_SIZE: Final = 8
 """One writer and the reader's threads, with room to spare; never waited for in practice."""
+
+LOG_PAGES: Final = 8192
+"""With so many in the log, the commit that finds them moves them itself: 32 MB."""
 
 _PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
@@ -67,9 +72,13 @@ _PRAGMAS: Final = (
     "PRAGMA secure_delete = ON",
     # The log keeps its largest size for ever otherwise.
     "PRAGMA journal_size_limit = 67108864",
+    # It is moved long before, by `daemon.store.log_mover`, outside of anybody's commit.
+    f"PRAGMA wal_autocheckpoint = {LOG_PAGES}",
 )
 
 _SCRUB_MILLISECONDS: Final = 200
+# SQLite does not wait where somebody else moves the log: it says "busy" at once.
+_moving: Final = threading.Lock()
 _WRITES: Final = "stockade_writes"
 _FAULT: Final = "stockade_fault"
 _QUERY_ONLY: Final = "stockade_query_only"
@@ -110,9 +119,25 @@ def writing(engine: Engine) -> Engine:
 
 def sync(connection: Connection) -> bool:
     """Write the log into the database itself, and that to the disk; whether all of it was."""
-    with driving(connection) as driver:
+    with _moving, driving(connection) as driver:
         busy, _, _ = driver.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
     return bool(busy == 0)
+
+
+def move_log(engine: Engine) -> None:
+    """Write into the database itself what of the log nobody reads an older state of.
+
+    Nobody waits for it: neither who reads nor who writes. Leaves StoreFault.
+    """
+    with _moving:
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            connection.invalidate()
+            raise fault_of(error) or error from error
+        finally:
+            connection.close()
 
 
 def met_fault(connection: Connection) -> StoreFault | None:
@@ -161,6 +186,11 @@ def scrub(engine: Engine) -> bool:
     False if that could not be done now: somebody still reads an older state. Whoever writes waits
     meanwhile, so this waits only shortly; try again later. Not inside of a transaction.
     """
+    with _moving:
+        return _scrub(engine)
+
+
+def _scrub(engine: Engine) -> bool:
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()

@@ -31,6 +31,7 @@ from uuid_utils.compat import uuid7
 from daemon.store.commit import Committer, Done, Failed, Ledger, Operation, Tx
 from daemon.store.engine import scrub
 from daemon.store.faults import StoreFault
+from daemon.store.log_mover import LogMover
 from ledger.chain import Entry, Head, Signer
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._committer = Committer(engine, Ledger(chain_id, signer, now_ms, receipt_id))
+        self._mover = LogMover(engine)
         self._capacity = capacity
         self._batch = batch
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -156,6 +158,7 @@ class Writer:
         try:
             self._committer.open()
             self._head = self._committer.head
+            self._mover.begin()
             self._call(_resolve, self._started, Done(None))
         except BaseException as error:  # noqa: BLE001 - it is raised where the writer is entered
             self._call(_resolve, self._started, Failed(error))
@@ -166,6 +169,8 @@ class Writer:
                 outcomes = self._committer.commit([job.operation for job in jobs])
                 recorded = self._committer.take_recorded()
                 self._call(self._settle, jobs, outcomes, self._committer.head, recorded)
+                self._mover.wrote(len(jobs))
+        self._mover.end()
         with suppress(Exception):
             self._committer.close()
         self._call(_resolve, self._ended, Done(None))
