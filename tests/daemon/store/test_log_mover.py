@@ -15,7 +15,7 @@ from tests.daemon.store.specimen import note, noted, writer
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 def moved(path: Path) -> int:
