@@ -14,7 +14,7 @@ from typing import Any
 
 from stockade.cli import diff_view, rows
 from stockade.cli.lookalike import revealed
-from stockade.cli.masking import masker
+from stockade.cli.masking import is_command_name, masker
 from stockade.cli.rows import Row, cut
 from stockade.cli.terminal import size
 from stockade.cli.visible import visible
@@ -25,9 +25,6 @@ FOLD_CHARACTERS = 800
 _RULE = "│ "
 # A doubled backslash is taken first, so that the text "\\u001b" stays what it is.
 _JSON_ESCAPE = re.compile(r"\\\\|\\u([0-9a-f]{4})")
-_COMMANDS = re.compile(
-    r"(?:.*[_-])?(?:command|cmd|command[_-]?line|argv|shell|script)", re.IGNORECASE
-)
 _KINDS = {
     diff_view.ADDED: rows.ADDED,
     diff_view.REMOVED: rows.REMOVED,
@@ -94,7 +91,7 @@ def _set_out(head: str, lines: list[Row], width: int) -> list[Row]:
 
 def _shape(name: str, value: Any, *, unmasked: bool) -> Shape:
     mask = (lambda text: text) if unmasked else masker(name)
-    if _COMMANDS.fullmatch(name) and (said := _command(value)) is not None:
+    if is_command_name(name) and (said := _command(value)) is not None:
         word, text = said
         first, *more = mask(text).split("\n")
         lines = [(rows.COMMAND, f"$ {first}"), *((rows.COMMAND, f"  {line}") for line in more)]

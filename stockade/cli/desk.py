@@ -1,10 +1,12 @@
 """Approvals at a terminal: one before the person at a time, answered by keys.
 
-Trusted to sign an answer only to what stood on the screen, whole or said not to be: what comes up
-has a moment in which keys are dead, one that changes under the person's eyes is taken away, a yes
-needs the end of what is to be read to have been on the screen, and there is no key by default.
+Trusted to sign an answer only to what stood on the screen, whole or said not to be: a key answers if
+no key had been pressed until a moment after the screen was painted, however slow terminal and
+machine are; one that changes under the person's eyes is taken away, a yes needs the end of what is
+to be read to have been on the screen, and there is no key by default.
 """
 
+import math
 import select
 import time
 from typing import TYPE_CHECKING
@@ -27,8 +29,9 @@ from stockade.errors import StockadeError
 if TYPE_CHECKING:
     from stockade.client import Client
 
-# After an approval appears its keys are dead this long: a key meant for the one before is lost.
+# After an approval was painted its keys are dead this long: a key meant for the one before is lost.
 GRACE_SECONDS = 0.6
+TOO_SOON = "too soon after it came up: no answer"
 OFTEN = 3  # equal yeses, as `approvals suggest` counts
 TICK_SECONDS = 0.25
 
@@ -50,7 +53,9 @@ class AtDesk:
         self._keyboard = keyboard
         self._screen = screen
         self._notifier = notifier
-        self._armed = 0.0
+        # From when on keys count; never, until what is to be answered has been painted.
+        self._armed = math.inf
+        self._silent = 0.0  # when the keyboard was last seen to have nothing for us
         self._read_on = True  # something of what is shown has not been on the screen
         self._frame: Frame | None = None
 
@@ -61,10 +66,18 @@ class AtDesk:
             if not self.desk.current and self.desk.waiting:
                 self._put(self.desk.waiting[0].approval_id)
             fits = self._paint()
-            descriptors = [self._keyboard.descriptor, self._inbox.descriptor]
-            select.select(descriptors, [], [], TICK_SECONDS)
+            self._wait()
             if not self._obey(fits=fits):
                 return
+
+    def _wait(self) -> None:
+        """Until a key, news, or what comes by itself: the next second, the moment keys count."""
+        now = time.monotonic()
+        if not self._keyboard.pressed:
+            self._silent = now
+        left = self._armed - now
+        seconds = min(TICK_SECONDS, left) if left > 0 else TICK_SECONDS
+        select.select([self._keyboard.descriptor, self._inbox.descriptor], [], [], seconds)
 
     def _hear(self) -> None:
         desk = self.desk
@@ -107,19 +120,22 @@ class AtDesk:
         self._arm()
 
     def _arm(self) -> None:
-        self._armed = time.monotonic() + GRACE_SECONDS
+        self._armed = math.inf
 
     def _paint(self) -> bool:
         width, height = self._screen.size()
         if width < LEAST_COLUMNS or height < LEAST_ROWS:
             text = f"too small: {LEAST_COLUMNS} x {LEAST_ROWS} at least; q quits"
             self._screen.paint([Row(text, WARNING)])
+            self._arm()
             return False
         self._frame = frame(self.desk, width, height, int(time.time() * 1000))
         self.desk.top = min(self.desk.top, self._frame.last_top)
         if self.desk.top >= self._frame.last_top:
             self._read_on = False
         self._screen.paint(self._frame.rows)
+        if self._armed == math.inf:
+            self._armed = time.monotonic() + GRACE_SECONDS
         return True
 
     def _obey(self, *, fits: bool) -> bool:
@@ -130,7 +146,9 @@ class AtDesk:
             return False
         if key == keys.BURST:
             self.desk.said = "several keys at once, or a paste: no answer"
-        elif key and fits and (time.monotonic() >= self._armed or not self._answers(key)):
+        elif key and fits and self._answers(key) and self._silent < self._armed:
+            self.desk.said = TOO_SOON
+        elif key and fits:
             self._press(key)
         return True
 

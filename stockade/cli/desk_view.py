@@ -128,7 +128,7 @@ def _lease(desk: Desk, width: int) -> Iterator[Row]:
     choice = desk.choice
     if desk.terms is not None:
         numbered = choice is not None and choice.bounded
-        facts = meaning(desk.terms, numbered=numbered)
+        facts = meaning(desk.terms, numbered=numbered, unmasked=desk.view.unmasked)
     elif choice is None:
         return
     else:

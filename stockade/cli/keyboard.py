@@ -96,7 +96,7 @@ class Keyboard:
 
     def key(self) -> str:
         """The key that was pressed, `BURST` for what is none, empty if nothing was pressed."""
-        if not _readable(self.descriptor, 0):
+        if not self.pressed:
             return ""
         data = self.read()
         if self.gone:
@@ -109,10 +109,10 @@ class Keyboard:
             return BURST
         return key
 
-    def forget(self) -> None:
-        """What was pressed until now was not for what is shown from now on."""
-        while data := self.read():
-            self._pasted(data)
+    @property
+    def pressed(self) -> bool:
+        """Whether something was that has not been read."""
+        return _readable(self.descriptor, 0)
 
     def _pasted(self, data: bytes) -> bool:
         """Whether any of it is from within a paste, which may be longer than one reading."""

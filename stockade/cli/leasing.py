@@ -7,11 +7,12 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from stockade.approving import lease_for
 from stockade.bounds import BoundError, parse_bounds
-from stockade.cli.masking import masked
+from stockade.cli.masking import masked, masked_arguments, masked_bounds
 from stockade.cli.statement_view import labelled
 from stockade.cli.terminal import UsageError, local_time, time_left
 from stockade.lease import LeaseTerms
@@ -66,8 +67,12 @@ def lease_from(
     )
 
 
-def meaning(terms: LeaseTerms, *, numbered: bool = False) -> list[tuple[str, str]]:
+def meaning(
+    terms: LeaseTerms, *, numbered: bool = False, unmasked: bool = False
+) -> list[tuple[str, str]]:
     """A lease as a person reads it: all that it covers, as facts with their labels."""
+    if not unmasked:
+        terms = _masked(terms)
     until = f"{local_time(terms.expires_ms)} ({time_left(terms.expires_ms)})"
     *named, last = terms.meaning()
     if numbered:
@@ -87,9 +92,16 @@ def lines_of(terms: LeaseTerms, width: int, *, unmasked: bool = False) -> list[s
     """The same as lines, safe to show."""
     return [
         row.text
-        for label, text in meaning(terms)
+        for label, text in meaning(terms, unmasked=unmasked)
         for row in labelled(label, text if unmasked else masked(text), width)
     ]
+
+
+def _masked(terms: LeaseTerms) -> LeaseTerms:
+    """To be shown, never to be signed."""
+    exactly = None if terms.exactly is None else masked_arguments(terms.exactly)
+    bounds = None if terms.bounds is None else masked_bounds(terms.bounds)
+    return replace(terms, exactly=exactly, bounds=bounds)
 
 
 def _bound(form: str, given: object) -> dict[str, Any]:

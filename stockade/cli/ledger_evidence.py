@@ -14,6 +14,7 @@ from stockade.cli.moments import parse_moment
 from stockade.cli.options import Json
 from stockade.cli.terminal import UsageError, say
 from stockade.errors import StockadeError
+from stockade.files import private_part
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -36,7 +37,7 @@ def evidence(
     """Write evidence of a call, a lease or a period: receipts, proofs, and what they name.
 
     A time is 2026-11-28T12:00:00Z, a day, or how long ago (90m, 7d). Arguments of calls and
-    the statements that people approved are in it.
+    the statements that people approved are in it: it is made 0600.
     """
     from stockade.client import Client
 
@@ -48,17 +49,14 @@ def evidence(
     now = datetime.now(UTC)
     begin = parse_moment(since, now) if since else ""
     end = parse_moment(until or "0s", now, end=True) if since else ""
-    part, size = file.with_name(file.name + ".part"), 0
-    try:
-        with Client.open() as client, part.open("wb") as out:
-            whole = _whole(client, call) if call else ""
+    size = 0
+    with Client.open() as client:
+        whole = _whole(client, call) if call else ""
+        with private_part(file) as out:
             for piece in client.export_evidence(
                 call_id=whole, lease_id=lease, begin=begin, end=end
             ):
                 size += out.write(piece.data)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
     if json_:
         machine.emit({"file": str(file), "bytes": size})
     else:
@@ -87,7 +85,8 @@ def report(
     except LedgerError as error:
         raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
     if page is not None:
-        page.write_text(as_html(account(found)), encoding="utf-8")
+        with private_part(page) as out:
+            out.write(as_html(account(found)).encode())
     if json_:
         machine.emit(
             {

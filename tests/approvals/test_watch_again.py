@@ -50,8 +50,7 @@ def test_a_watch_goes_on_when_the_daemon_is_started_again(daemon: RunningDaemon)
         desk.expect("$ echo done", "a yes, once", seconds=60)
         assert "trying again" not in desk.screen()
         time.sleep(GRACE_SECONDS + 0.2)
-        desk.press("a")
-        desk.expect("run_shell for local: yes, once")
+        desk.press_until("a", "run_shell for local: yes, once")
     assert daemon.cli("calls", "watch", call_id).out == "done\n"
 
 

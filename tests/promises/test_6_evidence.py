@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -82,8 +83,14 @@ def approver_of(home: Any) -> Any:
 
 
 def take(daemon: RunningDaemon, file: Path, *what: str) -> None:
-    answer = daemon.cli("ledger", "evidence", str(file), *what)
-    assert answer.status == 0, answer.err
+    before = os.umask(0)
+    try:
+        answer = daemon.cli("ledger", "evidence", str(file), *what)
+        assert answer.status == 0, answer.err
+        refused = daemon.cli("ledger", "evidence", str(file) + ".none", "--call", "0" * 36)
+        assert refused.status == 1
+    finally:
+        os.umask(before)
 
 
 def kinds(found: Evidence) -> list[str]:
@@ -116,6 +123,17 @@ def test_evidence_of_a_lease_tells_who_gave_it_and_what_it_was_used_for(auditor:
     assert kinds(found).count("call.succeeded") == 2
     assert "lease" in {one["what"] for one in found.documents.values()}
     assert as_text(account(found)).count("signed: by the key of the certificate below") == 2
+
+
+def test_what_has_contents_is_for_its_owner_alone(auditor: Auditor) -> None:
+    """Evidence and the page of it have arguments of calls: 0600 whatever the umask, nothing left
+    of a failed try.
+    """
+    page = auditor.folder / "private.html"
+    assert auditor.report("call", "--html", str(page)).returncode == 0
+    for one in (auditor.folder / "call", auditor.folder / "period", page):
+        assert one.stat().st_mode & 0o777 == 0o600, one
+    assert not [one for one in auditor.folder.iterdir() if one.name.startswith(".")]
 
 
 def test_evidence_of_a_period_is_complete(auditor: Auditor) -> None:

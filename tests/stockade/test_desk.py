@@ -55,14 +55,12 @@ def test_keys_answer_what_is_on_the_screen(world: World, desk: Open) -> None:
     world.add(statement(2))
     pane = desk()
     ready(pane, "2 wait")
-    pane.press("a")
-    pane.expect("yes, once", "1 waits")
+    pane.press_until("a", "yes, once", "1 waits")
     ready(pane)
     pane.press("r")
     pane.expect("no, because:")
     time.sleep(GRACE)
-    pane.press("2")
-    pane.expect("nothing waits for you")
+    pane.press_until("2", "nothing waits for you")
     pane.press("q")
     assert pane.ended() == 0
     left = pane.screen(scrolled=True)
@@ -141,13 +139,11 @@ def test_a_yes_needs_the_end_to_have_been_on_the_screen(world: World, desk: Open
     world.add(statement(1, {f"argument_{number:02}": "x" for number in range(30)}))
     pane = desk()
     ready(pane, "space shows more")
-    pane.press("a")
-    pane.expect("not yet: there was more to read")
+    pane.press_until("a", "not yet: there was more to read")
     assert world.requests == []
     pane.press("End")
     pane.expect("argument_29", KEYS, "> 01988a3c")
-    pane.press("a")
-    pane.expect("nothing waits")
+    pane.press_until("a", "nothing waits")
     assert world.requests[-1].approve
 
 
@@ -157,15 +153,13 @@ def test_a_fold_is_unfolded_by_a_key_or_said_yes_to_knowingly(world: World, desk
     world.add(statement(1, {"content": content}))
     pane = desk(rows=40)
     ready(pane, "content = a text of 100 lines", "NOT SHOWN: 704 B of 789 B")
-    pane.press("a")
-    pane.expect("704 B of its arguments are folded away", "y yes all the same")
+    pane.press_until("a", "704 B of its arguments are folded away", "y yes all the same")
     assert world.requests == []
     pane.press("f")
     ready(pane, "line 15")
     pane.press("End")
     pane.expect("line 99")
-    pane.press("a")
-    pane.expect("nothing waits")
+    pane.press_until("a", "nothing waits")
     assert world.requests[-1].approve
 
 

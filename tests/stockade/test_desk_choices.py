@@ -20,8 +20,7 @@ def test_a_lease_for_exactly_this(world: World, desk: Open) -> None:
     pane.press("u")
     pane.expect("100 at most")
     time.sleep(GRACE)
-    pane.press("y")
-    pane.expect("yes, and a lease until")
+    pane.press_until("y", "yes, and a lease until")
     terms = parse_lease(world.requests[-1].lease_terms)
     assert (terms.exactly, terms.uses, terms.bounds) == ({"path": "a.txt"}, 100, None)
     assert terms.policy_digest == "cd" * 32
@@ -39,8 +38,7 @@ def test_a_lease_within_bounds(world: World, desk: Open) -> None:
         "1 content: NOT BOUNDED YET", "2 mode: exactly 3", '3 path: exactly "src/lib/a.txt"'
     )
     time.sleep(GRACE)
-    pane.press("y")
-    pane.expect("no narrow bound fits content")
+    pane.press_until("y", "no narrow bound fits content")
     assert world.requests == []
     for key, widened in (
         ("1", "1 content: ANYTHING"),
@@ -49,8 +47,7 @@ def test_a_lease_within_bounds(world: World, desk: Open) -> None:
     ):
         pane.press(key)
         pane.expect(widened)
-    pane.press("y")
-    pane.expect("yes, and a lease until")
+    pane.press_until("y", "yes, and a lease until")
     terms = parse_lease(world.requests[-1].lease_terms)
     assert terms.bounds == {
         "content": {"any": True},
@@ -77,8 +74,7 @@ def test_a_lease_that_another_signed_is_signed_as_it_is(world: World, desk: Open
     pane.press("t", "u", "p")
     pane.expect("as another has signed it", "7 at most")
     time.sleep(GRACE)
-    pane.press("y")
-    pane.expect("yes, and a lease until")
+    pane.press_until("y", "yes, and a lease until")
     assert world.requests[-1].lease_terms == theirs.encode()
 
 
@@ -87,10 +83,10 @@ def test_the_same_yes_again_and_again(world: World, desk: Open) -> None:
     for number in range(1, 4):
         world.add(statement(number))
     pane = desk()
-    for left in ("3 wait", "2 wait", "1 waits"):
+    for left, then in (("3 wait", "2 wait"), ("2 wait", "1 waits"), ("1 waits", "nothing waits")):
         ready(pane, left)
         assert "approvals suggest" not in pane.screen()
-        pane.press("a")
+        pane.press_until("a", then)
     pane.expect("the same yes again: `stockade approvals suggest`")
     assert [type(one).__name__ for one in world.requests] == ["AnswerApprovalRequest"] * 3
 

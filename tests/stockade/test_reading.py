@@ -1,6 +1,7 @@
 """How arguments are set out for a person: diffs, command lines, masks, letters that pose."""
 
 import re
+import string
 import unicodedata
 from typing import Any
 
@@ -10,11 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockade.approving import lease_for
 from stockade.cli.argument_view import View
 from stockade.cli.diff_view import parse_diff
 from stockade.cli.keyboard import BURST, key_of, typed
+from stockade.cli.leasing import meaning
 from stockade.cli.lookalike import revealed
-from stockade.cli.masking import masked, masked_value
+from stockade.cli.masking import masked, masked_value, masker
 from stockade.cli.rows import Row, clipped, cut
 from stockade.cli.statement_view import page
 from tests.stockade.serving import statement
@@ -105,7 +108,6 @@ def test_a_command_is_one_line_whatever_its_words(words: list[str]) -> None:
         ("PGPASSWORD=hunter22 psql", "PGPASSWORD=[masked, 8 characters] psql"),
         ("mysql --password hunter22", "--password [masked, 8 characters]"),
         ("sk-abcdefghijklmnopqrstuv", "[masked, 25 characters]"),
-        ("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END", "KEY-----\n[masked, 20"),
         ("ls -l", "ls -l"),
         ("secret://global/token", "secret://global/token"),
         ("password=$(rm -rf /)", "password=$(rm -rf /)"),
@@ -132,6 +134,13 @@ def test_masked(text: str, shown: str) -> None:
             "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\npoweroff\n-----END",
             "\npoweroff\n",
         ),
+        # By a name that looks like a line of a key: a file of the agent's own.
+        (
+            "-----BEGIN PRIVATE KEY-----\nbin/Kill9EverythingNow00\n-----END PRIVATE KEY-----",
+            "\nbin/Kill9EverythingNow00\n",
+        ),
+        ("sudo -u basic reboot-everything", "reboot-everything"),
+        ("xargs bearer bin/evil-script", "bin/evil-script"),
     ],
 )
 def test_a_command_behind_what_looks_like_a_secret_is_read(script: str, run: str) -> None:
@@ -144,9 +153,34 @@ def test_a_key_of_many_lines_is_masked() -> None:
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    long = key.decode().splitlines()[1]
-    assert long not in masked(key.decode())
-    assert "[masked, " in masked(key.decode())
+    shown = masker("content")(key.decode())
+    assert not any(line in shown for line in key.decode().splitlines()[1:-1])
+    assert "-----BEGIN PRIVATE KEY-----\n[masked, " in shown
+    terms = lease_for(statement(1, {"content": key.decode(), "mode": 7}), expires_ms=2**42, uses=1)
+    [said] = [text for label, text in meaning(terms) if label == "arguments"]
+    assert '"mode": 7' in said
+    assert not any(line in said for line in key.decode().splitlines()[1:-1])
+
+
+@given(st.sampled_from(["script", "run_command", "content", "note"]), st.data())
+def test_a_block_that_is_no_key_or_is_run_hides_no_line(name: str, data: st.DataObject) -> None:
+    """Within the frame of a key, or a key within something else or where it is run: each line of
+    it may be a program's name, and stays in sight.
+    """
+    letters = string.ascii_letters + string.digits + "+/"
+    word = st.text(letters, min_size=1, max_size=64)
+    lines = data.draw(st.lists(word, min_size=1, max_size=4))
+    body = "\n".join([*lines, "bin/Kill9EverythingNow00"])
+    real = ec.derive_private_key(7, ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    block = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    frames = [block, f"cat > key <<E\n{real.decode()}E\n", f"{real.decode()}true\n"]
+    frames += [real.decode()] if name in ("script", "run_command") else []
+    text = data.draw(st.sampled_from(frames))
+    shown = _shown({name: text}, whole=True, unmasked=False).replace("    │ ", "")
+    for line in text.splitlines():
+        assert "".join(line.split()) in "".join(shown.split())
 
 
 @given(st.text(alphabet="abc12-_=./+ $(){};|&<>`'\"\\\n", max_size=60))
