@@ -47,6 +47,8 @@ look() { # sets missing
     need softhsm2-util softhsm2
     need faketime faketime
     need tmux tmux
+    need ssh openssh-client
+    need_program openssh-server /usr/sbin/sshd
     need notify-send libnotify-bin
     need strace strace
     need pgrep procps

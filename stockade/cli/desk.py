@@ -1,7 +1,7 @@
 """Approvals at a terminal: one before the person at a time, answered by keys.
 
-Trusted to sign an answer only to what stood on the screen, whole or said not to be: a key answers if
-no key had been pressed until a moment after the screen was painted, however slow terminal and
+Trusted to sign an answer only to what stood on the screen, whole or said not to be: a key answers
+if none had been pressed until a moment after the screen was painted, however slow terminal and
 machine are; one that changes under the person's eyes is taken away, a yes needs the end of what is
 to be read to have been on the screen, and there is no key by default.
 """

@@ -1,6 +1,7 @@
 """A part of a lease handed to an agent: narrowed, never widened, and never without the lease."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -261,3 +262,26 @@ def test_the_command_line_hands_one_over(
     assert part.holder_name == "worker (agent of local)"
     assert f"part of    {parent.lease_id}" in shared_daemon.cli("leases", "show", part.lease_id).out
     assert shared_daemon.cli("leases", "hand", parent.lease_id, "--to", "nobody").status == 2
+
+
+def test_of_many_that_race_for_the_last_part_one_has_it(
+    owner: Client, approver: Client, worker: EnrolledAgent
+) -> None:
+    """Eighty at once of a lease that has sixty-four parts: that many are handed, no more."""
+    parent = give(owner, approver, "run_shell", **TRUE)
+    parts = [narrowed(parent, worker.id, expires_ms=parent.expires_ms, uses=1) for _ in range(80)]
+    refused: list[str] = []
+
+    def handed(terms: LeaseTerms) -> bool:
+        try:
+            owner.hand_lease(terms)
+        except BadRequest as error:
+            refused.append(error.message)
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(handed, parts)) == 64
+    assert all("64 leases were narrowed" in one for one in refused)
+    mine = [one for one in owner.list_leases(page_size=500) if one.parent_id == parent.lease_id]
+    assert len(mine) == 64
