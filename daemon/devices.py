@@ -158,14 +158,30 @@ class Devices:
         """The active devices and agents, for policy: a revoked one does not exist there."""
         return (*map(device_entity, self.active), *self.agents.entities())
 
-    def is_last_owner(self, device_id: str) -> bool:
-        """Whether nobody could administer this daemon without that device."""
+    def is_last_owner(self, device_id: str, local: str) -> bool:
+        """Whether nobody could administer this daemon without that device.
+
+        An owner whose certificates have ended never connects again: it would have to be paired
+        anew, by an owner. But the local device gets another certificate by `stockade up`.
+        """
         owners = (
-            device
+            own
             for own, device in self._known.items()
-            if OWNERS in device.groups and device.active and f"device/{own}" not in self.suspended
+            if OWNERS in device.groups
+            and device.active
+            and f"device/{own}" not in self.suspended
+            and (own in (device_id, local) or self._can_connect(device))
         )
-        return [str(one.row.device_id) for one in islice(owners, 2)] == [device_id]
+        return list(islice(owners, 2)) == [device_id]
+
+    def _can_connect(self, device: Known) -> bool:
+        now = self._clock.now_ms()
+        return any(
+            one.revoked_ms is None
+            and now <= one.not_after
+            and self._accepts(self._peer(one.pem).issuer)
+            for one in device.certificates
+        )
 
     def principal(self, pem: bytes, origin: str) -> Principal:
         """The principal of a connection whose certificate TLS has verified."""

@@ -105,7 +105,7 @@ class Registrar:
         """Ends a device."""
         async with self._worlds.changing():
             self._require_active(device_id)
-            if self._devices.is_last_owner(device_id):
+            if self._is_last_owner(device_id):
                 raise _last_owner()
 
             def operation(tx: Tx) -> Entry:
@@ -135,7 +135,7 @@ class Registrar:
                     code="UNKNOWN_CERTIFICATE",
                     fix="`stockade devices show DEVICE` lists those of a device",
                 )
-            if self._devices.is_last_owner(device_id) and not self._has_other(device_id, serial):
+            if self._is_last_owner(device_id) and not self._has_other(device_id, serial):
                 raise Conflict(
                     "this is the only certificate of the last owner",
                     code="LAST_OWNER",
@@ -161,7 +161,7 @@ class Registrar:
         names = check_groups(groups)
         async with self._worlds.changing():
             self._require_active(device_id)
-            if self._devices.is_last_owner(device_id) and OWNERS not in names:
+            if self._is_last_owner(device_id) and OWNERS not in names:
                 raise _last_owner()
 
             def operation(tx: Tx) -> Entry:
@@ -179,6 +179,9 @@ class Registrar:
         local = str(device_id) == self._local_device
         lifetime = self._local_lifetime if local else self._lifetime
         return await self._authorities.issue_device(csr_pem, device_id, self._clock.now(), lifetime)
+
+    def _is_last_owner(self, device_id: str) -> bool:
+        return self._devices.is_last_owner(device_id, self._local_device)
 
     def _has_other(self, device_id: str, serial: str) -> bool:
         known, now = self._devices.get(device_id), self._clock.now_ms()
@@ -270,7 +273,7 @@ def check_device_name(name: str) -> str:
 
 def _last_owner() -> Conflict:
     return Conflict(
-        "this is the last owner",
+        "this is the last owner that can connect",
         code="LAST_OWNER",
         fix="make another device an owner first: `stockade devices groups`",
     )
