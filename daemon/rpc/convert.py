@@ -13,7 +13,7 @@ from daemon.store.calls import CallRow, Cursor
 from daemon.store.certificates import CertificateRow
 from daemon.store.ids import CallId
 from daemon.store.showings import ShownRow
-from daemon.tools.registry import Tool
+from daemon.tools.registry import Refused, Tool
 from daemon.world import PROVENANCE
 from stockade.canonical import canonical
 from stockade.v1 import agent_pb2, approval_pb2, call_pb2, device_pb2, tool_pb2
@@ -99,6 +99,21 @@ def tool_to_proto(tool: Tool) -> tool_pb2.Tool:
         filesystem_write=manifest.capabilities.filesystem_write,
         external_apis=manifest.capabilities.external_apis,
         secrets=[secret.reference for secret in manifest.secrets],
+    )
+
+
+def refused_to_proto(refused: Refused, *, whole: bool) -> tool_pb2.RefusedTool:
+    """A tool folder that was refused: all of it, or its name and the reason's code."""
+    error = refused.error
+    if not whole:
+        return tool_pb2.RefusedTool(folder=refused.folder.name, reason=str(error.code))
+    return tool_pb2.RefusedTool(
+        folder=str(refused.folder),
+        file=getattr(error, "file", ""),
+        key=getattr(error, "key", ""),
+        reason=str(error.code),
+        message=error.message,
+        fix=error.fix,
     )
 
 

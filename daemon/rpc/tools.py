@@ -15,6 +15,7 @@ from daemon.rpc.convert import (
     page_size,
     parse_call_id,
     parse_cursor,
+    refused_to_proto,
     tool_to_proto,
 )
 from daemon.rpc.faults import Context
@@ -58,19 +59,11 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         self, request: tool_pb2.ListToolsRequest, context: Context
     ) -> tool_pb2.ListToolsResponse:
         registry = self._worlds.current.registry
+        # Who could mend it is told where it is and what is wrong with it; others, that it is so.
+        mends = self._permission.ask(current_principal(), "add_tool").allowed
         return tool_pb2.ListToolsResponse(
             tools=[tool_to_proto(tool) for tool in registry.tools],
-            refused=[
-                tool_pb2.RefusedTool(
-                    folder=str(refused.folder),
-                    file=getattr(refused.error, "file", ""),
-                    key=getattr(refused.error, "key", ""),
-                    reason=str(refused.error.code),
-                    message=refused.error.message,
-                    fix=refused.error.fix,
-                )
-                for refused in registry.refused
-            ],
+            refused=[refused_to_proto(one, whole=mends) for one in registry.refused],
         )
 
     async def GetTool(

@@ -47,7 +47,8 @@ def list_(json_: Json = False) -> None:
     )
     for refused in answer.refused:
         where = ": ".join(part for part in (refused.file, refused.key) if part)
-        note(f"refused: {refused.folder}: {refused.reason}: {refused.message} ({where})")
+        why = f": {refused.message} ({where})" if refused.message else ""
+        note(f"refused: {refused.folder}: {refused.reason}{why}")
         if refused.fix:
             note(f"fix: {refused.fix}")
 

@@ -98,6 +98,7 @@ class RefusedTool(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
     folder: _builtins.str
+    """Its path. For whom policy does not let `add_tool`: its name, and of the rest the reason's code."""
     file: _builtins.str
     key: _builtins.str
     reason: _builtins.str

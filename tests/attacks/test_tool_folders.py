@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stockade.client import Client
 from stockade.errors import BadRequest, NotFound
 from stockade.v1 import tool_pb2
 from tests.attacks.marks import GOOD
@@ -233,6 +234,11 @@ def test_broken_folders_at_the_start_take_no_other_tool_down(daemon: RunningDaem
         assert output(list(client.call("read_file", GOOD))) == b"hello\n"
         assert finished(list(client.call("whole", {"name": "you"}))).exit_code == 0
         denied(client, list(client.call("greet1", {"name": "you"})), "UNKNOWN_TOOL")
+    # Whoever may not add tools is told of no path of the machine.
+    with Client.open(daemon.pair_device("plain", "callers")) as plain:
+        told = plain.list_tools().refused
+        assert sorted(one.reason for one in told) == sorted(one.reason for one in listed.refused)
+        assert not [one for one in told if "/" in str(one) or one.message or one.fix or one.file]
     answer = daemon.cli("tools", "list")
     assert answer.status == 0
     assert "MANIFEST_UNKNOWN_KEY" in answer.err
