@@ -15,6 +15,7 @@ import cedarpy
 from policy.arguments import CedarType, JsonSchema, RecordOf, Scalar, SetOf, translate
 from policy.errors import SchemaError
 from policy.hierarchy import ancestors
+from policy.nesting import MAX_LEVELS, schema_too_deep
 from policy.values import EntityUid
 
 TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -34,6 +35,12 @@ class Schema:
 
 def parse_schema(text: str) -> Schema:
     """Parses a whole schema."""
+    if schema_too_deep(text):
+        raise SchemaError(
+            "SCHEMA_INVALID",
+            f"a declaration is nested deeper than {MAX_LEVELS} levels",
+            "name its parts: `type Part = {...};`",
+        )
     try:
         handle = cedarpy.Schema.from_str(text, release_gil=True)
     except ValueError as error:

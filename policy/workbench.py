@@ -18,6 +18,7 @@ from policy.engine import in_error, name_at, renamed
 from policy.errors import WorkbenchError
 from policy.hierarchy import ancestors
 from policy.json_set import JsonSource, read_json_set
+from policy.nesting import MAX_ANCESTRY, entities_too_deep, policies_too_deep
 from policy.reading import read_plain
 from policy.schema import Schema, parse_schema
 from policy.scope import NOWHERE, Key, Scope, keys_of, keys_of_action, read_scope
@@ -62,6 +63,9 @@ class Policies:
     @classmethod
     def from_cedar(cls, text: str) -> Self:
         """Policies as text. A template among them decides nothing, because nothing links it."""
+        if policies_too_deep(text):
+            what = "a policy is nested deeper, or has more operators, than the engine can bear"
+            raise WorkbenchError("BAD_POLICIES", what, "split it; write a set for many values")
         try:
             cedarpy.PolicySet.from_str(text)
             statements, problems = split("policies", text)
@@ -101,6 +105,9 @@ class Workbench:
         self._policies = policies
         self._schema: Schema | None = parse_schema(schema) if schema is not None else None
         handle = self._schema.handle if self._schema else None
+        if entities_too_deep(entities):
+            what = f"entities are in one another over more than {MAX_ANCESTRY} levels"
+            raise WorkbenchError("BAD_ENTITIES", what, "put them into fewer")
         try:
             self._entities = cedarpy.Entities.from_json_str(entities, handle)
         except ValueError as error:

@@ -88,10 +88,11 @@ def test_against_a_schema_in_a_file(stockade: Stockade, folder: Path, tmp_path: 
     done = stockade("policy", "check", str(folder), "--schema", str(schema), "--json")
     assert done.status == 0
     assert [one["code"] for one in problems(done.out)] == ["UNREACHABLE_POLICY"]
-    schema.write_text("entity ;")
-    done = stockade("policy", "check", str(folder), "--schema", str(schema))
-    assert done.status == 1
-    assert "SCHEMA_INVALID" in done.err
+    for wrong in ("entity ;", f"entity A {{ a: {'Set<' * 30_000}Long{'>' * 30_000} }};"):
+        schema.write_text(wrong)
+        done = stockade("policy", "check", str(folder), "--schema", str(schema))
+        assert done.status == 1
+        assert "SCHEMA_INVALID" in done.err
 
 
 def test_the_tools_of_the_home_are_known(stockade: Stockade, home: Home, folder: Path) -> None:

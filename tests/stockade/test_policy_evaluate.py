@@ -1,7 +1,7 @@
 """`stockade policy evaluate`: a workbench on files, without a daemon."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,63 @@ def test_a_wrong_file_is_named(
     assert done.status == 2
     assert f"error: {code}:" in done.err
     assert "Traceback" not in done.err
+
+
+DEEP = 30_000
+
+
+def chain(kind: str, length: int) -> Iterator[dict[str, object]]:
+    """Groups, each in the next, their names written in one way or the other."""
+
+    def name(number: int) -> dict[str, object]:
+        uid: dict[str, object] = {"type": "G", "id": str(number)}
+        return uid if kind == "uid" else {"__entity": uid}
+
+    for number in range(length):
+        yield {"uid": name(number), "attrs": {}, "parents": [name(number + 1)]}
+
+
+def test_a_long_way_up_is_gone(stockade: Stockade, files: Mapping[str, Path]) -> None:
+    """Of what may be nested, the bench still answers."""
+    top: dict[str, object] = {"uid": {"type": "G", "id": "200"}, "attrs": {}, "parents": []}
+    ann = {**ENTITIES[0], "parents": [{"type": "G", "id": "0"}]}
+    files["entities"].write_text(json.dumps([ann, *chain("uid", 200), top]))
+    files["policies"].write_text('permit (principal in G::"200", action, resource);')
+    files["schema"].write_text(SCHEMA.replace("entity G;", "entity G in [G];"))
+    done = stockade("policy", "evaluate", *options(files), "--json")
+    assert [one["decision"] for one in lines(done.out)][:3] == ["allow", "allow", "deny"], done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("policies", f"permit (principal, action, resource) when {{ {body} }};", "BAD_POLICIES")
+        for body in (
+            "(" * DEEP + "true" + ")" * DEEP,
+            "!(" * DEEP + "true" + ")" * DEEP,
+            "[" * DEEP + "]" * DEEP,
+            "true" + " && true" * DEEP,
+            "context" + ".a" * DEEP,
+            "if true then true else " * DEEP + "true",
+        )
+    ]
+    + [
+        ("schema", f"entity A {{ a: {kind} }};", "SCHEMA_INVALID")
+        for kind in ("Set<" * DEEP + "Long" + ">" * DEEP, "{a: " * DEEP + "Long" + "}" * DEEP)
+    ]
+    + [
+        ("entities", json.dumps(list(chain(kind, DEEP))), "BAD_ENTITIES")
+        for kind in ("uid", "__entity")
+    ],
+)
+def test_what_is_nested_too_deep_is_refused_and_ends_no_process(
+    stockade: Stockade, files: Mapping[str, Path], name: str, content: str, code: str
+) -> None:
+    """The engine's parsers recurse: with no stack left they end the process without a word."""
+    files[name].write_text(content)
+    done = stockade("policy", "evaluate", *options(files))
+    assert done.status == 2
+    assert f"error: {code}:" in done.err
 
 
 @pytest.mark.parametrize(
