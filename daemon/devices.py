@@ -9,7 +9,6 @@ copy that `load` takes and every change renews, so that no RPC waits for a query
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -158,25 +157,10 @@ class Devices:
         """The active devices and agents, for policy: a revoked one does not exist there."""
         return (*map(device_entity, self.active), *self.agents.entities())
 
-    def is_last_owner(self, device_id: str, local: str) -> bool:
-        """Whether nobody could administer this daemon without that device.
-
-        An owner whose certificates have ended never connects again: it would have to be paired
-        anew, by an owner. But the local device gets another certificate by `stockade up`.
-        """
-        owners = (
-            own
-            for own, device in self._known.items()
-            if OWNERS in device.groups
-            and device.active
-            and f"device/{own}" not in self.suspended
-            and (own in (device_id, local) or self._can_connect(device))
-        )
-        return list(islice(owners, 2)) == [device_id]
-
-    def _can_connect(self, device: Known) -> bool:
-        now = self._clock.now_ms()
-        return any(
+    def can_connect(self, device_id: str) -> bool:
+        """Whether it has a certificate that would let it in now."""
+        device, now = self._known.get(device_id), self._clock.now_ms()
+        return device is not None and any(
             one.revoked_ms is None
             and now <= one.not_after
             and self._accepts(self._peer(one.pem).issuer)

@@ -18,6 +18,7 @@ from daemon.config import Config
 from daemon.devices import OWNERS, Devices, Known, certificate_row, read_device, read_devices
 from daemon.enrolment import end_all, require_room
 from daemon.errors import BadRequest, Conflict, NotFound
+from daemon.owners import is_last_owner
 from daemon.store import certificates, devices, meta
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceRow, DeviceStatus
@@ -181,7 +182,7 @@ class Registrar:
         return await self._authorities.issue_device(csr_pem, device_id, self._clock.now(), lifetime)
 
     def _is_last_owner(self, device_id: str) -> bool:
-        return self._devices.is_last_owner(device_id, self._local_device)
+        return is_last_owner(self._devices, device_id, self._local_device)
 
     def _has_other(self, device_id: str, serial: str) -> bool:
         known, now = self._devices.get(device_id), self._clock.now_ms()

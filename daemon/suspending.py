@@ -15,6 +15,7 @@ from daemon.acts import may_do
 from daemon.clock import Clock
 from daemon.devices import Devices
 from daemon.errors import Conflict, NotFound, Unauthenticated
+from daemon.owners import is_last_owner
 from daemon.principal import Principal
 from daemon.store import meta
 from daemon.store.commit import Tx
@@ -105,7 +106,7 @@ class Suspending:
             raise Conflict(f"{MOST_SUSPENDED} are suspended", code="TOO_MANY_SUSPENDED")
         if kind == "device" and own == self.local_device:
             raise Conflict("it is the daemon's own machine", code="LOCAL_DEVICE")
-        if kind == "device" and self.devices.is_last_owner(own):
+        if kind == "device" and is_last_owner(self.devices, own, self.local_device):
             raise Conflict("it is the last owner", code="LAST_OWNER")
         world = self.worlds.current
         if next(self.who_could("resume_principal", world, without=own), None) is None:
