@@ -22,7 +22,7 @@ from tests.attacks.probing import ledger, newest, raw_error, receipts_of, send, 
 from tests.attacks.test_pairing import ask, invited
 from tests.running import RunningDaemon, local_device
 
-DEADLINE = 20
+DEADLINE = 40
 WHO_AM_I = "/stockade.v1.DeviceService/WhoAmI"
 UNATTENDED = """
 @id("callers-unattended")
