@@ -20,10 +20,9 @@ from tests.crashes.told import Told
 from tests.promises.acting import apply, connect
 from tests.running import RunningDaemon
 
-POLICY = (
-    '@id("alone") permit (principal, action == Action::"call_unattended",'
-    ' resource == Tool::"run_shell");'
-)
+POLICY = """@id("alone") permit (principal, action == Action::"call_unattended", resource)
+when { context.tier != "process" || resource == Tool::"run_shell" };
+"""
 WORK = {"workspace": "work"}
 LEASE_USES = 60
 # Appends to a file of the call's own: how many lines it has is how often the tool ran.
@@ -39,13 +38,18 @@ required = ["call", "workspace"]
 type = "string"
 [input.properties.workspace]
 type = "string"
-[capabilities]
-filesystem_write = true
 [workspace]
 access = "write"
 [risk]
-data_sensitivity = 0.1
+data_sensitivity = {sensitivity}
+[capabilities]
+filesystem_write = true
 """
+# What makes the floor of a tool that tier: how sensitive it is, and what else it can do.
+BOXES = {
+    "container": ("0.6", ""),
+    "gvisor": ("1.0", "network = true\nexternal_apis = true\n"),
+}
 
 
 @dataclass
@@ -57,12 +61,16 @@ class Load:
     told: Told
     mark: str
     random: Random
+    boxes: tuple[str, ...] = ()
+    # A call runs in one of them.
+    boxed: threading.Event = field(default_factory=threading.Event)
     errors: list[str] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Begins it."""
-        for act in (self._call, self._call, self._detach, self._lease, self._ask, self._answer):
+        acts = [self._call, self._call, self._detach, self._lease, self._ask, self._answer]
+        for act in [*acts, *(self._in_box(tier) for tier in self.boxes)]:
             seed = self.random.random()
             thread = threading.Thread(target=self._until_cut, args=(act, Random(seed)))  # noqa: S311
             thread.start()
@@ -86,13 +94,15 @@ class Load:
         except Unavailable as error:
             self.errors.append(f"unavailable: {error}")
         except (StockadeError, AssertionError, OSError) as error:
-            self.errors.append(f"{act.__name__}: {error!r}")
+            self.errors.append(f"{act}: {error!r}")
 
     def _follow(self, client: Client, call_id: str, *, detach: bool) -> None:
         """Sends a call that was begun, and hears what is said of it."""
         tool, arguments = self.told.begun[call_id]
         for event in client.call(tool, arguments, call_id=call_id, detach=detach):
             self.told.event(event)
+            if event.HasField("started") and event.started.tier in self.boxes:
+                self.boxed.set()
             if detach and event.WhichOneof("event") in ("started", "awaiting_approval"):
                 return
 
@@ -121,6 +131,17 @@ class Load:
         self._follow(client, call_id, detach=True)
         threading.Event().wait(0.02 + chance.random() * 0.1)
 
+    def _in_box(self, tier: str) -> Callable[[Client, Random], None]:
+        """Calls that run in a container of the engine's, attached and not."""
+
+        def act(client: Client, chance: Random) -> None:
+            call_id = new_call_id()
+            self.told.begin(call_id, f"in_{tier}", {"call": call_id, **WORK})
+            self._follow(client, call_id, detach=chance.random() < 0.5)
+            threading.Event().wait(chance.random() * 0.1)
+
+        return act
+
     def _answer(self, client: Client, chance: Random) -> None:
         pending = client.list_approvals()
         if not pending:
@@ -143,12 +164,18 @@ class Load:
             self.told.answer(approval.approval_id, yes)
 
 
-def prepare(client: Client) -> None:
+def prepare(client: Client, boxes: tuple[str, ...]) -> None:
     """Policy and tools of the load."""
     apply(client, POLICY)
     for name in ("asked", "leased"):
-        manifest = MANIFEST.format(name=name).encode()
-        client.add_tool([tool_pb2.AddToolRequest.File(path="manifest.toml", content=manifest)])
+        _add(client, name, "0.1", "")
+    for tier in boxes:
+        _add(client, f"in_{tier}", *BOXES[tier])
+
+
+def _add(client: Client, name: str, sensitivity: str, more: str) -> None:
+    manifest = (MANIFEST.format(name=name, sensitivity=sensitivity) + more).encode()
+    client.add_tool([tool_pb2.AddToolRequest.File(path="manifest.toml", content=manifest)])
 
 
 def pending(client: Client) -> dict[str, approval_pb2.Approval]:

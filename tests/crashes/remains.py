@@ -1,5 +1,6 @@
 """What a daemon that died may have left on its host, looked for from outside."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +9,23 @@ from sandbox.cgroup_hosts import hierarchies
 from tests.running import RunningDaemon
 
 
-def remains(daemon: RunningDaemon, chain: str, mark: str, known: frozenset[str]) -> list[str]:
-    """Processes, mounts, control groups and files of runs, as text for the failure."""
+def remains(
+    daemon: RunningDaemon,
+    chain: str,
+    mark: str,
+    known: frozenset[str],
+    among: frozenset[str] | None = None,
+) -> list[str]:
+    """Processes, mounts, control groups and files of runs, as text for the failure.
+
+    Only files `among` those that were there before, where the daemon has made others by now.
+    """
+    new = files(daemon) - known
     return [
         *_processes(daemon, chain, mark),
         *_mounts(daemon),
         *_groups(chain),
-        *(f"file {name}" for name in files(daemon) - known),
+        *(f"file {name}" for name in (new if among is None else new & among)),
     ]
 
 
@@ -22,7 +33,9 @@ def files(daemon: RunningDaemon) -> frozenset[str]:
     """Names below the data directory and the directory for temporary files."""
     found = set()
     for root in (daemon.home.data, Path(daemon.environment["TMPDIR"])):
-        found |= {str(path.relative_to(daemon.root)) for path in root.rglob("*")}
+        # What vanishes meanwhile is not there.
+        for folder, folders, names in os.walk(root):
+            found |= {f"{folder}/{name}" for name in (*folders, *names)}
     # The log of the database comes and goes; the endpoint is there while it serves.
     return frozenset(name for name in found if not name.endswith(("-wal", "-shm", "daemon.json")))
 
