@@ -20,6 +20,7 @@ from daemon.calls.live import LiveCall
 from daemon.calls.revival import Revival
 from daemon.calls.settlement import Settling
 from daemon.calls.signatures import Signatures
+from daemon.calls.timing import Timings
 from daemon.calls.unsure import Unsure
 from daemon.calls.upheld import Upheld
 from daemon.leases.book import LeaseBook
@@ -85,7 +86,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         clock=base.clock,
         group=group,
         until_examined=parts.tiers.until_examined,
-        timing=parts.metrics,
+        timing=Timings(parts.metrics, parts.traces),
     )
     keeper = LeaseKeeper(
         book=book,

@@ -55,6 +55,7 @@ from stockade.home import Home
 
 if TYPE_CHECKING:
     from daemon.metrics import Metrics
+    from daemon.traces import Traces
 
 _log = structlog.get_logger("stockade")
 
@@ -153,6 +154,7 @@ async def _daemon(base: Foundation, handed: Sequence[socket.socket]) -> AsyncIte
             _watched(base, worlds, policies),
             alerts,
             _metrics(base),
+            _traces(base),
         )
         async with serving(parts, handed) as served:
             yield served
@@ -166,6 +168,23 @@ def _metrics(base: Foundation) -> "Metrics | None":
     metrics = Metrics()
     base.writer.watch(metrics.recorded)
     return metrics
+
+
+def _traces(base: Foundation) -> "Traces | None":
+    endpoint = base.config.traces.endpoint
+    if not endpoint:
+        return None
+    try:
+        from daemon.traces import Traces
+    except ImportError:
+        raise StartError(
+            "traces.endpoint is set, but what writes traces is not installed",
+            code="TRACES_NOT_INSTALLED",
+            fix="install `stockade[otel]`, or take the endpoint out of config.toml",
+        ) from None
+    traces = Traces(endpoint, base.estate.chain_id)
+    base.writer.watch(traces.recorded)
+    return traces
 
 
 def _watched(base: Foundation, worlds: Worlds, policies: Policies) -> Watched | None:

@@ -106,12 +106,14 @@ class Metrics:
         """All of it, as Prometheus reads it."""
         return generate_latest(self._registry)
 
-    def decided(self, seconds: float) -> None:
+    def decided(self, call_id: str, seconds: float) -> None:
         """Policy ruled on a call."""
+        del call_id
         self._decision.observe(seconds)
 
-    def admitted(self, seconds: float) -> None:
+    def admitted(self, call_id: str, seconds: float) -> None:
         """A call's ruling is durable."""
+        del call_id
         self._admission.observe(seconds)
 
     def recorded(self, entries: Sequence[Entry]) -> None:

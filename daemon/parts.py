@@ -19,6 +19,7 @@ from daemon.worlds import Worlds
 if TYPE_CHECKING:
     # What it is made of is only loaded where it is wanted.
     from daemon.metrics import Metrics
+    from daemon.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,5 @@ class Parts:
     alerts: Alerts
     # None where config.toml gives them no place to be read at.
     metrics: "Metrics | None" = None
+    # None where it names no collector.
+    traces: "Traces | None" = None

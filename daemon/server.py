@@ -199,6 +199,8 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         parts.alerts.react(reactions.hear)
         group.start_soon(reactions.keep)
         group.start_soon(parts.alerts.keep)
+        if parts.traces is not None:
+            group.start_soon(parts.traces.keep)
         if parts.metrics is not None:
             parts.metrics.show(gauges(parts, calls, book, health))
             page = metrics_page(config.metrics.listen, parts.metrics.page)

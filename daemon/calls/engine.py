@@ -24,7 +24,7 @@ from daemon.calls.live import Caller, LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.remembered import Remembered
 from daemon.calls.tell import tell_received
-from daemon.calls.timing import Timing, Untimed
+from daemon.calls.timing import Timing, Timings
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
@@ -56,7 +56,7 @@ class Calls:
         until_examined: Callable[[], Awaitable[None]],
         timing: Timing | None = None,
     ) -> None:
-        self._timing = timing or Untimed()
+        self._timing = timing or Timings()
         self._config = config
         self._worlds = worlds
         self._vault = vault
@@ -184,7 +184,7 @@ class Calls:
         self._require_room(request)
         began = perf_counter()
         judged = await self._judged(request)
-        self._timing.decided(perf_counter() - began)
+        self._timing.decided(request.call_id, perf_counter() - began)
         if isinstance(judged, LiveCall):
             judged.hold()
             return judged, False
@@ -197,7 +197,7 @@ class Calls:
             await live.admitted.wait()
             if live.fault is not None:
                 raise live.fault
-            self._timing.admitted(perf_counter() - began)
+            self._timing.admitted(request.call_id, perf_counter() - began)
         except BaseException:
             if not request.detach:
                 live.cancel("CALLER_GONE")

@@ -6,18 +6,25 @@ from typing import Protocol
 class Timing(Protocol):
     """See the module."""
 
-    def decided(self, seconds: float) -> None:
+    def decided(self, call_id: str, seconds: float) -> None:
         """Policy ruled."""
 
-    def admitted(self, seconds: float) -> None:
+    def admitted(self, call_id: str, seconds: float) -> None:
         """The ruling is durable."""
 
 
-class Untimed:
-    """Nobody is."""
+class Timings:
+    """All of these are, or nobody."""
 
-    def decided(self, seconds: float) -> None:
-        """Nothing."""
+    def __init__(self, *timings: Timing | None) -> None:
+        self._timings = tuple(one for one in timings if one is not None)
 
-    def admitted(self, seconds: float) -> None:
-        """Nothing."""
+    def decided(self, call_id: str, seconds: float) -> None:
+        """Tells each."""
+        for timing in self._timings:
+            timing.decided(call_id, seconds)
+
+    def admitted(self, call_id: str, seconds: float) -> None:
+        """Tells each."""
+        for timing in self._timings:
+            timing.admitted(call_id, seconds)

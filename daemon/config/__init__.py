@@ -23,7 +23,7 @@ from daemon.config.running import (
     WorkspaceName,
 )
 from daemon.config.section import Section
-from daemon.config.serving import Authority, Identity, Log, Monitoring, Rates, Server
+from daemon.config.serving import Authority, Identity, Log, Monitoring, Rates, Server, Tracing
 from daemon.errors import ConfigError
 
 __all__ = [
@@ -63,6 +63,7 @@ class Config(Section):
     calls: Calls = Calls()
     rates: Rates = Rates()
     metrics: Monitoring = Monitoring()
+    traces: Tracing = Tracing()
     alerts: Alerting = Alerting()
     log: Log = Log()
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from daemon.config.posting import PostUrl
 from daemon.config.section import Section
 
 # Below this a certificate ends before it can be used.
@@ -209,6 +210,18 @@ class Monitoring(Section):
         description=(
             'A loopback address and port, as in "127.0.0.1:9607": `GET /metrics` there is for'
             " everybody on this machine, and names no principal, tool or secret. Port 0 takes any."
+        ),
+    )
+
+
+class Tracing(Section):
+    """Where traces of calls are sent: nowhere unless a collector is named."""
+
+    endpoint: PostUrl = Field(
+        default="",
+        description=(
+            "Where an OpenTelemetry collector takes traces by OTLP over HTTP, as in"
+            ' "http://127.0.0.1:4318/v1/traces". Needs `stockade[otel]`.'
         ),
     )
 

@@ -60,6 +60,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "daemon/tools/",
     ),
     "prometheus_client": ("daemon/metrics.py",),
+    "opentelemetry": ("daemon/traces.py",),
     "structlog": ("daemon/",),
     "typer": ("stockade/cli/",),
     "rich": ("stockade/cli/",),
