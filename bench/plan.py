@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from bench.daemon import RunningDaemon
 from bench.result import Result
 
+LONG = "long."
+"""What names begin with of measures that take minutes to an hour, and gigabytes of disk."""
+
 
 class Bench:
     """One run of the benchmarks: how often, and the daemon that several of them share."""
@@ -45,8 +48,11 @@ class Measure:
     run: Callable[[Bench], Iterable[Result]]
 
     def wanted(self, prefix: str) -> bool:
-        """Whether any of its names begins so."""
-        return any(name.startswith(prefix) for name in self.names)
+        """Whether any of its names begins so; those that take an hour have to be asked for."""
+        asked = prefix.startswith(LONG)
+        return any(
+            name.startswith(prefix) and name.startswith(LONG) <= asked for name in self.names
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from bench.daemon import make_directory
+from bench.filling import CHAIN, fill
 from daemon.clock import Clock
 from daemon.store import meta
 from daemon.store.engine import open_engine, writing
@@ -16,8 +17,6 @@ from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from ledger import keys
 from ledger.keys import SigningKeys
-
-CHAIN = "bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,14 @@ class Stored:
 
 
 @asynccontextmanager
-async def stored(length: int = 0) -> AsyncIterator[Stored]:
-    """A new database with a ledger of a length, removed at the end."""
+async def stored(length: int = 0, *, signed: bool = False) -> AsyncIterator[Stored]:
+    """A new database with a ledger of a length, removed at the end; `signed`: one that verifies."""
     directory, signing = make_directory(), keys.generate(CHAIN)
     engine = open_engine(directory / "stockade.db")
     try:
-        if length:
+        if signed:
+            fill(engine, signing.signer(), length)
+        elif length:
             _fill(engine, length)
         signer = signing.signer()
         async with Writer(engine, CHAIN, signer, now_ms=Clock().now_ms) as writer:

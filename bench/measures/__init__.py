@@ -11,6 +11,7 @@ from bench.measures import (
     devices,
     engines,
     ledger,
+    ledger_long,
     load,
     many_secrets,
     policy,
@@ -36,4 +37,5 @@ ALL: Sequence[Measure] = (
     *vault.MEASURES,
     *many_secrets.MEASURES,
     *ledger.MEASURES,
+    *ledger_long.MEASURES,
 )

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import anyio
 
+from bench.filling import CHAIN
 from bench.plan import Bench, Measure
 from bench.result import Result, rate, timing
 from bench.sampling import Samples, Step
-from bench.store import CHAIN, Stored, stored
+from bench.store import Stored, stored
 from daemon.store import receipts
 from daemon.store.commit import Tx
 from ledger.export import encode_line
