@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, or_, select
 
 from daemon.store.ids import CallId
-from daemon.store.receipts import ReceiptRow, row_of
+from daemon.store.receipts import AMONG, ReceiptRow, row_of
 from daemon.store.tables import calls, receipts
 
 SCAN: Final = 20_000
@@ -20,13 +20,13 @@ SCAN: Final = 20_000
 
 _CHAIN: Final = receipts.c.chain == bindparam("b_chain")
 _AFTER: Final = receipts.c.sequence > bindparam("b_after")
-_NUMBERS: Final = select(receipts.c.sequence).where(_CHAIN, _AFTER).order_by(receipts.c.sequence)
+_NUMBERS: Final = select(receipts.c.sequence).where(AMONG, _AFTER).order_by(receipts.c.sequence)
 _OF_CALL: Final = _NUMBERS.where(receipts.c.call_id == bindparam("b_call"))
 _OF_NAME: Final = _NUMBERS.where(receipts.c.principal == bindparam("b_name"))
 _CALLS_OF_NAME: Final = (
     select(receipts.c.call_id)
     .distinct()
-    .where(_CHAIN, receipts.c.principal == bindparam("b_name"), receipts.c.call_id.is_not(None))
+    .where(AMONG, receipts.c.principal == bindparam("b_name"), receipts.c.call_id.is_not(None))
 )
 _LAST: Final = select(func.max(receipts.c.sequence)).where(_CHAIN)
 _TIME: Final = select(receipts.c.time).where(_CHAIN, receipts.c.sequence == bindparam("b_number"))
