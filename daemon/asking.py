@@ -51,7 +51,7 @@ class Asking:
 def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     """All of it."""
     base, config, board = parts.base, parts.base.config, Board()
-    keys = base.estate.signing_keys.public()
+    keys = base.ledger_keys
     revival = Revival(
         worlds=parts.worlds,
         devices=parts.devices,

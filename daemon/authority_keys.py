@@ -51,7 +51,7 @@ class AuthorityKeys:
             key, pem = new_authority_key()
             return NewKey(pem, lambda: key)
         uri = KeyUri(self._settings.token, self._settings.key_label, os.urandom(ID_BYTES))
-        return NewKey(uri.encode(), lambda: self._open(uri).make(uri))
+        return NewKey(uri.encode(), lambda: self.open_token(uri).make(uri))
 
     @staticmethod
     def in_token(stored: bytes) -> bool:
@@ -63,7 +63,7 @@ class AuthorityKeys:
         if not self.in_token(stored):
             return parse_authority_key(stored)
         uri = KeyUri.parse(stored)
-        return self._open(uri).key(uri)
+        return self.open_token(uri).key(uri)
 
     def destroy(self, stored: bytes) -> None:
         """Destroys the key in the token that a key file names; does nothing for a key in a file."""
@@ -73,13 +73,19 @@ class AuthorityKeys:
             uri = KeyUri.parse(stored)
         except TokenError:
             return  # written half: then no key was made for it
-        self._open(uri).destroy(uri)
+        self.open_token(uri).destroy(uri)
 
-    def _open(self, uri: KeyUri) -> "Token":
+    @property
+    def token(self) -> str:
+        """The label of the token that is configured."""
+        return self._settings.token
+
+    def open_token(self, uri: KeyUri) -> "Token":
+        """The token that a key is in: one object for all its keys, as one thread may be in it."""
         if not self._settings.token_named or self._settings.token != uri.token:
             raise TokenError(
                 Code.TOKEN_NOT_CONFIGURED,
-                f"the authority's key is in the token {uri.token!r}, which is not the one"
+                f"the key is in the token {uri.token!r}, which is not the one"
                 " that config.toml names",
                 "set module, token and the PIN's file under [authority] in config.toml",
             )

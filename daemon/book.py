@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import anyio
 
 from daemon.checkpoints import Checkpoints
+from daemon.ledger_keys import LedgerKeys
 from daemon.store import receipt_search, receipts
 from daemon.store.ids import CallId
 from daemon.store.reader import Reader
@@ -16,7 +17,6 @@ from daemon.store.receipt_search import Page, Wanted
 from daemon.store.receipts import ReceiptRow
 from daemon.store.writer import Writer
 from ledger.export import encode_line
-from ledger.keys import SigningKeys, encode_public
 
 PAGE = 500
 # How soon a follower sees a new receipt: memory is looked at, not the database.
@@ -27,7 +27,7 @@ class Book:
     """See the module."""
 
     def __init__(
-        self, keys: SigningKeys, reader: Reader, writer: Writer, checkpoints: Checkpoints
+        self, keys: LedgerKeys, reader: Reader, writer: Writer, checkpoints: Checkpoints
     ) -> None:
         self._keys = keys
         self._reader = reader
@@ -54,7 +54,7 @@ class Book:
     @property
     def public_keys(self) -> bytes:
         """The public key file."""
-        return encode_public(self._keys.public())
+        return self._keys.text
 
     async def page_after(self, sequence: int, limit: int = PAGE) -> tuple[ReceiptRow, ...]:
         """Receipts that follow a number, oldest first."""

@@ -20,7 +20,7 @@ from daemon.errors import Unavailable
 from daemon.webhook import post
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import LedgerError
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from ledger.note import MAX_NOTE
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -52,7 +52,7 @@ class KeptFile:
     """A file that holds the newest checkpoint."""
 
     path: Path
-    keys: PublicKeys
+    keys: Keys
 
     @property
     def name(self) -> str:
@@ -153,7 +153,7 @@ class Webhook:
             raise PlaceError(f"{self.name} answered {status}", fix="see its own log")
 
 
-def places_of(config: Ledger, keys: PublicKeys) -> tuple[Place, ...]:
+def places_of(config: Ledger, keys: Keys) -> tuple[Place, ...]:
     """The places that the configuration names."""
     found: list[Place] = []
     if config.checkpoint_file:

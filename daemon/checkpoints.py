@@ -9,7 +9,8 @@ operator's file: a database that was put back, or another in its place, is not c
 `CheckpointFault` (an Unavailable), StartError from `check_start`, and StoreFault.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -21,6 +22,7 @@ import structlog
 from daemon.checkpoint_delivery import Delivery, all_have
 from daemon.checkpoint_places import KeptFile, Place
 from daemon.errors import StartError, Unavailable
+from daemon.ledger_keys import LedgerKeys
 from daemon.ledger_tree import LedgerTree
 from daemon.store import tree
 from daemon.store.commit import Tx
@@ -29,7 +31,6 @@ from daemon.store.tree import CheckpointRow
 from daemon.store.writer import Writer
 from ledger.checkpoint import Checkpoint, check_advance, parse_checkpoint, sign
 from ledger.errors import CheckpointError, LedgerError
-from ledger.keys import SigningKeys
 
 _log = structlog.get_logger("stockade.checkpoints")
 
@@ -58,7 +59,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        keys: SigningKeys,
+        keys: LedgerKeys,
         reader: Reader,
         writer: Writer,
         now_ms: Callable[[], int],
@@ -67,7 +68,6 @@ class Checkpoints:
         places: Sequence[Place],
     ) -> None:
         self._keys = keys
-        self._public = keys.public()
         self._reader = reader
         self._writer = writer
         self._now_ms = now_ms
@@ -104,6 +104,12 @@ class Checkpoints:
                     await self._check(found, str(delivery.place.path))
                 elif self._latest is not None:
                     self._absent.append(str(delivery.place.path))
+
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """No checkpoint is signed meanwhile: the keys change."""
+        async with self._lock:
+            yield
 
     async def take(self) -> CheckpointRow:
         """A checkpoint of everything that is durable now."""
@@ -159,7 +165,7 @@ class Checkpoints:
     def _own(self, row: CheckpointRow) -> Checkpoint:
         """The stored checkpoint, verified like anybody's: the database is not signed."""
         try:
-            return parse_checkpoint(row.note, self._public)
+            return parse_checkpoint(row.note, self._keys)
         except CheckpointError as error:
             raise _not_continued("the database", error.message, "LEDGER_FORKED") from error
 
@@ -183,8 +189,8 @@ class Checkpoints:
         taken = Checkpoint(self._keys.chain, size, await self.tree.root(size))
         if latest is not None:
             proof = await self.tree.consistency(min(latest.size, size), size)
-            check_advance(parse_checkpoint(latest.note, self._public), taken, proof)
-        note = await anyio.to_thread.run_sync(sign, taken, self._keys)
+            check_advance(parse_checkpoint(latest.note, self._keys), taken, proof)
+        note = await anyio.to_thread.run_sync(sign, taken, self._keys.signing)
         row = CheckpointRow(taken.chain, size, note, self._now_ms())
         await self._writer.write(lambda tx: tree.add_checkpoint(tx.connection, row))
         self._latest = row

@@ -18,10 +18,9 @@ from typing import Self
 from daemon.authority_files import Files, unreadable, write_public
 from daemon.errors import StartError
 from identity.errors import IdentityError
-from identity.keyfile import load_private, write_private
+from identity.keyfile import write_private
 from identity.names import TrustDomain
 from ledger import keys as ledger_keys
-from ledger.keys import SigningKeys
 from stockade.home import Home
 
 # A daemon of root runs tools as another user, who must be able to search the way to a tool's copy;
@@ -36,7 +35,6 @@ class Estate:
     home: Home
     trust_domain: TrustDomain
     chain_id: str
-    signing_keys: SigningKeys
 
     @classmethod
     def open(cls, home: Home) -> Self:
@@ -52,12 +50,7 @@ class Estate:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, IdentityError) as error:
             raise unreadable(home.data / "installation.json", type(error).__name__) from None
-        return cls(
-            home=home,
-            trust_domain=trust_domain,
-            chain_id=chain_id,
-            signing_keys=ledger_keys.parse_signing(load_private(home.data / "ledger.key")),
-        )
+        return cls(home=home, trust_domain=trust_domain, chain_id=chain_id)
 
 
 def _now() -> datetime:

@@ -10,15 +10,15 @@ from typing import Any
 import orjson
 
 from ledger.chain import Entry
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from ledger.receipt import digest_of, message_of
 
 
-def attested(entry: Entry, keys: PublicKeys) -> Mapping[str, Any] | None:
+def attested(entry: Entry, keys: Keys) -> Mapping[str, Any] | None:
     """The body of a receipt of this ledger; None if it is not what was signed."""
     if digest_of(entry.canonical) != entry.digest:
         return None
-    if not keys.verifies_ed25519(message_of(entry.digest), entry.signature):
+    if not keys.of(entry.sequence).verifies_ed25519(message_of(entry.digest), entry.signature):
         return None
     fields = orjson.loads(entry.canonical)
     stated = (fields["chain"], fields["seq"], fields["kind"], fields["time"])

@@ -14,6 +14,9 @@ from daemon.checkpoints import Checkpoints, Rhythm
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.estate import Estate
+from daemon.ledger_key_files import LedgerKeyFiles
+from daemon.ledger_keys import LedgerKeys
+from daemon.ledger_rotation import LedgerRotation
 from daemon.store import meta
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
@@ -32,6 +35,8 @@ class Foundation:
     writer: Writer
     authorities: Authorities
     authority_files: Files
+    ledger_keys: LedgerKeys
+    ledger_rotation: LedgerRotation
     checkpoints: Checkpoints
     witness: Witness
 
@@ -42,34 +47,46 @@ async def foundation(estate: Estate, config: Config) -> AsyncIterator[Foundation
     clock = Clock()
     engine = await anyio.to_thread.run_sync(open_engine, estate.home.data / "stockade.db")
     try:
-        signer = estate.signing_keys.signer()
+        reader, tokens = Reader(engine), AuthorityKeys(config.authority)
+        in_token = config.ledger.key == "token"
+        key_files = LedgerKeyFiles(estate.home.data, tokens, in_token)
+        keys = await LedgerKeys.open(key_files, estate.chain_id, reader)
+        signer = keys.signing.signer()
         async with Writer(engine, estate.chain_id, signer, now_ms=clock.now_ms) as writer:
-            reader = Reader(engine)
-            checkpoints = _checkpoints(estate, config, reader, writer, clock)
+            checkpoints = _checkpoints(keys, config, reader, writer, clock)
             # Before anything is added to it.
             await checkpoints.check_start()
-            files = Files(estate.home.data, AuthorityKeys(config.authority))
+            key_files.write_public(keys.lineage)
+            files = Files(estate.home.data, tokens)
             authorities = await _authorities(files, reader, clock)
-            named, keys = config.ledger.witness_for, estate.signing_keys
-            witness = Witness.over(named, keys, reader, writer, clock)
             yield Foundation(
-                estate, config, clock, reader, writer, authorities, files, checkpoints, witness
+                estate=estate,
+                config=config,
+                clock=clock,
+                reader=reader,
+                writer=writer,
+                authorities=authorities,
+                authority_files=files,
+                ledger_keys=keys,
+                ledger_rotation=LedgerRotation(keys, key_files, reader, writer, checkpoints),
+                checkpoints=checkpoints,
+                witness=Witness.over(config.ledger.witness_for, keys, reader, writer, clock),
             )
     finally:
         engine.dispose()
 
 
 def _checkpoints(
-    estate: Estate, config: Config, reader: Reader, writer: Writer, clock: Clock
+    keys: LedgerKeys, config: Config, reader: Reader, writer: Writer, clock: Clock
 ) -> Checkpoints:
-    keys, rhythm = estate.signing_keys, config.ledger
+    rhythm = config.ledger
     return Checkpoints(
         keys,
         reader,
         writer,
         clock.now_ms,
         rhythm=Rhythm(rhythm.checkpoint_seconds, rhythm.checkpoint_receipts),
-        places=places_of(rhythm, keys.public()),
+        places=places_of(rhythm, keys),
     )
 
 

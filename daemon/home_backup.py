@@ -80,6 +80,7 @@ def _write(estate: Estate, passphrase: Secret, out: Any, database: Path) -> tupl
             *((f"config/{name}", (home.config / name).resolve()) for name in CONFIG),
             *((f"data/{name}", home.data / name) for name in _owned(home.data)),
         ]
+        keys = _ledger_keys(home)
         entries = [entry for name, path in found for entry in _entries(name, path, left_out)]
         copying.copy(home.data / DATABASE, database)
         facts = _facts(estate, database)
@@ -87,7 +88,19 @@ def _write(estate: Estate, passphrase: Secret, out: Any, database: Path) -> tupl
         for name, path in entries:
             _add_path(tar, name, path)
         _add_path(tar, f"data/{DATABASE}", database)
+        if _ledger_keys(home) != keys:
+            # The database may be of before, and the keys of after.
+            raise StartError(
+                "the ledger's keys were rotated meanwhile",
+                code="LEDGER_KEYS_OTHER",
+                fix="take the backup again",
+            )
     return facts, [name for name in left_out if name.startswith("config/")]
+
+
+def _ledger_keys(home: Home) -> list[bytes]:
+    paths = (home.data / name for name in ("ledger.key", "ledger-next.key"))
+    return [path.read_bytes() for path in paths if path.exists()]
 
 
 def _facts(estate: Estate, database: Path) -> Facts:

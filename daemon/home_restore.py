@@ -19,10 +19,13 @@ from typing import Any, Final
 from daemon.errors import StartError
 from daemon.estate import DIRECTORY_MODE, Estate
 from daemon.home_backup import CONFIG, DATABASE, FACTS, FORM, Facts
+from daemon.ledger_key_files import held_in_files
+from daemon.ledger_keys import followed
 from daemon.store import copies
 from daemon.store.copies import Copy
 from daemon.store.schema import REVISION
 from ledger.errors import BadEntry
+from ledger.lineage import Lineage, parse_lineage
 from ledger.verify import verify
 from stockade.home import Home
 from vault.sealed_stream import OpeningReader
@@ -156,8 +159,14 @@ def _require_known(found: str | None) -> None:
 
 
 def _verify_ledger(copy: Copy, estate: Estate, facts: Facts) -> None:
+    lineage, held = followed(copy.rotations(facts.chain)), held_in_files(estate.home.data)
+    if lineage is None:
+        pinned = parse_lineage(estate.home.ledger_keys.read_bytes())
+        lineage = Lineage(pinned.first if held is None else held[0])
+    if held is not None and lineage.current not in held:
+        raise _unsound("its ledger was handed over to other keys than it has")
     try:
-        verified = verify(copy.ledger(facts.chain), estate.signing_keys.public())
+        verified = verify(copy.ledger(facts.chain), lineage.first)
     except BadEntry as error:
         raise _unsound(f"its ledger does not verify: {error}") from None
     except (TypeError, ValueError):

@@ -156,7 +156,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         suspending = membership.suspending(parts, calls, live_rpcs, asked.leases)
         reactions = membership.reactions(parts, suspending, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
-        book = Book(base.estate.signing_keys, base.reader, base.writer, base.checkpoints)
+        book = Book(base.ledger_keys, base.reader, base.writer, base.checkpoints)
         _add_services(
             by_name(server),
             parts,
@@ -288,7 +288,7 @@ def _add_services(
     )
     packs = EvidencePacks(book, base.reader, base.estate.home.data / "tools")
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(
-        LedgerService(book, base.writer, packs, base.witness), server
+        LedgerService(book, base.writer, packs, base.witness, base.ledger_rotation), server
     )
 
 

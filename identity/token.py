@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, TypeVar, final
 import pkcs11
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pkcs11 import exceptions as faults
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import Session
 
-from identity import tokenobjects
+from identity import tokened25519, tokenobjects
 from identity.errors import Code, TokenError, shown
 from identity.keyuri import KeyUri
+from identity.tokened25519 import TokenEd25519
 from identity.tokenkey import TokenKey
 
 if TYPE_CHECKING:
@@ -74,6 +75,31 @@ class Token:
         except InvalidSignature:
             raise tokenobjects.unfit("the public key beside it is another's") from None
         return key
+
+    def make_ed25519(self, uri: KeyUri) -> TokenEd25519:
+        """Make a new Ed25519 key in the token."""
+        with self._lock:
+            self._forget()
+            self._in_session(lambda session: tokened25519.generate(session, uri))
+        return self.ed25519(uri)
+
+    def ed25519(self, uri: KeyUri) -> TokenEd25519:
+        """Take up an Ed25519 key that is there."""
+        with self._lock:
+            public = self._in_session(lambda session: tokened25519.fit_public_key(session, uri))
+        key = TokenEd25519(public, lambda message: self._sign_ed25519(uri, message))
+        challenge = os.urandom(32)
+        try:
+            ed25519.Ed25519PublicKey.from_public_bytes(public).verify(
+                key.sign(challenge), challenge
+            )
+        except InvalidSignature:
+            raise tokenobjects.unfit("the public key beside it is another's") from None
+        return key
+
+    def _sign_ed25519(self, uri: KeyUri, message: bytes) -> bytes:
+        with self._lock:
+            return self._in_session(lambda session: tokened25519.sign(session, uri, message))
 
     def destroy(self, uri: KeyUri) -> None:
         """Destroy a key; nothing happens if it is not there."""

@@ -31,6 +31,11 @@ FIT: Final = {
 }
 # Of those that a token may leave out, what one that it made there says.
 _MADE: Final = {Attribute.DERIVE: False, Attribute.MODIFIABLE: False}
+# What a new key is to be, besides its curve.
+WANTED: Final[dict[Attribute, object]] = {
+    **{name: value for name, value in FIT.items() if name is not Attribute.EC_PARAMS},
+    **_MADE,
+}
 
 
 def generate(session: Session, uri: KeyUri) -> None:
@@ -38,24 +43,23 @@ def generate(session: Session, uri: KeyUri) -> None:
     parameters = session.create_domain_parameters(
         KeyType.EC, {Attribute.EC_PARAMS: _P256}, local=True
     )
-    wanted = {name: value for name, value in FIT.items() if name is not Attribute.EC_PARAMS}
     parameters.generate_keypair(
         id=uri.id,
         label=uri.label,
         store=True,
         capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-        private_template=wanted | _MADE,
+        private_template=WANTED,
     )
 
 
 def fit_public_key(session: Session, uri: KeyUri) -> ec.EllipticCurvePublicKey:
     """The public key of a private key that is fit to be used."""
-    private = _private(session, uri)
-    for attribute, value in FIT.items():
-        if _value(private, attribute) != value:
-            raise unfit(f"its {attribute.name} is not {value if value is not _P256 else 'P-256'}")
+    private = private_key(session, uri)
+    require_fit(private)
+    if _value(private, Attribute.EC_PARAMS) != _P256:
+        raise unfit("its EC_PARAMS is not P-256")
     point = b""
-    for found in _objects(session, uri, ObjectClass.PUBLIC_KEY):
+    for found in objects(session, uri, ObjectClass.PUBLIC_KEY):
         point = bytes(found[Attribute.EC_POINT])
     try:
         point = point.removeprefix(_POINT) if len(point) > _POINT_BYTES else point
@@ -64,9 +68,16 @@ def fit_public_key(session: Session, uri: KeyUri) -> ec.EllipticCurvePublicKey:
         raise unfit("the public key beside it is not on P-256, or not there") from None
 
 
+def require_fit(private: PrivateKey) -> None:
+    """Refuse a key that could be read, or used otherwise; which curve it is on is not looked at."""
+    for attribute, value in FIT.items():
+        if attribute is not Attribute.EC_PARAMS and _value(private, attribute) != value:
+            raise unfit(f"its {attribute.name} is not {value}")
+
+
 def sign(session: Session, uri: KeyUri, digest: bytes) -> bytes:
     """Sign a digest; the signature in DER."""
-    key = _private(session, uri)
+    key = private_key(session, uri)
     raw = key.sign(digest, mechanism=Mechanism.ECDSA) if isinstance(key, SignMixin) else b""
     if len(raw) != _SIGNATURE_BYTES:
         raise unfit("its signatures are not those of ECDSA on P-256")
@@ -79,7 +90,7 @@ def sign(session: Session, uri: KeyUri, digest: bytes) -> bytes:
 def destroy(session: Session, uri: KeyUri) -> None:
     """Destroy what there is of a key: the private half first."""
     for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
-        for found in _objects(session, uri, kind):
+        for found in objects(session, uri, kind):
             found.destroy()
 
 
@@ -87,13 +98,14 @@ def unfit(why: str) -> TokenError:
     """The refusal of a key that is there and will not do."""
     return TokenError(
         Code.TOKEN_KEY_UNFIT,
-        f"the key in the token is not fit to be the authority's: {why}",
+        f"the key in the token is not fit to be used: {why}",
         "use the token that Stockade made the key in, unchanged",
     )
 
 
-def _private(session: Session, uri: KeyUri) -> PrivateKey:
-    found = _objects(session, uri, ObjectClass.PRIVATE_KEY)
+def private_key(session: Session, uri: KeyUri) -> PrivateKey:
+    """The private key that is named, and there once."""
+    found = objects(session, uri, ObjectClass.PRIVATE_KEY)
     if not found:
         raise NoSuchKey
     if len(found) > 1 or not isinstance(found[0], PrivateKey):
@@ -101,7 +113,8 @@ def _private(session: Session, uri: KeyUri) -> PrivateKey:
     return found[0]
 
 
-def _objects(session: Session, uri: KeyUri, kind: ObjectClass) -> list[Object]:
+def objects(session: Session, uri: KeyUri, kind: ObjectClass) -> list[Object]:
+    """What there is of a key, of one class."""
     # Whole before anything is done with one: a search is an operation of the session.
     wanted = {Attribute.CLASS: kind, Attribute.LABEL: uri.label, Attribute.ID: uri.id}
     return list(session.get_objects(wanted))

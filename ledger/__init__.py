@@ -4,6 +4,8 @@ receipt     the format of one receipt, frozen
 canonical   RFC 8785 bytes, the only bytes that are hashed and signed
 chain       appending in memory: one entry after the other, each naming the one before
 keys        the signing keys of a chain and their public half, as text
+rotation    the receipt that changes the keys, signed by the old ones and the new
+lineage     the first keys of a ledger and those that followed
 export      one line of NDJSON per entry
 merkle      RFC 6962 tree hash, inclusion and consistency proofs
 tiles       the same tree from a few stored nodes, where there are too many leaves to read

@@ -12,7 +12,7 @@ import nacl.signing
 
 from ledger.errors import Fault, LineError
 from ledger.export import Line, parse_line
-from ledger.keys import PublicKeys
+from ledger.keys import Keys, PublicKeys
 from ledger.receipt import NO_PREVIOUS, Receipt, digest_of, message_of
 
 
@@ -37,11 +37,12 @@ class Link(NamedTuple):
 class Reader:
     """Reads lines with one chain's keys."""
 
-    __slots__ = ("_chain", "_key")
+    __slots__ = ("_chain", "_key", "_keys", "_public")
 
-    def __init__(self, key: PublicKeys) -> None:
-        self._chain = key.chain
-        self._key = nacl.signing.VerifyKey(key.ed25519)
+    def __init__(self, keys: Keys) -> None:
+        self._chain = keys.chain
+        self._keys = keys
+        self._take_up(keys.of(1))
 
     def authentic(self, raw: bytes) -> Line:
         """The line as an entry of this chain that nobody changed; its place is not looked at."""
@@ -60,13 +61,20 @@ class Reader:
             raise Inauthentic(
                 Fault.OTHER_CHAIN, "the receipt is of another chain", receipt.sequence
             )
+        public = self._keys.of(receipt.sequence)
+        if public is not self._public:
+            self._take_up(public)
         try:
             self._key.verify(message_of(entry.digest), entry.signature)
         except nacl.exceptions.CryptoError:
             raise Inauthentic(
-                Fault.BAD_SIGNATURE, "not signed by this chain's key", receipt.sequence
+                Fault.BAD_SIGNATURE, "not signed by this chain's key for it", receipt.sequence
             ) from None
         return line
+
+    def _take_up(self, public: PublicKeys) -> None:
+        self._public = public
+        self._key = nacl.signing.VerifyKey(public.ed25519)
 
 
 def link_of(line: Line) -> Link:

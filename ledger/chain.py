@@ -9,7 +9,7 @@ used again, and two signed entries with one number are a fork. One thread owns a
 Raises ReceiptError (what was offered is no receipt; nothing changed) and ChainError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -56,6 +56,34 @@ class Ed25519Signer:
         return self._key.sign(message).signature
 
 
+class Signers:
+    """Who signs which entries: one after the other, as each hands over to the next."""
+
+    __slots__ = ("_from",)
+
+    def __init__(self, first: Signer) -> None:
+        self._from: list[tuple[int, Signer]] = [(1, first)]
+
+    def of(self, sequence: int) -> Signer:
+        """Who signs this entry."""
+        return next(signer for start, signer in reversed(self._from) if sequence >= start)
+
+    def hand_over(self, sequence: int, signer: Signer) -> None:
+        """From this entry on, another one."""
+        self._from.append((sequence, signer))
+
+    def copy(self) -> "Signers":
+        """The same, apart from what is handed over or taken back later."""
+        copied = Signers(self._from[0][1])
+        copied._from = list(self._from)
+        return copied
+
+    def rewind(self, sequence: int) -> None:
+        """This is the last entry: what was handed over by a later one was not."""
+        while len(self._from) > 1 and self._from[-1][0] > sequence + 1:
+            self._from.pop()
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The last entry of a chain: all that the next one needs to know."""
@@ -93,16 +121,17 @@ class Entry:
 class Chain:
     """One chain of one daemon; `head` is None while it is empty."""
 
-    __slots__ = ("_chain_id", "_head", "_signer")
+    __slots__ = ("_chain_id", "_head", "_signers")
 
-    def __init__(self, chain_id: str, signer: Signer, head: Head | None) -> None:
+    def __init__(self, chain_id: str, signer: Signer | Signers, head: Head | None) -> None:
         try:
             check_chain(chain_id)
         except ReceiptError as error:
             raise ChainError("CHAIN", error.message) from error
         self._chain_id = chain_id
-        self._signer = signer
+        self._signers = signer if isinstance(signer, Signers) else Signers(signer)
         self._head = self._own(head)
+        self._signers.rewind(_position(head))
 
     @property
     def head(self) -> Head | None:
@@ -113,9 +142,27 @@ class Chain:
         self, kind: str, body: Mapping[str, object], *, receipt_id: str, now_ms: int
     ) -> Entry:
         """Sign the next entry and advance the head; on any error the head stays where it was."""
+        return self._add(self._next(kind, body, receipt_id, now_ms))
+
+    def hand_over(
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        seal: Callable[[Receipt], Receipt],
+        signer: Signer,
+        *,
+        receipt_id: str,
+        now_ms: int,
+    ) -> Entry:
+        """Append an entry, completed by `seal`, after which another signs (`ledger.rotation`)."""
+        entry = self._add(seal(self._next(kind, body, receipt_id, now_ms)))
+        self._signers.hand_over(entry.sequence + 1, signer)
+        return entry
+
+    def _next(self, kind: str, body: Mapping[str, object], receipt_id: str, now_ms: int) -> Receipt:
         head = self._head
         time, behind = self._time(now_ms)
-        receipt = Receipt(
+        return Receipt(
             chain=self._chain_id,
             sequence=1 if head is None else head.sequence + 1,
             receipt_id=receipt_id,
@@ -125,13 +172,16 @@ class Chain:
             body=body,
             clock_behind_ms=behind,
         )
+
+    def _add(self, receipt: Receipt) -> Entry:
         canonical = receipt.canonical()
         digest = digest_of(canonical)
-        signature = self._signer.sign(message_of(digest))
+        signature = self._signers.of(receipt.sequence).sign(message_of(digest))
         if len(signature) != _SIGNATURE_SIZE:
             raise ChainError("SIGNER", "the signer returned no Ed25519 signature")
-        self._head = _head(self._chain_id, receipt.sequence, digest, time)
-        return Entry(receipt.sequence, receipt_id, kind, time, canonical, digest, signature)
+        sequence, time = receipt.sequence, receipt.time
+        self._head = _head(self._chain_id, sequence, digest, time)
+        return Entry(sequence, receipt.receipt_id, receipt.kind, time, canonical, digest, signature)
 
     def rewind(self, head: Head | None) -> None:
         """Go back to `head`: the transaction that carried the entries after it rolled back."""
@@ -141,6 +191,7 @@ class Chain:
         if _position(target) == _position(self._head) and target != self._head:
             raise ChainError("REWIND", "that head is from another history of this chain")
         self._head = target
+        self._signers.rewind(_position(target))
 
     def _time(self, now_ms: int) -> tuple[str, int | None]:
         """Now, or the time of the entry before where the clock has been set back."""

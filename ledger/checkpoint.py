@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from ledger.canonical import MAX_INTEGER
 from ledger.errors import CheckpointError, Fault, ProofError, ReceiptError
-from ledger.keys import PublicKeys, SigningKeys, name_of
+from ledger.keys import Keys, Signing, name_of
 from ledger.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
 from ledger.note import NoteSignature, decode_base64, format_note, parse_note
 from ledger.receipt import check_chain
@@ -57,7 +57,7 @@ class Checkpoint:
         return f"{name_of(self.chain)}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
-def sign(checkpoint: Checkpoint, keys: SigningKeys) -> bytes:
+def sign(checkpoint: Checkpoint, keys: Signing) -> bytes:
     """The signed note. Whoever signs vouches that it follows every checkpoint signed before."""
     if checkpoint.chain != keys.chain:
         _refuse(Fault.OTHER_CHAIN, "the keys are of another chain")
@@ -73,10 +73,10 @@ def sign(checkpoint: Checkpoint, keys: SigningKeys) -> bytes:
     )
 
 
-def parse_checkpoint(note: bytes, keys: PublicKeys) -> Checkpoint:
-    """The checkpoint in a note that both keys signed."""
+def parse_checkpoint(note: bytes, known: Keys) -> Checkpoint:
+    """The checkpoint in a note that both keys signed: those in force at the size it claims."""
     text, signatures = parse_note(note)
-    message = text.encode()
+    message, keys = text.encode(), known.of(_claimed_size(text) + 1)
     ed25519, mldsa65 = (_signature_of(keys.name, key_id, signatures) for key_id in keys.key_ids)
     if not keys.verifies_ed25519(message, ed25519):
         _refuse(Fault.BAD_SIGNATURE, "the Ed25519 signature does not verify")
@@ -108,6 +108,12 @@ def _signature_of(name: str, key_id: bytes, signatures: list[NoteSignature]) -> 
     if len(found) != 1:
         _refuse("SIGNATURES", "a checkpoint has one signature of each of the chain's two keys")
     return found[0]
+
+
+def _claimed_size(text: str) -> int:
+    """What only chooses the keys: the text is looked at when they have signed it."""
+    lines = text.split("\n")
+    return int(lines[1]) if len(lines) > 1 and _SIZE.fullmatch(lines[1]) else 0
 
 
 def _parse_text(text: str, chain: str) -> Checkpoint:

@@ -11,11 +11,12 @@ CheckpointError.
 """
 
 import hashlib
-from typing import Final, NoReturn
+from collections.abc import Sequence
+from typing import Final, NoReturn, Protocol
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import CheckpointError, Fault
-from ledger.keys import PublicKeys, SigningKeys
+from ledger.keys import Keys, PublicKeys, Signing
 from ledger.note import NoteSignature, format_note, parse_note
 
 _ED25519: Final = b"\x04"
@@ -24,7 +25,7 @@ _CONTEXT: Final = b"stockade.ledger/cosignature/v1"
 _TIME_SIZE: Final = 8
 
 
-def cosign(checkpoint: Checkpoint, keys: SigningKeys, seconds: int) -> list[NoteSignature]:
+def cosign(checkpoint: Checkpoint, keys: Signing, seconds: int) -> list[NoteSignature]:
     """A witness's two signatures. Whoever signs vouches that it follows all it signed before."""
     message, time = _message(checkpoint.text, seconds), seconds.to_bytes(_TIME_SIZE, "big")
     signatures = (keys.signer().sign(message), keys.sign_mldsa65(message, _CONTEXT))
@@ -41,10 +42,41 @@ def add_signatures(note: bytes, signatures: list[NoteSignature]) -> bytes:
     return format_note(text, [*before, *signatures])
 
 
-def parse_cosigned(note: bytes, keys: PublicKeys, witness: PublicKeys) -> tuple[Checkpoint, int]:
+class WitnessKeys(Protocol):
+    """What verifies a witness's word, whose keys may have been rotated (`ledger.lineage`)."""
+
+    @property
+    def name(self) -> str:
+        """What all of its keys go by in signature lines."""
+        ...
+
+    def at(self, seconds: int) -> Sequence[PublicKeys]:
+        """The keys that were in force in this second."""
+        ...
+
+
+def parse_cosigned(note: bytes, keys: Keys, witness: WitnessKeys) -> tuple[Checkpoint, int]:
     """A checkpoint that both its ledger and the witness signed, and when the witness did."""
     checkpoint = parse_checkpoint(note, keys)
     _, signatures = parse_note(note)
+    refused = CheckpointError("SIGNATURES", "the witness has not signed with each of its two keys")
+    times = {_time_of(one) for one in signatures if one.name == witness.name}
+    for seconds in sorted(times):
+        for one in witness.at(seconds):
+            try:
+                # With the keys of the very time that is signed: what a key says of another is none.
+                if _check(checkpoint, signatures, one) == seconds:
+                    return checkpoint, seconds
+            except CheckpointError as error:
+                refused = error
+    raise refused
+
+
+def _time_of(signature: NoteSignature) -> int:
+    return int.from_bytes(signature.signature[:_TIME_SIZE], "big")
+
+
+def _check(checkpoint: Checkpoint, signatures: list[NoteSignature], witness: PublicKeys) -> int:
     ed25519, mldsa65 = (_of(signatures, witness.name, key_id) for key_id in _key_ids(witness))
     if ed25519[:_TIME_SIZE] != mldsa65[:_TIME_SIZE]:
         _refuse(Fault.BAD_SIGNATURE, "the witness's two signatures are of two times")
@@ -54,7 +86,7 @@ def parse_cosigned(note: bytes, keys: PublicKeys, witness: PublicKeys) -> tuple[
         _refuse(Fault.BAD_SIGNATURE, "the witness's Ed25519 signature does not verify")
     if not witness.verifies_mldsa65(message, mldsa65[_TIME_SIZE:], _CONTEXT):
         _refuse(Fault.BAD_SIGNATURE, "the witness's ML-DSA-65 signature does not verify")
-    return checkpoint, seconds
+    return seconds
 
 
 def _message(text: str, seconds: int) -> bytes:

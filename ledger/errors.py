@@ -54,6 +54,12 @@ class CheckpointError(LedgerError):
     )
 
 
+class RotationError(LedgerError):
+    """A receipt that is to change the ledger's keys is not signed by the old ones and the new."""
+
+    default_fix = "do not trust the keys it names; compare with keys that were obtained elsewhere"
+
+
 class ProofError(LedgerError):
     """A Merkle proof does not prove what it was offered for, or was asked for nonsense."""
 
@@ -83,6 +89,8 @@ class Fault(StrEnum):
     """An intact receipt of another chain."""
     BAD_SIGNATURE = "BAD_SIGNATURE"
     """Not signed by this chain's key."""
+    BAD_ROTATION = "BAD_ROTATION"
+    """Says that the keys change, and is not signed by both schemes of the old keys and the new."""
     MISSING = "MISSING"
     """One or more entries before this one are gone."""
     REORDERED = "REORDERED"

@@ -28,9 +28,10 @@ from ledger.canonical import encode
 from ledger.chain import Entry
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.documents import digest_of_document
-from ledger.errors import EvidenceError, ProofError, ReceiptError
+from ledger.errors import EvidenceError, KeyFileError, ProofError, ReceiptError, RotationError
 from ledger.export import encode_line
 from ledger.keys import PublicKeys
+from ledger.lineage import Lineage, parse_lineage
 from ledger.merkle import verify_inclusion
 from ledger.receipt import Receipt, parse_time
 
@@ -74,7 +75,7 @@ class Evidence:
 
 
 def head_line(chain: str, subject: Subject, checkpoint: bytes, keys: str) -> bytes:
-    """The first line. The keys are in it for convenience: a verifier has its own."""
+    """The first line. Of the keys a verifier takes what follows from its own: the rotations."""
     head = {"chain": chain, "checkpoint": checkpoint.decode(), "keys": keys, "subject": subject}
     return encode({**head, "type": TYPE}) + b"\n"
 
@@ -113,7 +114,7 @@ def names(receipts: Iterable[Receipt]) -> set[Name]:
     return found
 
 
-def verify_evidence(lines: Iterable[bytes], keys: PublicKeys) -> Evidence:
+def verify_evidence(lines: Iterable[bytes], known: PublicKeys | Lineage) -> Evidence:
     """The evidence in a file, with keys obtained elsewhere."""
     rest = iter(lines)
     head = _decoded(next(rest, b""))
@@ -122,8 +123,9 @@ def verify_evidence(lines: Iterable[bytes], keys: PublicKeys) -> Evidence:
     subject, note = head["subject"], head["checkpoint"]
     if type(subject) is not dict or set(subject) not in _SUBJECTS or type(note) is not str:
         _refuse("HEAD", "the first line does not say what this is evidence of")
-    if any(type(value) is not str for value in subject.values()) or head["chain"] != keys.chain:
+    if any(type(value) is not str for value in subject.values()) or head["chain"] != known.chain:
         _refuse("HEAD", "the evidence is of another ledger")
+    keys = _followed(known, head["keys"])
     checkpoint = parse_checkpoint(note.encode(), keys)
     receipts, documents = _read(rest, Reader(keys), checkpoint)
     if "from" in subject:
@@ -134,6 +136,17 @@ def verify_evidence(lines: Iterable[bytes], keys: PublicKeys) -> Evidence:
     if any((one["what"], digest) not in named for digest, one in documents.items()):
         _refuse("DOCUMENT", "a document is not what any of the receipts names")
     return Evidence(keys.chain, subject, checkpoint, tuple(receipts), documents)
+
+
+def _followed(known: PublicKeys | Lineage, stated: object) -> Lineage:
+    """The keys that are known, and those they have handed over to by the rotations stated."""
+    lineage = known if isinstance(known, Lineage) else Lineage(known)
+    if not isinstance(stated, str):
+        return lineage
+    try:
+        return lineage.extended(parse_lineage(stated.encode()))
+    except (KeyFileError, RotationError):
+        return lineage  # of other keys nothing is believed
 
 
 def _read(

@@ -19,14 +19,14 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 import nacl.exceptions
 import nacl.signing
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
-from ledger.chain import Ed25519Signer
+from ledger.chain import Ed25519Signer, Signer
 from ledger.errors import KeyFileError, ReceiptError
 from ledger.note import decode_base64
 from ledger.receipt import check_chain
@@ -46,6 +46,40 @@ _SEED_SIZES: Final = (SEED_SIZE, SEED_SIZE)
 def name_of(chain: str) -> str:
     """The key name of a chain, and the origin of its checkpoints."""
     return _NAME + chain
+
+
+class Keys(Protocol):
+    """What verifies a chain, whose keys may have been rotated (`ledger.lineage`)."""
+
+    @property
+    def chain(self) -> str:
+        """The chain's id."""
+        ...
+
+    def of(self, sequence: int) -> "PublicKeys":
+        """The keys that sign this entry, and the checkpoints of so many less one."""
+        ...
+
+
+class Signing(Protocol):
+    """What signs a chain, wherever its keys are."""
+
+    @property
+    def chain(self) -> str:
+        """The chain's id."""
+        ...
+
+    def public(self) -> "PublicKeys":
+        """The half that may be shown."""
+        ...
+
+    def signer(self) -> Signer:
+        """The signer of the receipts."""
+        ...
+
+    def sign_mldsa65(self, message: bytes, context: bytes) -> bytes:
+        """An ML-DSA-65 signature."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +107,14 @@ class PublicKeys:
             _key_id(self.name, ED25519 + self.ed25519),
             _key_id(self.name, MLDSA65 + self.mldsa65),
         )
+
+    def of(self, sequence: int) -> "PublicKeys":  # noqa: ARG002 - see `Keys`
+        """These: keys that were never rotated."""
+        return self
+
+    def at(self, seconds: int) -> "tuple[PublicKeys, ...]":  # noqa: ARG002
+        """These, at any time."""
+        return (self,)
 
     def verifies_ed25519(self, message: bytes, signature: bytes) -> bool:
         """Whether the Ed25519 key signed this."""
@@ -124,10 +166,15 @@ class SigningKeys:
         return self._mldsa65().sign(message, context)
 
     def _mldsa65(self) -> mldsa.MLDSA65PrivateKey:
-        try:
-            return mldsa.MLDSA65PrivateKey.from_seed_bytes(self.mldsa65_seed)
-        except UnsupportedAlgorithm:
-            _refuse_mldsa()
+        return mldsa65_key(self.mldsa65_seed)
+
+
+def mldsa65_key(seed: bytes) -> mldsa.MLDSA65PrivateKey:
+    """The ML-DSA-65 key of a seed."""
+    try:
+        return mldsa.MLDSA65PrivateKey.from_seed_bytes(seed)
+    except UnsupportedAlgorithm:
+        _refuse_mldsa()
 
 
 def generate(chain: str, random: Callable[[int], bytes] = secrets.token_bytes) -> SigningKeys:

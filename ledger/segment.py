@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.authentic import Inauthentic, Link, Reader, link_of, succession
-from ledger.keys import PublicKeys
+from ledger.lineage import Lineage
 from ledger.receipt import Receipt
+from ledger.rotation import KIND as ROTATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Segment:
         return self.first.sequence
 
 
-def read_segment(lines: Iterable[bytes], key: PublicKeys) -> Segment | None:
+def read_segment(lines: Iterable[bytes], key: Lineage) -> Segment | None:
     """The segment that these lines are; None if something is wrong with it, or there is none."""
     reader, digests = Reader(key), bytearray()
     first: Receipt | None = None
@@ -38,7 +39,12 @@ def read_segment(lines: Iterable[bytes], key: PublicKeys) -> Segment | None:
             line = reader.authentic(raw)
         except Inauthentic:
             return None
-        receipt = line.receipt
+        receipt, rotation = line.receipt, key.rotation_at(line.receipt.sequence)
+        # Keys that are not known yet are for the verifier to take up.
+        if (receipt.kind == ROTATION) != (rotation is not None):
+            return None
+        if rotation is not None and rotation.digest != line.entry.digest:
+            return None
         if last is None:
             first = receipt
         elif receipt.sequence != last.sequence + 1 or succession(receipt, last):

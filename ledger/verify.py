@@ -10,6 +10,9 @@ BadEntry, and nothing else whatever the bytes.
 
 What a fault means: the checks run in the order of `Fault`, so an entry is only ever called
 MISSING, REORDERED, DUPLICATE, INSERTED or FORKED on the word of an entry that is authentic.
+Keys are followed from those it is given, or from a lineage that was pinned, by rotations alone that
+both the old keys and the new have signed.
+
 A holder of the signing key can write a false history that is consistent; checkpoints kept
 elsewhere are what shows it (FORKED). See also `checkpoint.check_advance` (ROLLED_BACK).
 """
@@ -22,10 +25,12 @@ from typing import Final
 from ledger.authentic import Inauthentic, Link, Reader, link_of, succession
 from ledger.chain import Head
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadEntry, Fault
+from ledger.errors import BadEntry, Fault, RotationError
 from ledger.export import Line
 from ledger.keys import PublicKeys
+from ledger.lineage import Lineage
 from ledger.merkle import HASH_SIZE, CompactRange
+from ledger.rotation import KIND as ROTATION
 from ledger.segment import Segment
 
 _REMEMBERED: Final = 4096
@@ -43,10 +48,12 @@ class Verified:
     head: Head | None
     root: bytes
     covered: int
+    keys: Lineage
+    """The keys, and how they were rotated."""
 
 
 def verify(
-    lines: Iterable[bytes], key: PublicKeys, checkpoint: Checkpoint | None = None
+    lines: Iterable[bytes], key: PublicKeys | Lineage, checkpoint: Checkpoint | None = None
 ) -> Verified:
     """Verify an export from its first entry; raise BadEntry for the first bad one."""
     verification = Verification(key, () if checkpoint is None else (checkpoint,))
@@ -57,8 +64,9 @@ def verify(
 class Verification:
     """One pass over one export: `read` it, or `join` segments of it, then `end`."""
 
-    def __init__(self, key: PublicKeys, checkpoints: Sequence[Checkpoint] = ()) -> None:
-        self._reader = Reader(key)
+    def __init__(self, key: PublicKeys | Lineage, checkpoints: Sequence[Checkpoint] = ()) -> None:
+        self._lineage = key if isinstance(key, Lineage) else Lineage(key)
+        self._reader = Reader(self._lineage)
         self._roots = {item.size: item.root for item in checkpoints}
         self._chain = key.chain
         self._last: Link | None = None
@@ -78,6 +86,7 @@ class Verification:
             self._line += 1
             line = self._authentic(raw)
             self._follows(line, rest)
+            self._rotate(line)
             self._grow(line.receipt.sequence, line.entry.digest)
             self._last = link_of(line)
 
@@ -104,7 +113,7 @@ class Verification:
             )
         last = self._last
         head = None if last is None else Head(self._chain, *last)
-        return Verified(count, head, self._tree.root(), vouched)
+        return Verified(count, head, self._tree.root(), vouched, self._lineage)
 
     def _authentic(self, raw: bytes) -> Line:
         try:
@@ -122,6 +131,22 @@ class Verification:
         found = succession(receipt, self._last)
         if found is not None:
             raise self._bad(*found)
+
+    def _rotate(self, line: Line) -> None:
+        """Take up the keys that an entry hands over to."""
+        sequence = line.receipt.sequence
+        pinned = self._lineage.rotation_at(sequence)
+        if pinned is not None and pinned.digest != line.entry.digest:
+            raise self._bad(
+                Fault.FORKED, "the keys were rotated by another entry than this one", sequence
+            )
+        if line.receipt.kind != ROTATION or pinned is not None:
+            return
+        try:
+            self._lineage = self._lineage.followed_by(line)
+        except RotationError as error:
+            raise self._bad(Fault.BAD_ROTATION, error.message, sequence) from error
+        self._reader = Reader(self._lineage)
 
     def _grow(self, sequence: int, digest: bytes) -> None:
         self._tree.append(digest)

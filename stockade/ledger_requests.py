@@ -67,13 +67,23 @@ class LedgerRequests:
         return self._connection.ask(self._ledger.CheckpointLedger, request)
 
     def countersign_checkpoint(
-        self, chain: str, checkpoint: bytes = b"", since: int = 0, proof: Iterable[bytes] = ()
+        self,
+        chain: str,
+        checkpoint: bytes = b"",
+        since: int = 0,
+        proof: Iterable[bytes] = (),
+        keys: bytes = b"",
     ) -> ledger_pb2.CountersignCheckpointResponse:
         """Another ledger's checkpoint, countersigned by this daemon; or what it has seen of it."""
         request = ledger_pb2.CountersignCheckpointRequest(
-            chain=chain, checkpoint=checkpoint, since_size=since, consistency=proof
+            chain=chain, checkpoint=checkpoint, since_size=since, consistency=proof, keys=keys
         )
         return self._connection.ask(self._ledger.CountersignCheckpoint, request)
+
+    def rotate_ledger_keys(self) -> ledger_pb2.RotateLedgerKeysResponse:
+        """New keys for the ledger, by a receipt that the old ones sign and the new."""
+        request = ledger_pb2.RotateLedgerKeysRequest()
+        return self._connection.ask(self._ledger.RotateLedgerKeys, request)
 
     def ledger_keys(self) -> bytes:
         """The ledger's public keys. Compare them with a copy obtained otherwise."""

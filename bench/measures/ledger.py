@@ -15,6 +15,7 @@ from bench.store import Stored, stored
 from daemon.store import receipts
 from daemon.store.commit import Tx
 from ledger.export import encode_line
+from ledger.lineage import Lineage
 from stockade.cli.ledger_jobs import default_jobs, verify_file
 
 ENTRIES = 20_000
@@ -132,7 +133,7 @@ async def _verify(entries: int, rounds: int) -> tuple[list[float], list[float]]:
         file = base.directory / "export"
         with base.engine.connect() as connection, file.open("wb") as out:
             out.writelines(encode_line(row.entry) for row in receipts.stream(connection, CHAIN))
-        public, jobs = base.keys.public(), (1, default_jobs())
+        public, jobs = Lineage(base.keys.public()), (1, default_jobs())
         rates: tuple[list[float], list[float]] = ([], [])
         for _ in range(rounds):
             for number, found in zip(jobs, rates, strict=True):

@@ -26,7 +26,7 @@ from daemon.store.receipts import ReceiptRow
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.errors import ToolError
 from daemon.worlds import Worlds
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from policy.risk import Tier
 from stockade.statement import Statement, StatementError, parse_statement
 
@@ -42,7 +42,7 @@ class Revival:
     worlds: Worlds
     devices: Devices
     reader: Reader
-    keys: PublicKeys
+    keys: Keys
     keep_bytes: int
 
     async def revive(self, call_id: str) -> LiveCall | None:

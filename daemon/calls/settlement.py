@@ -31,7 +31,7 @@ from daemon.store.ids import CallId, DeviceId, PolicyDigest
 from daemon.store.leases import LeaseRow
 from daemon.worlds import Worlds
 from ledger.chain import Entry
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from stockade.statement import answer_bytes
 
 APPROVE, REJECT = "approve", "reject"
@@ -99,7 +99,7 @@ class Settling:
     devices: Devices
     clock: Clock
     signatures: Signatures
-    keys: PublicKeys
+    keys: Keys
 
     def end(self, tx: Tx, row: ApprovalRow, live: LiveCall, verdict: Verdict) -> Settlement:
         """Ends a call that cannot be answered any more, whatever the answer was."""

@@ -68,6 +68,15 @@ class Config(Section):
     log: Log = Log()
 
     @model_validator(mode="after")
+    def _a_token_is_named(self) -> "Config":
+        if self.ledger.key == "token" and not self.authority.token_named:
+            raise ValueError(
+                'ledger.key = "token" needs module, token, and pin_file or pin_credential under'
+                " [authority]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_source_to_a_name(self) -> "Config":
         twice = self.env_files.keys() & self.openbao.keys()
         if twice:

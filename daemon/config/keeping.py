@@ -79,6 +79,14 @@ class Vault(Section):
 class Ledger(Section):
     """The ledger: its checkpoints, and how long the contents it speaks of are kept."""
 
+    key: Literal["file", "token"] = Field(
+        default="file",
+        description=(
+            'Where the next key that signs receipts is made: "file" (0600, in the data directory)'
+            ' or "token", the one under [authority]. The one in force stays where it is until it is'
+            " rotated. A token signs some hundred to some thousand receipts a second."
+        ),
+    )
     retain_days: int = Field(
         default=365,
         ge=0,

@@ -28,7 +28,7 @@ from daemon.tools.arguments import ParsedArguments, parse_arguments, validate
 from daemon.tools.errors import ToolError
 from daemon.world import World, secret_uid
 from daemon.worlds import Worlds
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from policy.arguments import to_context
 from policy.errors import PolicyError, Problem
 from policy.suggestion import ExactScope, SuggestionRefusedError, names_of, suggested
@@ -87,7 +87,7 @@ class Suggestions:
     devices: Devices
     reader: Reader
     clock: Clock
-    keys: PublicKeys
+    keys: Keys
 
     async def find(self, least: int) -> Suggested:
         """What is suggested for calls that were approved at least so often."""

@@ -26,7 +26,7 @@ from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from ledger.chain import Entry
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from stockade.lease import LeaseError, parse_lease
 
 _log = structlog.get_logger("stockade.leases")
@@ -45,7 +45,7 @@ class LeaseKeeper:
     reader: Reader
     writer: Writer
     clock: Clock
-    keys: PublicKeys
+    keys: Keys
     # Ends the calls that run by a lease.
     cancel: Callable[[str], None]
 

@@ -12,7 +12,7 @@ from daemon.evidence import attested
 from daemon.leases.signers import signers_of
 from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.receipts import ReceiptRow
-from ledger.keys import PublicKeys
+from ledger.keys import Keys
 from ledger.receipt import parse_time
 from stockade.lease import parse_lease
 
@@ -33,7 +33,7 @@ TOLD: Final = (CREATED, *(kind_of(state) for state in LeaseState if state is not
 """The kinds of receipt that there is at most one of."""
 
 
-def bears_out(row: LeaseRow, recorded: Iterable[ReceiptRow], keys: PublicKeys) -> bool:
+def bears_out(row: LeaseRow, recorded: Iterable[ReceiptRow], keys: Keys) -> bool:
     """Whether these receipts, of the kinds above, say that this lease was given and has no end."""
     found = list(recorded)
     if len(found) != 1 or found[0].entry.kind != CREATED:

@@ -90,6 +90,7 @@ RULES: MappingProxyType[str, Rule] = MappingProxyType(
         "/stockade.v1.LedgerService/ExportEvidence": Rule("export_evidence"),
         "/stockade.v1.LedgerService/CheckpointLedger": Rule("checkpoint_ledger"),
         "/stockade.v1.LedgerService/CountersignCheckpoint": Rule("countersign_checkpoint"),
+        "/stockade.v1.LedgerService/RotateLedgerKeys": Rule("rotate_ledger_keys"),
         "/stockade.v1.LedgerService/GetLedgerKeys": Rule("get_ledger_keys"),
         "/stockade.v1.DaemonService/GetStatus": Rule("get_status"),
         "/stockade.v1.DaemonService/RunAttacks": Rule("run_attacks"),

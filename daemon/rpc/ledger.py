@@ -6,6 +6,7 @@ from daemon.book import Book
 from daemon.calls.tell import receipt
 from daemon.errors import BadRequest, Conflict
 from daemon.evidence_pack import EvidencePacks
+from daemon.ledger_rotation import LedgerRotation
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
@@ -26,11 +27,19 @@ MAX_KINDS = 32
 class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     """See proto/stockade/v1/ledger.proto."""
 
-    def __init__(self, book: Book, writer: Writer, packs: EvidencePacks, witness: Witness) -> None:
+    def __init__(
+        self,
+        book: Book,
+        writer: Writer,
+        packs: EvidencePacks,
+        witness: Witness,
+        rotation: LedgerRotation,
+    ) -> None:
         self._book = book
         self._witness = witness
         self._writer = writer
         self._packs = packs
+        self._rotation = rotation
 
     async def ReadLedger(
         self, request: ledger_pb2.ReadLedgerRequest, context: Context
@@ -105,8 +114,17 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             request.since_size,
             request.consistency,
             str(current_principal()),
+            request.keys,
         )
         return ledger_pb2.CountersignCheckpointResponse(size=found.size, cosignature=found.note)
+
+    async def RotateLedgerKeys(
+        self, request: ledger_pb2.RotateLedgerKeysRequest, context: Context
+    ) -> ledger_pb2.RotateLedgerKeysResponse:
+        entry = await self._rotation.rotate(str(current_principal()))
+        return ledger_pb2.RotateLedgerKeysResponse(
+            receipt=receipt(entry), keys=self._book.public_keys
+        )
 
     async def GetLedgerKeys(
         self, request: ledger_pb2.GetLedgerKeysRequest, context: Context

@@ -170,7 +170,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             archive=Archive(parts.policies, base.reader),
             reader=base.reader,
             clock=base.clock,
-            chain_id=base.estate.signing_keys.chain,
+            chain_id=base.estate.chain_id,
             standing_for=self._leases.standing_for,
         )
         suggestions = Suggestions(
@@ -179,6 +179,6 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             devices=parts.devices,
             reader=base.reader,
             clock=base.clock,
-            keys=base.estate.signing_keys.public(),
+            keys=base.ledger_keys,
         )
         return Inquiries(inquiry, suggestions, parts.devices)

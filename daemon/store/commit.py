@@ -25,7 +25,8 @@ from daemon.store import engine as database
 from daemon.store import receipts
 from daemon.store.faults import StoreFault
 from daemon.store.ids import CallId
-from ledger.chain import Chain, Entry, Head, Signer
+from ledger.chain import Chain, Entry, Head, Signer, Signers
+from ledger.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,20 @@ class Tx:
             raise RuntimeError("the operation is over: its receipt would be in no transaction")
         return self._batch.append(kind, body, call_id, principal)
 
+    def hand_over(
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        *,
+        seal: Callable[[Receipt], Receipt],
+        signer: Signer,
+        principal: str,
+    ) -> Entry:
+        """Append a receipt that `seal` completes, after which another signs."""
+        if self._batch is None:
+            raise RuntimeError("the operation is over: its receipt would be in no transaction")
+        return self._batch.hand_over(kind, body, seal, signer, principal)
+
     def end(self) -> None:
         """The operation is over; it gets nothing more recorded."""
         self._batch = None
@@ -109,6 +124,21 @@ class _Batch:
             kind, body, receipt_id=ledger.receipt_id(), now_ms=ledger.now_ms()
         )
         self._rows.append(receipts.ReceiptRow(ledger.chain_id, entry, call_id, principal))
+        return entry
+
+    def hand_over(
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        seal: Callable[[Receipt], Receipt],
+        signer: Signer,
+        principal: str,
+    ) -> Entry:
+        ledger = self._ledger
+        entry = self._chain.hand_over(
+            kind, body, seal, signer, receipt_id=ledger.receipt_id(), now_ms=ledger.now_ms()
+        )
+        self._rows.append(receipts.ReceiptRow(ledger.chain_id, entry, None, principal))
         return entry
 
     def attempt(self, operation: Operation) -> Done | Failed:
@@ -151,6 +181,7 @@ class Committer:
     def __init__(self, engine: Engine, ledger: Ledger) -> None:
         self._engine = database.writing(engine)
         self._ledger = ledger
+        self._signers = Signers(ledger.signer)
         self._connection: Connection | None = None
         self._chain: Chain | None = None
         self._possible: tuple[Head | None, ...] | None = None
@@ -214,6 +245,8 @@ class Committer:
                 self._unsure = (chain.head, outcomes, entries) if chain.head != before else None
         except BaseException:
             self._possible = (before, chain.head)
+            # Who signs next is known once it is known where the database ends.
+            self._signers = self._signers.copy()
             chain.rewind(before)
             raise
         self._unsure = None
@@ -241,7 +274,7 @@ class Committer:
                         "the ledger was changed behind the daemon",
                         "find out by whom; restore the data directory from a backup",
                     )
-                self._chain = Chain(self._ledger.chain_id, self._ledger.signer, head)
+                self._chain = Chain(self._ledger.chain_id, self._signers, head)
             except BaseException:
                 _drop(connection)
                 raise

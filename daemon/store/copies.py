@@ -7,7 +7,7 @@ from typing import final
 
 from sqlalchemy import URL, Connection, NullPool, create_engine
 
-from daemon.store import copying, receipts, schema
+from daemon.store import copying, receipts, rotations, schema
 from ledger.chain import Head
 from ledger.export import encode_line
 
@@ -27,6 +27,10 @@ class Copy:
     def head(self, chain: str) -> Head | None:
         """Where a ledger in it ends."""
         return receipts.head(self._connection, chain)
+
+    def rotations(self, chain: str) -> list[bytes]:
+        """The receipts by which a ledger's keys were rotated, in the lines of an export."""
+        return rotations.lines(self._connection, chain)
 
     def ledger(self, chain: str) -> Iterator[bytes]:
         """A ledger in it, in the lines of an export."""

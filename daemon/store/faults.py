@@ -17,6 +17,7 @@ Code = Literal[
     "STORE_NEWER",
     "STORE_CONFLICT",
     "STORE_CLOSED",
+    "LEDGER_KEY_UNAVAILABLE",
 ]
 
 

@@ -9,6 +9,7 @@ import typer
 from stockade.cli import (
     ledger_evidence,
     ledger_export,
+    ledger_keys_rotate,
     ledger_verify,
     ledger_witness,
     machine,
@@ -127,6 +128,9 @@ def keys() -> None:
     sys.stdout.flush()
 
 
+app.command("rotate-keys", epilog=examples("stockade ledger rotate-keys"))(
+    ledger_keys_rotate.rotate_keys
+)
 app.command(
     epilog=examples(
         "stockade ledger export ledger.jsonl",

@@ -15,14 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ledger.authentic import Inauthentic, Reader
 from ledger.checkpoint import Checkpoint
-from ledger.export import MAX_LINE, read_lines
-from ledger.keys import PublicKeys
+from ledger.errors import BadEntry, KeyFileError, LineError, RotationError
+from ledger.export import MAX_LINE, parse_line, read_lines
+from ledger.lineage import Lineage
+from ledger.rotation import KIND as ROTATION
 from ledger.segment import Segment, read_segment
 from ledger.verify import Verification, Verified
 
 STRETCH: Final = 2 * 1024 * 1024
 """Bytes: some thousand entries, a third of a second of one core."""
+_PIECE: Final = 1024 * 1024
 
 
 def default_jobs() -> int:
@@ -30,10 +34,64 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def verify_file(
-    path: Path, key: PublicKeys, checkpoints: Sequence[Checkpoint], jobs: int
-) -> Verified:
+def keys_in(path: Path, known: Lineage) -> Lineage:
+    """The keys that are known, and those they hand over to in a file; its order is not looked at.
+
+    So that what is signed by later keys can be read before the file is verified, which is what
+    tells whether the rotations are in their places.
+    """
+    if not path.is_file():
+        return known  # of a pipe there is one reading
+    found = Lineage(known.first)
+    for raw in _rotations(path):
+        with suppress(Inauthentic, RotationError):
+            found = found.followed_by(Reader(found.current).authentic(raw))
+    with suppress(KeyFileError):
+        return known.extended(found)
+    return known
+
+
+def _rotations(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        before = b""
+        # As it stands in a canonical line. In pieces: what is mapped counts as memory.
+        mark = f'"kind":"{ROTATION}"'.encode()
+        while piece := file.read(_PIECE):
+            place, text = file.tell() - len(before) - len(piece), before + piece
+            at = text.find(mark)
+            while at >= 0:
+                if (line := _line_around(file, place + at)) is not None:
+                    yield line
+                file.seek(place + len(text))
+                at = text.find(mark, at + 1)
+            before = text[1 - len(mark) :]
+
+
+def _line_around(file: BinaryIO, place: int) -> bytes | None:
+    """The line that this place is in, if it is the entry of a rotation."""
+    begin = max(0, place - MAX_LINE)
+    file.seek(begin)
+    start = begin + file.read(place - begin).rfind(b"\n") + 1
+    file.seek(start)
+    line = file.readline(MAX_LINE + 1)
+    try:
+        return line if parse_line(line).receipt.kind == ROTATION else None
+    except LineError:
+        return None
+
+
+def verify_file(path: Path, key: Lineage, checkpoints: Sequence[Checkpoint], jobs: int) -> Verified:
     """Verify an export from its first entry; raise BadEntry for the first bad one."""
+    ahead = keys_in(path, key) if jobs > 1 else key
+    if ahead != key:
+        # Of keys that are known ahead, every process has what it takes.
+        with suppress(BadEntry):
+            return _verify(path, ahead, checkpoints, jobs)
+        jobs = 1  # what is wrong is said as if they were not
+    return _verify(path, key, checkpoints, jobs)
+
+
+def _verify(path: Path, key: Lineage, checkpoints: Sequence[Checkpoint], jobs: int) -> Verified:
     verification = Verification(key, checkpoints)
     with path.open("rb") as file:
         # Of what cannot be sought in, and of what is over before a process has started, each line
@@ -44,9 +102,7 @@ def verify_file(
     return verification.end()
 
 
-def _in_parallel(
-    verification: Verification, path: Path, size: int, key: PublicKeys, jobs: int
-) -> int:
+def _in_parallel(verification: Verification, path: Path, size: int, key: Lineage, jobs: int) -> int:
     """Join what is whole; where the first line that was not joined begins."""
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"))
     try:
@@ -70,7 +126,7 @@ def join_all(verification: Verification, stretches: Iterable[tuple[int, Segment 
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, path: Path, size: int, key: PublicKeys, jobs: int
+    pool: ProcessPoolExecutor, path: Path, size: int, key: Lineage, jobs: int
 ) -> Iterator[tuple[int, Segment | None]]:
     """The stretches of the file in order; a few at a time are under way."""
     waiting: deque[Future[tuple[int, Segment | None]]] = deque()
@@ -82,7 +138,7 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def read_stretch(path: Path, key: PublicKeys, start: int, end: int) -> tuple[int, Segment | None]:
+def read_stretch(path: Path, key: Lineage, start: int, end: int) -> tuple[int, Segment | None]:
     """The lines that begin in `[start, end)` as a segment, and where the line after them begins."""
     with path.open("rb") as file:
         place = _first_line(file, start)

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ledger.checkpoint import Checkpoint
+    from ledger.cosign import WitnessKeys
     from ledger.errors import BadEntry
-    from ledger.keys import PublicKeys
+    from ledger.lineage import Lineage
+    from stockade.client import Client
 
-MAX_KEYS = 128 * 1024
+MAX_KEYS = 4 * 1024 * 1024
 
 
 def verify(
@@ -49,12 +51,13 @@ def verify(
     end are not missed.
     """
     from ledger.errors import BadEntry, LedgerError
-    from stockade.cli.ledger_jobs import default_jobs, verify_file
+    from stockade.cli.ledger_jobs import default_jobs, keys_in, verify_file
 
     try:
         public = read_keys(key)
         witnesses = [read_keys(one) for one in witness or ()]
-        vouched = [read_checkpoint(one, public, witnesses) for one in checkpoint or ()]
+        ahead = keys_in(file, public) if checkpoint else public
+        vouched = [read_checkpoint(one, ahead, witnesses) for one in checkpoint or ()]
         verified = verify_file(file, public, vouched, jobs or default_jobs())
     except BadEntry as bad:
         if json_:
@@ -67,10 +70,12 @@ def verify(
     if json_:
         machine.emit(
             {"ok": True, "chain": public.chain, "entries": verified.count, "covered": covered,
-             "root": verified.root.hex()}
+             "root": verified.root.hex(), "rotations": _rotations(verified.keys)}
         )  # fmt: skip
         return 0
     say(f"{verified.count} entries of chain {public.chain}: whole, in order, signed")
+    for number in _rotations(verified.keys):
+        say(f"the keys were rotated by entry {number}, signed by the old ones and the new")
     if covered is None:
         note("without a checkpoint from elsewhere, a cut-off end cannot be seen")
     else:
@@ -103,9 +108,9 @@ def checkpoint(
     from ledger.errors import LedgerError
 
     try:
-        public = read_keys(key)
-        old = read_checkpoint(since, public)
         with Client.open() as client:
+            public = followed(read_keys(key), client)
+            old = read_checkpoint(since, public)
             answer = client.checkpoint_since(old.size)
         new = parse_checkpoint(answer.checkpoint, public)
         check_advance(old, new, answer.consistency)
@@ -120,15 +125,22 @@ def _print(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def read_keys(path: Path) -> "PublicKeys":
+def read_keys(path: Path) -> "Lineage":
     """The public keys in a file; LedgerError if it is none."""
-    from ledger.keys import parse_public
+    from ledger.lineage import parse_lineage
 
-    return parse_public(_small(path))
+    return parse_lineage(_small(path))
+
+
+def followed(keys: "Lineage", client: "Client") -> "Lineage":
+    """The keys, and those that they have handed over to as the daemon says and they have signed."""
+    from ledger.lineage import parse_lineage
+
+    return keys.extended(parse_lineage(client.ledger_keys()))
 
 
 def read_checkpoint(
-    path: Path, keys: "PublicKeys", witnesses: "Sequence[PublicKeys]" = ()
+    path: Path, keys: "Lineage", witnesses: "Sequence[WitnessKeys]" = ()
 ) -> "Checkpoint":
     """The checkpoint in a file, signed by both keys, and by each witness; LedgerError if not."""
     from ledger.checkpoint import parse_checkpoint
@@ -138,6 +150,10 @@ def read_checkpoint(
     for one in witnesses:
         parse_cosigned(note, keys, one)
     return parse_checkpoint(note, keys)
+
+
+def _rotations(keys: "Lineage") -> list[int]:
+    return [one.sequence for one in keys.rotations]
 
 
 def _bad(bad: "BadEntry") -> dict[str, object]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stockade.cli import machine
-from stockade.cli.ledger_verify import read_keys
+from stockade.cli.ledger_verify import followed, read_keys
 from stockade.cli.options import Json
 from stockade.cli.terminal import say
 from stockade.errors import StockadeError
 
 if TYPE_CHECKING:
-    from ledger.keys import PublicKeys
+    from ledger.lineage import Lineage
     from stockade.client import Client
 
 
@@ -41,6 +41,7 @@ def countersign(
     try:
         keys, other = read_keys(key), read_keys(witness_key)
         with Client.open() as own, Client.open(Home.under(witness.absolute())) as there:
+            keys, other = followed(keys, own), followed(other, there)
             note, size, seconds = _countersigned(own, there, keys, other)
     except LedgerError as error:
         raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
@@ -57,15 +58,16 @@ def countersign(
 
 
 def _countersigned(
-    own: "Client", there: "Client", keys: "PublicKeys", other: "PublicKeys"
+    own: "Client", there: "Client", keys: "Lineage", other: "Lineage"
 ) -> tuple[bytes, int, int]:
     from ledger.cosign import add_signatures, parse_cosigned
+    from ledger.lineage import encode_lineage
     from ledger.note import parse_note
 
     seen = there.countersign_checkpoint(keys.chain).size
     answer = own.checkpoint_since(seen)
     signed = there.countersign_checkpoint(
-        keys.chain, answer.checkpoint, seen, answer.consistency
+        keys.chain, answer.checkpoint, seen, answer.consistency, encode_lineage(keys)
     ).cosignature
     if not signed:
         raise StockadeError(

@@ -312,11 +312,14 @@ class CountersignCheckpointRequest(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     SINCE_SIZE_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     chain: _builtins.str
     checkpoint: _builtins.bytes
     """The signed note."""
     since_size: _builtins.int
     """What the witness has seen last, and the proof that the checkpoint only adds to it."""
+    keys: _builtins.bytes
+    """Of a ledger whose keys were rotated: GetLedgerKeysResponse.keys of it."""
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -326,10 +329,11 @@ class CountersignCheckpointRequest(_message.Message):
         checkpoint: _builtins.bytes = ...,
         since_size: _builtins.int = ...,
         consistency: _abc.Iterable[_builtins.bytes] | None = ...,
+        keys: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "checkpoint", b"checkpoint", "consistency", b"consistency", "since_size", b"since_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "checkpoint", b"checkpoint", "consistency", b"consistency", "keys", b"keys", "since_size", b"since_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,6 +362,47 @@ class CountersignCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountersignCheckpointResponse: _TypeAlias = CountersignCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class RotateLedgerKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLedgerKeysRequest: _TypeAlias = RotateLedgerKeysRequest  # noqa: Y015
+
+@_typing.final
+class RotateLedgerKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    keys: _builtins.bytes
+    """As GetLedgerKeys has them from now on."""
+    @_builtins.property
+    def receipt(self) -> _call_pb2.Receipt:
+        """The receipt of the rotation."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _call_pb2.Receipt | None = ...,
+        keys: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLedgerKeysResponse: _TypeAlias = RotateLedgerKeysResponse  # noqa: Y015
 
 @_typing.final
 class GetLedgerKeysRequest(_message.Message):

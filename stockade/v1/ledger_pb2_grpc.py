@@ -65,6 +65,11 @@ class LedgerServiceStub:
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.SerializeToString,
                 response_deserializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.FromString,
                 _registered_method=True)
+        self.RotateLedgerKeys = channel.unary_unary(
+                '/stockade.v1.LedgerService/RotateLedgerKeys',
+                request_serializer=stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysRequest.SerializeToString,
+                response_deserializer=stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysResponse.FromString,
+                _registered_method=True)
         self.GetLedgerKeys = channel.unary_unary(
                 '/stockade.v1.LedgerService/GetLedgerKeys',
                 request_serializer=stockade_dot_v1_dot_ledger__pb2.GetLedgerKeysRequest.SerializeToString,
@@ -119,8 +124,17 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateLedgerKeys(self, request, context):
+        """Replaces the keys by a receipt that both the old ones and the new have signed
+        (docs/formats.md#rotation-of-the-ledgers-keys), and signs a checkpoint with the new ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedgerKeys(self, request, context):
-        """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise.
+        """The first public keys, one C2SP verifier key a line, then the receipts of their rotations.
+        Compare them with a copy obtained otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +172,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.CountersignCheckpoint,
                     request_deserializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.FromString,
                     response_serializer=stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.SerializeToString,
+            ),
+            'RotateLedgerKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateLedgerKeys,
+                    request_deserializer=stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysRequest.FromString,
+                    response_serializer=stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysResponse.SerializeToString,
             ),
             'GetLedgerKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedgerKeys,
@@ -327,6 +346,33 @@ class LedgerService:
             '/stockade.v1.LedgerService/CountersignCheckpoint',
             stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointRequest.SerializeToString,
             stockade_dot_v1_dot_ledger__pb2.CountersignCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateLedgerKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stockade.v1.LedgerService/RotateLedgerKeys',
+            stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysRequest.SerializeToString,
+            stockade_dot_v1_dot_ledger__pb2.RotateLedgerKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

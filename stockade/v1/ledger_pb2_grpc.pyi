@@ -48,8 +48,14 @@ class LedgerServiceStub:
     """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
     checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
     """
+    RotateLedgerKeys: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.RotateLedgerKeysRequest, _ledger_pb2.RotateLedgerKeysResponse]
+    """Replaces the keys by a receipt that both the old ones and the new have signed
+    (docs/formats.md#rotation-of-the-ledgers-keys), and signs a checkpoint with the new ones.
+    """
     GetLedgerKeys: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]
-    """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise."""
+    """The first public keys, one C2SP verifier key a line, then the receipts of their rotations.
+    Compare them with a copy obtained otherwise.
+    """
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -70,8 +76,14 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Countersigns a checkpoint of another ledger, whose keys this daemon's operator named. Without a
     checkpoint, or with a proof from another size, it says what it has seen and signs nothing.
     """
+    RotateLedgerKeys: _aio.UnaryUnaryMultiCallable[_ledger_pb2.RotateLedgerKeysRequest, _ledger_pb2.RotateLedgerKeysResponse]  # type: ignore[assignment]
+    """Replaces the keys by a receipt that both the old ones and the new have signed
+    (docs/formats.md#rotation-of-the-ledgers-keys), and signs a checkpoint with the new ones.
+    """
     GetLedgerKeys: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerKeysRequest, _ledger_pb2.GetLedgerKeysResponse]  # type: ignore[assignment]
-    """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise."""
+    """The first public keys, one C2SP verifier key a line, then the receipts of their rotations.
+    Compare them with a copy obtained otherwise.
+    """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -127,11 +139,23 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RotateLedgerKeys(
+        self,
+        request: _ledger_pb2.RotateLedgerKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.RotateLedgerKeysResponse, _abc.Awaitable[_ledger_pb2.RotateLedgerKeysResponse]]:
+        """Replaces the keys by a receipt that both the old ones and the new have signed
+        (docs/formats.md#rotation-of-the-ledgers-keys), and signs a checkpoint with the new ones.
+        """
+
+    @_abc_1.abstractmethod
     def GetLedgerKeys(
         self,
         request: _ledger_pb2.GetLedgerKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetLedgerKeysResponse, _abc.Awaitable[_ledger_pb2.GetLedgerKeysResponse]]:
-        """The public keys, one C2SP verifier key a line. Compare them with a copy obtained otherwise."""
+        """The first public keys, one C2SP verifier key a line, then the receipts of their rotations.
+        Compare them with a copy obtained otherwise.
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

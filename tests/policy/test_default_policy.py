@@ -44,7 +44,7 @@ OPERATE = {
 OPERATE |= {"revoke_lease"}
 OWN = {
     *("apply_policy", "invite_device", "confirm_pairing", "revoke_device", "set_device_groups"),
-    *("enroll_agent", "hand_lease", "revoke_certificate", "rotate_authority"),
+    *("enroll_agent", "hand_lease", "revoke_certificate", "rotate_authority", "rotate_ledger_keys"),
     *("rotate_vault_root", "accept_vault_rollback", "back_up_vault", "restore_vault"),
     *("rollback_policy", "change_entities", "set_maintenance", "run_attacks"),
     *("examine_daemon", "resume_principal"),

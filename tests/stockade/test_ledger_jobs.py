@@ -16,6 +16,7 @@ from ledger.checkpoint import Checkpoint, sign
 from ledger.errors import BadEntry
 from ledger.export import MAX_LINE, encode_line, read_lines
 from ledger.keys import encode_public
+from ledger.lineage import Lineage
 from ledger.segment import Segment
 from ledger.verify import Verification, Verified, verify
 from stockade.cli.ledger_jobs import STRETCH, join_all, read_stretch
@@ -57,7 +58,7 @@ def by_stretches(path: Path, checkpoint: Checkpoint | None, length: int) -> Veri
     def stretches() -> Iterator[tuple[int, Segment | None]]:
         size = path.stat().st_size
         for start in range(0, size, length):
-            yield read_stretch(path, PUBLIC, start, min(start + length, size))
+            yield read_stretch(path, Lineage(PUBLIC), start, min(start + length, size))
 
     verification = Verification(PUBLIC, [checkpoint] if checkpoint else [])
     with path.open("rb") as file:

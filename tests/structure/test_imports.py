@@ -50,7 +50,12 @@ FENCES: dict[str, tuple[str, ...]] = {
     "alembic": ("daemon/store/",),
     "nacl": ("ledger/", "vault/submission.py", "stockade/sealing.py"),
     "jsonschema": ("daemon/tools/",),
-    "pkcs11": ("identity/token.py", "identity/tokenobjects.py", "vault/token.py"),
+    "pkcs11": (
+        "identity/token.py",
+        "identity/tokenobjects.py",
+        "identity/tokened25519.py",
+        "vault/token.py",
+    ),
     "pydantic": (
         # what is read from files
         "daemon/agent_manifest.py",

@@ -12,9 +12,11 @@ from sqlalchemy import Engine
 
 from daemon.checkpoint_places import Place, PlaceError
 from daemon.checkpoints import Checkpoints, Rhythm
+from daemon.ledger_keys import LedgerKeys
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from ledger.lineage import Lineage
 from tests.daemon.store import specimen
 
 OFTEN = Rhythm(seconds=0, receipts=1)
@@ -71,7 +73,7 @@ def opened(engine: Engine) -> Opened:
     async def make(*places: Place, rhythm: Rhythm = OFTEN, **options: Any) -> AsyncIterator[Book]:
         async with specimen.writer(engine) as writer:
             checkpoints = Checkpoints(
-                specimen.KEYS,
+                LedgerKeys(specimen.KEYS, Lineage(specimen.PUBLIC)),
                 Reader(engine),
                 writer,
                 specimen.clock(),

@@ -9,8 +9,10 @@ from sqlalchemy import Engine
 from daemon.book import Book
 from daemon.errors import BadRequest
 from daemon.evidence_pack import EvidencePacks
+from daemon.ledger_keys import LedgerKeys
 from daemon.store.reader import Reader
 from ledger.evidence import verify_evidence
+from ledger.lineage import Lineage
 from tests.daemon.checkpoints.conftest import Opened
 from tests.daemon.store.specimen import KEYS, PUBLIC
 
@@ -26,7 +28,10 @@ async def test_evidence_of_everything_does_not_fill_the_memory(
         await ledger.note(10)
         reader = Reader(engine)
         packs = EvidencePacks(
-            Book(KEYS, reader, ledger.writer, ledger.checkpoints), reader, tmp_path, most=10
+            Book(LedgerKeys(KEYS, Lineage(PUBLIC)), reader, ledger.writer, ledger.checkpoints),
+            reader,
+            tmp_path,
+            most=10,
         )
         lines = [line async for line in packs.lines(ALL)]
         assert len(verify_evidence(lines, PUBLIC).receipts) == 10
