@@ -66,7 +66,8 @@ class Receipt:
       own two domain prefixes, so that no byte string is a receipt of two versions.
     - A verifier refuses versions it does not know. A chain may go from version 1 to 2; the
       verifier that learns 2 also learns that no 1 may follow a 2.
-    - New kinds, and new fields in a body, need no new version. The ledger never reads a body.
+    - New kinds, and new fields in a body, need no new version. The ledger reads no body but that
+      of ledger.keys_rotated (`ledger.rotation`), which is as frozen as this.
     - The bytes under tests/ledger/fixtures are never regenerated.
     """
 
