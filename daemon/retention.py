@@ -16,10 +16,11 @@ import structlog
 from daemon.clock import Clock
 from daemon.config import Ledger
 from daemon.errors import Unavailable
-from daemon.store import retention
+from daemon.store import retention, shares
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.retention import Pruned
+from daemon.store.shares import Taken
 from daemon.store.writer import Writer
 from ledger.receipt import format_time
 
@@ -51,40 +52,61 @@ class Retention:
             await anyio.sleep(EVERY_SECONDS)
 
     async def run(self) -> int:
-        """Prune what is too old, then the oldest of what is too much; how many calls."""
+        """Prune what is too old, then what of anybody is beyond his share; how many calls."""
         count, now = 0, self.clock.now_ms()
         if self.config.retain_days:
-            count += await self._until_done(now - self.config.retain_days * _DAY_MS, None)
+            count += await self._until_done(now - self.config.retain_days * _DAY_MS)
         if self.config.retain_mib:
-            over = await self.reader.read(retention.size) - self.config.retain_mib * _MIB
-            if over > 0:
-                count += await self._until_done(now, over)
+            held = await self.reader.read(shares.sizes)
+            room = self.config.retain_mib * _MIB
+            for device, much in shares.excess(held, room).items():
+                count += await self._down_to_share(device, much)
         if count:
             await self.writer.scrub()
         return count
 
-    async def _until_done(self, before_ms: int, wanted: int | None) -> int:
+    async def _until_done(self, before_ms: int) -> int:
         count = 0
-        while wanted is None or wanted > 0:
-            pruned = await self.writer.write(partial(_prune, before_ms=before_ms, enough=wanted))
+        while True:
+            pruned = await self.writer.write(partial(_prune, before_ms=before_ms))
             if not pruned.anything:
-                break
+                return count
             count += pruned.calls
-            wanted = None if wanted is None else wanted - pruned.size
             _log.info("retention.pruned", calls=pruned.calls, bytes=pruned.size)
+
+    async def _down_to_share(self, device: str, much: int) -> int:
+        """Its oldest, until it has no more than its share, or nothing more that is over."""
+        count, place = 0, (-1, "")
+        while much > 0:
+            taken = await self.writer.write(partial(_take, device=device, after=place, enough=much))
+            if taken.anything:
+                _log.info("retention.pruned", device=device, calls=taken.calls, bytes=taken.size)
+            count, much = count + taken.calls, much - taken.size
+            if taken.place is None:
+                break
+            place = taken.place
         return count
 
 
-def _prune(tx: Tx, before_ms: int, enough: int | None) -> Pruned:
-    pruned = retention.prune(tx.connection, before_ms, enough=enough)
+def _prune(tx: Tx, before_ms: int) -> Pruned:
+    pruned = retention.prune(tx.connection, before_ms)
     if pruned.anything:
-        body = {
-            "cause": "age" if enough is None else "size",
-            "before": format_time(max(0, pruned.before_ms)),
-            "calls": pruned.calls,
-            "approvals": pruned.approvals,
-            "leases": pruned.leases,
-            "bytes": pruned.size,
-        }
-        tx.receipt("ledger.pruned", body)
+        tx.receipt("ledger.pruned", {"cause": "age", **_said(pruned)})
     return pruned
+
+
+def _take(tx: Tx, device: str, after: tuple[int, str], enough: int) -> Taken:
+    taken = shares.take(tx.connection, device, after, enough)
+    if taken.anything:
+        tx.receipt("ledger.pruned", {"cause": "size", "device": device, **_said(taken)})
+    return taken
+
+
+def _said(pruned: Pruned | Taken) -> dict[str, object]:
+    return {
+        "before": format_time(max(0, pruned.before_ms)),
+        "calls": pruned.calls,
+        "approvals": pruned.approvals,
+        "leases": pruned.leases,
+        "bytes": pruned.size,
+    }

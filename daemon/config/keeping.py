@@ -100,7 +100,10 @@ class Ledger(Section):
         default=4096,
         ge=0,
         le=1_000_000_000,
-        description="And no more than so much of it: the oldest go first. 0: no bound.",
+        description=(
+            "And no more than so much of it: the oldest go first, of the devices that have more"
+            " than an equal share of it with their agents. 0: no bound."
+        ),
     )
 
     checkpoint_seconds: int = Field(

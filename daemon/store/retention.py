@@ -27,10 +27,6 @@ from daemon.store.tables import (
 BATCH: Final = 200
 _REACHED: Final = "retention.reached"
 
-_SIZE: Final = select(
-    select(func.coalesce(func.sum(func.length(calls.c.arguments)), 0)).scalar_subquery()
-    + select(func.coalesce(func.sum(func.length(approvals.c.statement)), 0)).scalar_subquery()
-)
 _PLACE: Final = tuple_(calls.c.created_ms, calls.c.call_id)
 _OLDEST: Final = (
     select(calls.c.call_id, calls.c.created_ms, calls.c.state, func.length(calls.c.arguments))
@@ -74,27 +70,15 @@ class Pruned:
         return bool(self.calls or self.approvals or self.leases)
 
 
-def size(connection: Connection) -> int:
-    """Bytes of contents that are kept. It looks at every call."""
-    return int(connection.execute(_SIZE).scalar_one())
-
-
-def prune(
-    connection: Connection, before_ms: int, *, limit: int = BATCH, enough: int | None = None
-) -> Pruned:
-    """Take the contents of the oldest calls, approvals and leases that are over since then.
-
-    Of calls no more than it takes to have `enough` bytes.
-    """
-    pruned, taken, reached = _calls(connection, before_ms, limit, enough)
+def prune(connection: Connection, before_ms: int, *, limit: int = BATCH) -> Pruned:
+    """Take the contents of the oldest calls, approvals and leases that are over since then."""
+    pruned, taken, reached = _calls(connection, before_ms, limit)
     ended = _leases(connection, reached, limit)
     settled, statements = _approvals(connection, reached, limit)
     return Pruned(pruned, settled, ended, taken + statements, reached)
 
 
-def _calls(
-    connection: Connection, before_ms: int, limit: int, enough: int | None
-) -> tuple[int, int, int]:
+def _calls(connection: Connection, before_ms: int, limit: int) -> tuple[int, int, int]:
     """How many calls, how many bytes, and up to when all are done."""
     before = meta.get(connection, _REACHED)
     created, _, call_id = (before or "0 ").partition(" ")
@@ -104,7 +88,7 @@ def _calls(
     after = before
     rows = connection.execute(_OLDEST, asked).all()
     for row in rows:
-        if row.state not in ENDS or (enough is not None and taken >= enough):
+        if row.state not in ENDS:
             # It keeps what it has, and what is younger waits for it.
             return _reached(connection, before, after, count, taken, row.created_ms)
         if row[3]:

@@ -2,10 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from ledger.chain import Chain, Entry
 from ledger.export import encode_line, parse_line
@@ -14,6 +18,14 @@ from ledger.siem import cef_line, ocsf_line
 
 from .specimen import KEYS, START_MS, uuid7
 
+# Every word in the daemon's sources that has the form of a kind: the kinds, and some more.
+KINDS = sorted(
+    {
+        kind
+        for file in (Path(__file__).parents[2] / "daemon").rglob("*.py")
+        for kind in re.findall(r'"([a-z_]+\.[a-z_]+)"', file.read_text())
+    }
+)
 NASTY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
@@ -75,6 +87,50 @@ def test_a_line_is_one_line(message: str, principal: str, tool: str) -> None:
     event = json.loads(ocsf)
     assert event["unmapped"]["body"] == body
     assert event["actor"] == {"user": {"uid": principal}}
+
+
+def valid_ocsf() -> Draft202012Validator:
+    """Of class 6003, as version 1.6.0 of the schema has it; nothing that it does not have."""
+    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version="1.6.0"))
+    name = schema.lookup_class_name_from_uid(class_uid=6003)
+    return Draft202012Validator(schema.get_class_schema(class_name=name, profiles=[]))
+
+
+OCSF = valid_ocsf()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_receipt_is_valid_ocsf(kind: str) -> None:
+    """By the schema that OCSF publishes, whatever of what receipts have is there."""
+    whole = {
+        "call": uuid7(9),
+        "principal": "device/1",
+        "tool": "run_shell",
+        "reason": "NO_PERMIT",
+        "message": "said",
+        "origin": "ipv4:192.0.2.7:5000",
+        "answer": "reject",
+    }
+    for body in ({}, whole, *({name: value} for name, value in whole.items())):
+        OCSF.validate(json.loads(ocsf_line(*receipted(kind, body))))
+
+
+@given(message=NASTY, principal=NASTY, tool=NASTY, origin=NASTY)
+def test_nothing_in_a_receipt_makes_it_another_event(
+    message: str, principal: str, tool: str, origin: str
+) -> None:
+    """What callers choose stays a value of a field of its type."""
+    body = {"message": message, "principal": principal, "tool": tool, "origin": origin}
+    OCSF.validate(json.loads(ocsf_line(*receipted("call.received", body))))
+
+
+def test_the_validator_refuses_what_is_no_event() -> None:
+    """Each of what the class requires has to be there, and nothing else."""
+    event = json.loads(ocsf_line(*receipted("call.received", {})))
+    for name in ("activity_id", "actor", "api", "metadata", "severity_id", "src_endpoint", "time"):
+        assert not OCSF.is_valid({key: value for key, value in event.items() if key != name})
+    assert not OCSF.is_valid({**event, "extra": 1})
+    assert not OCSF.is_valid({**event, "class_uid": 6004})
 
 
 def test_ocsf_has_what_its_class_requires() -> None:

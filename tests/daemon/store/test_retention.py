@@ -143,22 +143,3 @@ def test_a_lease_in_force_keeps_what_it_came_of(everything: Engine) -> None:
     assert kept(everything, lease_uses, lease_uses.c.number) == []
     with writing(everything).begin() as connection:
         assert not retention.prune(connection, 100).anything
-
-
-@pytest.mark.parametrize("enough", [0, 1, len(CONTENT), len(CONTENT) + 1, 100])
-def test_no_more_calls_go_than_it_takes(engine: Engine, enough: int) -> None:
-    """So many bytes are wanted: the call that has them is the last."""
-    with writing(engine).begin() as connection:
-        connection.execute(insert(calls), [call(n, State.SUCCEEDED, n) for n in range(4)])
-        pruned = retention.prune(connection, 100, enough=enough)
-    assert pruned.calls == min(4, -(-enough // len(CONTENT)))
-
-
-def test_size_counts_what_is_kept(everything: Engine) -> None:
-    """Arguments and statements; less after pruning."""
-    with everything.connect() as connection:
-        assert retention.size(connection) == 8 * len(CONTENT)
-    with writing(everything).begin() as connection:
-        pruned = retention.prune(connection, 100)
-    with everything.connect() as connection:
-        assert retention.size(connection) == 8 * len(CONTENT) - pruned.size
