@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from daemon.store.faults import StoreFault
 from identity.errors import TokenError
-from identity.tokened25519 import TokenEd25519
+from identity.tokenkey import TokenEd25519
 from ledger.chain import Signer
 from ledger.keys import PublicKeys, mldsa65_key
 

@@ -27,8 +27,7 @@ from pkcs11.types import Session
 from identity import tokened25519, tokenobjects
 from identity.errors import Code, TokenError, shown
 from identity.keyuri import KeyUri
-from identity.tokened25519 import TokenEd25519
-from identity.tokenkey import TokenKey
+from identity.tokenkey import TokenEd25519, TokenKey
 
 if TYPE_CHECKING:
     from pkcs11._pkcs11 import lib as Library  # noqa: N812 - a class, whatever it is called

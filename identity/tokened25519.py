@@ -5,8 +5,6 @@ and for signing alone, and to take up no other. Functions over a session that is
 `TokenError` for a key that is not fit, and pkcs11's own errors, which `identity.token` translates.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
@@ -23,18 +21,6 @@ _NAMED: Final = b"\x13\x0cedwards25519"
 _POINT: Final = b"\x04\x20"
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class TokenEd25519:
-    """A key that signs and cannot be read: its public half, and how to sign with it."""
-
-    public: bytes
-    _sign: Callable[[bytes], bytes] = field(repr=False)
-
-    def sign(self, message: bytes, /) -> bytes:
-        """The Ed25519 signature."""
-        return self._sign(message)
 
 
 def generate(session: Session, uri: KeyUri) -> None:

@@ -1,4 +1,4 @@
-"""A private key that cannot be read, in the form in which `cryptography` signs certificates.
+"""Private keys that cannot be read: as `cryptography` signs certificates with them, and bare.
 
 Trusted to sign and to do nothing else: whatever would give the key away, or use it for another
 purpose, raises `TokenError`. Where the key is, is known to the function that signs.
@@ -6,6 +6,7 @@ purpose, raises `TokenError`. Where the key is, is known to the function that si
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Never, final
 
 from cryptography.hazmat.primitives import hashes
@@ -64,6 +65,18 @@ class TokenKey(ec.EllipticCurvePrivateKey):
 
     def __deepcopy__(self, memo: object) -> "TokenKey":
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEd25519:
+    """A key that signs and cannot be read: its public half, and how to sign with it."""
+
+    public: bytes
+    _sign: Callable[[bytes], bytes] = field(repr=False)
+
+    def sign(self, message: bytes, /) -> bytes:
+        """The Ed25519 signature."""
+        return self._sign(message)
 
 
 def _refuse(what: str) -> Never:
