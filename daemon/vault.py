@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from daemon.elsewhere.barred import Barred
 from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest
 from daemon.foundation import Foundation
@@ -38,7 +39,9 @@ class Vault:
         """The vault of a daemon's store, still locked."""
         settings = base.config.vault
         notes = Notes(_notebooks(base))
-        keeper = VaultKeeper(base.reader, base.clock, Sources.configured(base.config))
+        sources = Sources.configured(base.config)
+        barred = Barred(base.reader, base.estate.chain_id)
+        keeper = VaultKeeper(base.reader, base.clock, sources, barred)
         warning = timedelta(days=settings.expiry_warning_days)
         kept = Kept(settings.keep_versions, round(warning.total_seconds() * 1000))
         changes = VaultChanges(keeper, base.reader, base.writer, base.clock, notes, kept)

@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from daemon.clock import Clock
+from daemon.elsewhere.barred import REINSTATED, REVOKED, name_of
 from daemon.elsewhere.checking import Checked
 from daemon.errors import BadRequest, Conflict, Fault, NotFound
 from daemon.store import secrets
@@ -141,7 +142,7 @@ class VaultChanges:
             if not secrets.bar(tx.connection, parsed.scope, parsed.name, now_ms=now):
                 raise absent(parsed, SecretState.REVOKED)
             body = {"principal": principal, "reference": str(parsed), **how}
-            return tx.receipt("secret.revoked", body, principal=principal)
+            return tx.receipt(REVOKED, body, principal=name_of(parsed))
 
         return await self.change(operation)
 
@@ -156,10 +157,12 @@ class VaultChanges:
             )
 
         def operation(tx: Tx) -> Entry:
-            if not secrets.unbar(tx.connection, parsed.scope, parsed.name):
+            stored = secrets.unbar(tx.connection, parsed.scope, parsed.name)
+            barred = self._keeper.barred
+            if not stored and not (barred and barred.says(tx.connection, parsed)):
                 raise Conflict(f"{parsed} is not revoked", code="NOT_REVOKED", fix=LIST)
             body = {"principal": principal, "reference": str(parsed)}
-            return tx.receipt("secret.reinstated", body, principal=principal)
+            return tx.receipt(REINSTATED, body, principal=name_of(parsed))
 
         return await self.change(operation)
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from daemon.clock import Clock
+from daemon.elsewhere.barred import Barred
 from daemon.elsewhere.checking import Checked, check
 from daemon.elsewhere.sources import Sources
 from daemon.errors import BadRequest, Conflict, NotFound, Unavailable
 from daemon.store.reader import Reader
 from daemon.store.secrets import SecretRow, SecretState
-from daemon.vault_rows import VaultRows
+from daemon.vault_rows import Found, VaultRows
 from vault.envelope import SecretVersion, open_sealed, parse_sealed
 from vault.errors import VaultError
 from vault.reference import SCHEME, SecretReference, parse_reference
@@ -23,6 +24,7 @@ from vault.root import RootKey
 from vault.secret import Secret
 
 UNLOCK = "`stockade secrets unlock`"
+ROLLED_BACK = "VAULT_ROLLED_BACK"
 LIST = "`stockade secrets list` shows what there is"
 
 
@@ -52,10 +54,14 @@ class Keys:
 class VaultKeeper:
     """See the module."""
 
-    def __init__(self, reader: Reader, clock: Clock, sources: Sources) -> None:
+    def __init__(
+        self, reader: Reader, clock: Clock, sources: Sources, barred: Barred | None = None
+    ) -> None:
         self.rows = VaultRows(reader)
         self._clock = clock
         self.sources = sources
+        # What the ledger says of secrets that others keep; None where there are none.
+        self.barred = barred
         self._keys: Keys | None = None
         self._holders: dict[str, set[str]] = {}
         self.state = VaultState("", False, reason="the root key has not been read yet")
@@ -91,12 +97,33 @@ class VaultKeeper:
         report = await check(self.sources, only, "" if only else name)
         for one in report:
             references = [parsed_reference(held.reference) for held in one.secrets]
-            found = await self.rows.current(references)
+            revoked = await self._revoked(references, await self.rows.current(references))
             one.secrets = [
-                replace(held, revoked=row is not None and row.state is SecretState.REVOKED)
-                for held, row in zip(one.secrets, map(found.get, references), strict=True)
+                replace(held, revoked=reference in revoked)
+                for held, reference in zip(one.secrets, references, strict=True)
             ]
         return report
+
+    async def _require_not_revoked(
+        self, references: Sequence[SecretReference], found: Mapping[SecretReference, Found]
+    ) -> None:
+        """Of what others keep: not here, and not in a state before it was revoked."""
+        if self.state.code == ROLLED_BACK:
+            _ = self.keys  # raises: what was revoked since may be missing
+        revoked = await self._revoked(references, found)
+        for reference in references:
+            if reference in revoked:
+                raise absent(reference, SecretState.REVOKED)
+
+    async def _revoked(
+        self, references: Sequence[SecretReference], found: Mapping[SecretReference, Found]
+    ) -> frozenset[SecretReference]:
+        """Those that a row or the ledger says are revoked."""
+        rows = ((one, found.get(one)) for one in references)
+        stored = frozenset(
+            one for one, row in rows if row is not None and row.state is SecretState.REVOKED
+        )
+        return stored | (await self.barred.of(references) if self.barred else frozenset())
 
     async def open(self, references: Sequence[str], call_id: str) -> dict[str, tuple[int, Secret]]:
         """The values, with their versions, for one run; it holds them until `release`."""
@@ -154,12 +181,12 @@ class VaultKeeper:
         if not references:
             return {}
         found = await self.rows.current(references)
+        if elsewhere := [one for one in references if one.scope.source is not None]:
+            await self._require_not_revoked(elsewhere, found)
         now = self._clock.now_ms()
         rows: dict[SecretReference, SecretRow] = {}
         for reference, row in found.items():
             if reference.scope.source is not None:
-                if row is not None and row.state is SecretState.REVOKED:
-                    raise absent(reference, row.state)
                 continue
             if not isinstance(row, SecretRow):
                 raise absent(reference, row.state if row else None)

@@ -15,7 +15,7 @@ from daemon.errors import Conflict, Fault
 from daemon.foundation import Foundation
 from daemon.store import meta, secrets
 from daemon.store.commit import Tx
-from daemon.vault_keeper import UNLOCK, Keys, VaultKeeper, VaultState
+from daemon.vault_keeper import ROLLED_BACK, UNLOCK, Keys, VaultKeeper, VaultState
 from daemon.vault_mark import META_KEY as MARK_KEY
 from daemon.vault_mark import Mark, advance
 from daemon.vault_notes import Notes
@@ -72,7 +72,7 @@ class Roots:
 
     async def accept_rollback(self, principal: str) -> Entry:
         """Takes the database as it is for the vault's state from now on."""
-        if self._keeper.state.code != "VAULT_ROLLED_BACK":
+        if self._keeper.state.code != ROLLED_BACK:
             raise Conflict(
                 "nothing says that the vault was put back to an older state",
                 code="NOT_ROLLED_BACK",
@@ -141,7 +141,7 @@ class Roots:
             return
         raise Conflict(
             f"{why}: secrets in it may have been removed or replaced since",
-            code="VAULT_ROLLED_BACK",
+            code=ROLLED_BACK,
             fix="restore the newer database; or, if this one is to be used,"
             " `stockade secrets accept-rollback`",
         )

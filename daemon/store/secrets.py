@@ -271,6 +271,8 @@ def bar(connection: Connection, scope: str, name: str, *, now_ms: int) -> bool:
     last = latest(connection, scope, name)
     if last is not None and last.state is SecretState.REVOKED:
         return False
+    if last is not None:
+        connection.execute(_DELETE, _this(scope, name, last.version))
     empty = {"root_key_id": "", "sealed": b"", "expires_ms": None, "created_ms": now_ms}
     version = last.version + 1 if last else 1
     state = SecretState.REVOKED

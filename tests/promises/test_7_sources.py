@@ -13,6 +13,7 @@ import pytest
 from stockade.client import Client
 from stockade.errors import StockadeError
 from stockade.v1 import call_pb2
+from tests.attacks.editing import edit
 from tests.attacks.memory import found_in_memory
 from tests.daemon.elsewhere.bao import BAO, Bao, openbao
 from tests.promises.acting import ALONE, apply, export, policy, python_tool, receipts, run, until
@@ -297,6 +298,22 @@ def test_a_source_that_is_away_ends_the_call_before_anything_starts(both: Both) 
         both.file.chmod(mode)
     assert finished(events).reason == "SOURCE_UNUSABLE"
     assert not any(event.HasField("started") for event in events)
+
+
+def test_a_revocation_is_not_undone_by_hand(both: Both) -> None:
+    """Its row taken away or changed while the daemon runs: the ledger says that it was revoked."""
+    client = both.client
+    client.revoke_secret(BAO_REFERENCE, cancel_calls=True)
+    with policy(client, ALONE + GRANT):
+        for change in (
+            "UPDATE secrets SET state = 'removed' WHERE scope = 'source/central'",
+            "DELETE FROM secrets WHERE scope = 'source/central'",
+        ):
+            assert edit(both.daemon, change) == 1
+            assert finished(run(client, "shows")).reason == "SECRET_REVOKED"
+            assert told_of(both, BAO_REFERENCE)[0] == 1
+        client.reinstate_secret(BAO_REFERENCE)
+        assert finished(run(client, "shows")).state == call_pb2.CALL_STATE_SUCCEEDED
 
 
 def test_a_revocation_outlives_a_kill(both: Both) -> None:

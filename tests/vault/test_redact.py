@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
@@ -265,6 +266,22 @@ def test_every_anchor_is_found(texts: list[bytes], pieces: list[bytes | int]) ->
         (end, number) for number, anchor in enumerate(found) for end in occurrences(data, anchor)
     )
     assert list(Anchors(list(found)).ends_in(data)) == expected
+
+
+def test_the_stated_limits_are_the_limits() -> None:
+    """Backwards, in pieces with something between, in another encoding: SECURITY.md says that these
+    get through. What is found of a value is found whatever else the output has.
+    """
+    value = b"a-secret-Yt71"
+    written = {
+        value[::-1],
+        b" ".join(bytes([byte]) for byte in value),
+        base64.b32encode(value),
+        zlib.compress(value),
+    }
+    for passed in written:
+        assert one(passed, value) == passed
+        assert one(passed + b" " + value, value) == passed + b" " + MARK
 
 
 def test_no_secrets_no_change() -> None:
