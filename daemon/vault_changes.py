@@ -159,7 +159,7 @@ class VaultChanges:
         def operation(tx: Tx) -> Entry:
             stored = secrets.unbar(tx.connection, parsed.scope, parsed.name)
             barred = self._keeper.barred
-            if not stored and not (barred and barred.says(tx.connection, parsed)):
+            if not stored and not (barred and barred.says(tx, parsed)):
                 raise Conflict(f"{parsed} is not revoked", code="NOT_REVOKED", fix=LIST)
             body = {"principal": principal, "reference": str(parsed)}
             return tx.receipt(REINSTATED, body, principal=name_of(parsed))

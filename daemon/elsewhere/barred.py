@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection
-
 from daemon.store import receipts
+from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from vault.reference import SecretReference
 
@@ -30,15 +29,25 @@ class Barred:
         """Those of them that the ledger says are revoked."""
         if not references:
             return frozenset()
-        return await self.reader.read(
-            lambda c: frozenset(one for one in references if self.says(c, one))
+        counted = await self.reader.read(
+            lambda c: [
+                [
+                    receipts.count(c, self.chain, name_of(one), kind)
+                    for kind in (REVOKED, REINSTATED)
+                ]
+                for one in references
+            ]
         )
+        pairs = zip(references, counted, strict=True)
+        return frozenset(one for one, (revoked, reinstated) in pairs if revoked > reinstated)
 
-    def says(self, connection: Connection, reference: SecretReference) -> bool:
+    def says(self, tx: Tx, reference: SecretReference) -> bool:
         """The same of one, inside a transaction; of a moment ago it does not know yet."""
-        name = name_of(reference)
-        revoked = receipts.count(connection, self.chain, name, REVOKED)
-        return revoked > receipts.count(connection, self.chain, name, REINSTATED)
+        revoked, reinstated = (
+            receipts.count(tx.connection, self.chain, name_of(reference), kind)
+            for kind in (REVOKED, REINSTATED)
+        )
+        return revoked > reinstated
 
 
 def name_of(reference: SecretReference) -> str:
