@@ -197,7 +197,7 @@ def _check(files: Mapping[str, str], world: World) -> tuple[tuple[Problem, ...],
     known = Known(entities.entities.keys(), _KNOWN_TYPES, entities.ancestors)
     with beside_calls():
         try:
-            bundle = Bundle.build(files, schema_text(world.registry), rest)
+            bundle = Bundle.build(files, schema_text(world.registry), rest, world.bundle)
         except BundleError as error:
             return error.problems, ""
         return lint(bundle, known, rest), state_digest(bundle.digest, world.data)

@@ -174,14 +174,15 @@ def build(
 ) -> World:
     """A world from its parts; raises `PolicyError` with everything that is wrong.
 
-    Policies that are the ones `before`, under the same schema, are not read again.
+    A set that is the one `before`, under the same schema, is not read again; of another, policies
+    that were in it are not validated again.
     """
     data = data or EntityData()
     schema = schema_text(registry)
     if before is not None and before.files == files and before.schema.text == schema:
         bundle = before
     else:
-        bundle = Bundle.build(files, schema, pause)
+        bundle = Bundle.build(files, schema, pause, before)
     entities = tuple(paced(data.describe(_entities(registry, principals, config)), pause, LIGHT))
     return World(
         bundle=bundle,

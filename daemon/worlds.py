@@ -141,7 +141,7 @@ class Worlds:
         if files == now.bundle.files:
             return now.bundle
         with beside_calls():
-            return Bundle.build(files, now.bundle.schema.text, rest)
+            return Bundle.build(files, now.bundle.schema.text, rest, now.bundle)
 
     def replace(self, world: World) -> None:
         """Puts a world in force."""

@@ -6,7 +6,7 @@ problems as it can in one go. Leaves `BundleError` only.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import cedarpy
@@ -43,12 +43,17 @@ class Admitted:
     context: list[frozenset[str] | None] = field(repr=False)
 
 
-def admit(files: Mapping[str, str], schema: Schema, pause: Pause = no_pause) -> Admitted:
-    """The policies of the files, or every problem found."""
+def admit(
+    files: Mapping[str, str],
+    schema: Schema,
+    pause: Pause = no_pause,
+    valid: Collection[str] = frozenset(),
+) -> Admitted:
+    """The policies of the files, or every problem found; `valid` are known to fit the schema."""
     if problems := _check_files(files):
         raise BundleError(tuple(problems))
     statements, problems = _split_all(files, pause)
-    with Examination(schema) as examination:
+    with Examination(schema, valid) as examination:
         readings: list[Reading | None] = []
         for start in range(0, len(statements), CHUNK):
             some = statements[start : start + CHUNK]

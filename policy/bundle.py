@@ -41,11 +41,22 @@ class Bundle:
     requests: Requests = field(compare=False, repr=False)
 
     @classmethod
-    def build(cls, files: Mapping[str, str], schema: str, pause: Pause = no_pause) -> "Bundle":
-        """The bundle of these files under this schema, or `BundleError`."""
-        parsed_schema = parse_schema(schema)
+    def build(
+        cls,
+        files: Mapping[str, str],
+        schema: str,
+        pause: Pause = no_pause,
+        before: "Bundle | None" = None,
+    ) -> "Bundle":
+        """The bundle of these files under this schema, or `BundleError`.
+
+        Policies that are in the bundle `before`, under the same schema, are not validated again.
+        """
+        known = before if before is not None and before.schema.text == schema else None
+        parsed_schema = known.schema if known else parse_schema(schema)
+        valid = frozenset(paced(known.texts, pause, LIGHT)) if known else frozenset[str]()
         files = {name: files[name] for name in sorted(files)}
-        admitted = admit(files, parsed_schema, pause)
+        admitted = admit(files, parsed_schema, pause, valid)
         scopes, source = paced(admitted.scopes, pause, LIGHT), TextSource(admitted.texts)
         slices = Slices(scopes, source, admitted.context)
         return cls(

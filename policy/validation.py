@@ -2,12 +2,13 @@
 
 Trusted so that what passes was parsed and validated by the engine itself, whoever read it before.
 The engine takes 0.2 ms for each, releases the interpreter meanwhile, and its working memory grows
-with them: so it is given a few hundred at a time, by a thread of its own, while the next are read.
+with them: so it is given a few hundred at a time, by threads of their own, while the next are read.
+What it said yes to under this very schema it is not asked again: it looks at each policy by itself.
 Raises nothing of its own; says what is wrong as `Problem`s.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -21,6 +22,9 @@ from policy.statements import Statement
 CHUNK = 256
 """How many to add at once."""
 
+# More would leave a small machine's calls no processor.
+_THREADS = 2
+
 SYNTAX_FIX = "see docs.cedarpolicy.com"
 
 
@@ -30,23 +34,28 @@ def problem_at(statement: Statement, code: str, message: str, fix: str) -> Probl
 
 
 class Examination:
-    """One examination of many statements. Its thread lives as long as the `with` block."""
+    """One examination of many statements. Its threads live as long as the `with` block.
 
-    def __init__(self, schema: Schema) -> None:
+    `valid` are texts of policies that the engine has found valid under this schema.
+    """
+
+    def __init__(self, schema: Schema, valid: Collection[str] = frozenset()) -> None:
         self._schema = schema
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy-examination")
+        self._valid = valid
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="policy-examination")
         self._under_way: list[Future[list[Problem]]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     def add(self, statements: Sequence[Statement]) -> None:
         """A few hundred more to look at."""
-        if statements:
-            self._under_way.append(self._thread.submit(_examine, statements, self._schema))
+        new = [one for one in statements if one.text not in self._valid]
+        if new:
+            self._under_way.append(self._threads.submit(_examine, new, self._schema))
 
     def problems(self) -> list[Problem]:
         """What is wrong with all of them, when that is known."""

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import cedarpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,6 +158,67 @@ def test_whatever_the_text_the_outcome_is_a_bundle_or_problems(text: str) -> Non
         assert refused.problems  # noqa: PT017 - either outcome is right
     else:
         assert len(bundle.policies) == len(bundle.slices.whole().handle)
+
+
+SOME = st.lists(
+    st.sampled_from(
+        (
+            PERMIT,
+            'permit (principal, action == Action::"call", resource);',
+            'forbid (principal, action == Action::"call", resource) when { context.maintenance };',
+            'permit (principal, action == Action::"nope", resource);',
+            "permit (principal, action, resource) when { context.risk > 1 };",
+            'permit (principal in Group::"Owners", action, resource);',
+            "permit (principal, action, resource",
+        )
+    ),
+    max_size=5,
+)
+
+
+@given(SOME, SOME)
+def test_what_was_valid_before_changes_no_outcome(first: list[str], second: list[str]) -> None:
+    """With a bundle before it a set is admitted or refused as without, for the same reasons."""
+
+    # The engine's own words on what is wrong are not always the same.
+    def outcome(policies: list[str], before: Bundle | None) -> Bundle | set[tuple[str, int, str]]:
+        try:
+            return Bundle.build({"a.cedar": "\n".join(policies)}, SCHEMA, before=before)
+        except BundleError as refused:
+            return {(problem.file, problem.line, problem.code) for problem in refused.problems}
+
+    found = outcome(first, None)
+    before = found if isinstance(found, Bundle) else None
+    alone, after = outcome(second, None), outcome(second, before)
+    assert after == alone
+    if isinstance(after, Bundle) and isinstance(alone, Bundle):
+        assert (after.policies, after.texts) == (alone.policies, alone.texts)
+
+
+def test_of_a_set_that_changes_what_is_new_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One policy more among a thousand costs one; under another schema all count anew."""
+    many = "\n".join(
+        f'permit (principal == Device::"dev-{n}", action == Action::"call", resource);'
+        for n in range(1000)
+    )
+    before = Bundle.build({"a.cedar": many}, SCHEMA)
+    validated: list[str] = []
+    real = cedarpy.validate_policies
+
+    def spy(text: str, *rest: object, **options: bool) -> object:
+        validated.append(text)
+        return real(text, *rest, **options)  # type: ignore[arg-type] # whatever it was given
+
+    monkeypatch.setattr(cedarpy, "validate_policies", spy)
+    files = {"a.cedar": f"// moved\n{many}", "b.cedar": PERMIT}
+    after = Bundle.build(files, SCHEMA, before=before)
+    assert validated == [PERMIT]
+    assert len(after.policies) == 1001
+    assert after == Bundle.build(files, SCHEMA)
+    validated.clear()
+    other = SCHEMA.replace("entity Daemon;", "entity Daemon, Elsewhere;")
+    Bundle.build(files, other, before=before)
+    assert sum(text.count("permit") for text in validated) == 1001
 
 
 FILES = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
