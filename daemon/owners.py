@@ -12,6 +12,9 @@ from daemon.devices import OWNERS, Devices
 
 def is_last_owner(devices: Devices, device_id: str, local: str) -> bool:
     """Whether nobody could administer this daemon without that device; `local` is its own."""
+    asked = devices.get(device_id)
+    if asked is None or OWNERS not in asked.groups:
+        return False
     owners = (
         str(device.row.device_id)
         for device in devices.active

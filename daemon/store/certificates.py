@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from daemon.store.engine import insert_once
 from daemon.store.ids import AgentId, DeviceId, Serial
-from daemon.store.tables import certificates
+from daemon.store.tables import agents, certificates
 
 _GET: Final = select(certificates).where(certificates.c.serial == bindparam("b_serial"))
 _OF_DEVICE: Final = (
@@ -36,9 +36,10 @@ _GOOD_OF_AGENT: Final = (
     .where(certificates.c.revoked_ms.is_(None))
     .where(certificates.c.not_after > bindparam("b_now"))
 )
+# By way of the agents: else every good certificate of every device is looked at.
 _OF_AGENTS: Final = (
     select(certificates)
-    .where(certificates.c.agent_id.is_not(None))
+    .where(certificates.c.agent_id.in_(select(agents.c.agent_id)))
     .where(certificates.c.revoked_ms.is_(None))
     .where(certificates.c.not_after > bindparam("b_now"))
     .order_by(certificates.c.not_before, certificates.c.serial)
