@@ -109,7 +109,8 @@ def _row(one: "lease_pb2.Lease", short: str) -> tuple[str, ...]:
     state = time_left(terms.expires_ms) if one.state == "active" else one.state
     covers = "exact" if terms.exactly is not None else masked("; ".join(terms.meaning()[:-1]))
     uses = f"{one.uses}/{terms.uses}"
-    return (short, one.holder_name, terms.tool, one.signer_name, uses, state, covers)
+    by = one.signer_name + (f" +{len(one.cosigners)}" if one.cosigners else "")
+    return (short, one.holder_name, terms.tool, by, uses, state, covers)
 
 
 def _state(lease: "lease_pb2.Lease") -> str:

@@ -20,6 +20,7 @@ from stockade.home import Home
 from stockade.lease import LeaseTerms
 from stockade.v1 import approval_pb2, call_pb2, policy_pb2
 from tests.approvals.leasing import asked, terms_for
+from tests.approvals.test_leases_edited import GENEROUS
 from tests.approvals.test_people import belong
 from tests.attacks.editing import edit
 from tests.promises.acting import Waiting, apply, ask, connect, receipts, until
@@ -262,10 +263,7 @@ def test_the_callers_signature_filed_by_hand_counts_for_nothing(
     shared_daemon: RunningDaemon, owner: Client, approver: Client
 ) -> None:
     """Rightly signed, in the database, under a policy that would let the caller give leases."""
-    everybody = (
-        'permit (principal, action in [Action::"approve", Action::"grant_lease"], resource);'
-    )
-    apply(owner, people(2) + everybody, default=True)
+    apply(owner, people(2) + GENEROUS, default=False)
     waiting = ask(owner, "run_shell", **TRUE)
     terms, key = terms_for(waiting), owner.credentials.key
     edit(
