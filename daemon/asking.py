@@ -105,7 +105,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         reader=base.reader,
         writer=base.writer,
         changed=board.changed,
-        unsure=Unsure(base.reader, base.estate.chain_id, group),
+        unsure=Unsure(base.reader, base.estate.chain_id, group, book.put),
         lease=granting.check,
         leased=book.put,
         until_examined=parts.tiers.until_examined,

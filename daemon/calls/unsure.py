@@ -6,6 +6,7 @@ tell it, as soon as the database can be read, by the receipt: it is there with i
 answer was never given. Raises nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -16,6 +17,7 @@ from daemon.calls.live import LiveCall
 from daemon.calls.settlement import Settlement
 from daemon.errors import Fault
 from daemon.store import receipts
+from daemon.store.leases import LeaseRow
 from daemon.store.reader import Reader
 from ledger.chain import Entry
 
@@ -31,6 +33,8 @@ class Unsure:
     reader: Reader
     chain: str
     group: TaskGroup
+    # Told of the lease that came into being with it.
+    leased: Callable[[LeaseRow], None]
 
     def find_out(self, live: LiveCall, settlement: Settlement) -> None:
         """Tells the call of the settlement, if that is in the database."""
@@ -40,6 +44,8 @@ class Unsure:
     async def _find_out(self, live: LiveCall, settlement: Settlement) -> None:
         try:
             if settlement.call_entry and await self._is_there(live, settlement.call_entry):
+                if settlement.lease is not None:
+                    self.leased(settlement.lease)
                 settlement.apply(live)
         finally:
             live.release()

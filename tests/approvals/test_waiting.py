@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from stockade.approving import sign_answer
 from stockade.client import Client, new_call_id
 from stockade.errors import ApprovalUnclear, BadRequest, Conflict, StockadeError
 from stockade.v1 import approval_pb2, call_pb2
-from tests.approvals.leasing import asked, give
+from tests.approvals.leasing import asked, give, terms_for
 from tests.attacks.editing import edit
 from tests.conftest import config_with
 from tests.promises.acting import (
@@ -26,7 +27,7 @@ from tests.promises.acting import (
     state,
     until,
 )
-from tests.running import RunningDaemon, make_directory, output, running
+from tests.running import STOCKADE, RunningDaemon, make_directory, output, running
 
 ASK = 'forbid (principal, action == Action::"call_unattended", resource);'
 
@@ -50,6 +51,31 @@ def test_a_call_that_nobody_looks_at_runs_at_the_yes(owner: Client, approver: Cl
     events = list(owner.watch_call(call_id))
     assert events[-1].finished.state == call_pb2.CALL_STATE_SUCCEEDED
     assert output(events) == b"came back\n"
+
+
+def test_the_callers_terminal_says_what_it_waits_for(
+    shared_daemon: RunningDaemon, approver: Client
+) -> None:
+    """That it waits, until when, who can give it, and where; then the output, and status 0."""
+    words = [str(STOCKADE), "call", "run_shell", "--arg", "command=echo given"]
+    with subprocess.Popen(
+        words,
+        env=shared_daemon.environ(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as call:
+        assert call.stderr is not None
+        told = [call.stderr.readline() for _ in range(3)]
+        approval_id = told[2].split()[-1]
+        assert told[0].startswith(f"waiting for approval {approval_id[:8]}"), told
+        assert " until " in told[0]
+        assert told[1].strip() == "who can give it: approver"
+        assert told[2].strip() == f"there: stockade approvals show {approval_id}"
+        approver.answer_approval(approver.get_approval(approval_id), approve=True)
+        out, _ = call.communicate(timeout=60)
+    assert (call.returncode, out) == (0, "given\n")
 
 
 def test_a_caller_that_comes_back_is_told_what_it_waits_for(
@@ -275,12 +301,13 @@ def test_an_answer_whose_commit_lies_still_wakes_its_call(workspace: Path, how: 
         home = daemon.pair_device("approver", "approvers")
         with daemon.client() as owner, Client.open(home) as approver:
             waiting = ask(owner, "run_shell", command="echo woken")
+            terms = terms_for(waiting)
             flag.touch()
             if how == "once":
-                approver.answer_approval(waiting.approval, approve=True)
+                approver.answer_approval(waiting.approval, approve=True, lease=terms)
             else:
                 with pytest.raises(StockadeError) as caught:
-                    approver.answer_approval(waiting.approval, approve=True)
+                    approver.answer_approval(waiting.approval, approve=True, lease=terms)
                 assert caught.value.reason == "STORE_IO"
             assert not flag.exists()
             assert waiting.end().state == call_pb2.CALL_STATE_SUCCEEDED
@@ -291,6 +318,8 @@ def test_an_answer_whose_commit_lies_still_wakes_its_call(workspace: Path, how: 
                 if one["kind"] == "approval.answered"
             ]
             assert answered["body"]["answer"] == "approve"
+            # And the lease that was given with it stands.
+            assert not asked(owner, "run_shell", command="echo woken")
     finally:
         daemon.stop()
         shutil.rmtree(root, ignore_errors=True)
