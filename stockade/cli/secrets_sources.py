@@ -65,9 +65,9 @@ def _show(answer: "CheckSourcesResponse") -> None:
     if not answer.sources:
         say("config.toml names no other source")
     for one in answer.sources:
-        reached = "reachable" if one.reachable else "NOT REACHABLE"
+        say(f"{one.name}: {one.kind}, {one.place}")
         let_in = "authenticated" if one.authenticated else "NOT AUTHENTICATED"
-        say(f"{one.name}: {one.kind}, {one.place}: {reached}, {let_in}")
+        say(f"  reachable, {let_in}" if one.reachable else "  NOT REACHABLE")
         if one.HasField("why"):
             _explain(one.why)
     rows = [(held.reference, *_found(held)) for one in answer.sources for held in one.secrets]
