@@ -138,8 +138,15 @@ class RunningDaemon:
 
     def resident_bytes(self) -> int:
         """VmRSS of its process."""
+        return self._status("VmRSS:")
+
+    def own_bytes(self) -> int:
+        """Its memory without pages of files, such as code, which come and go."""
+        return self._status("RssAnon:")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        line = next(line for line in status.splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
 
     def _environment(self) -> dict[str, str]:

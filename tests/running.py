@@ -87,6 +87,13 @@ class RunningDaemon:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def own_bytes(self) -> int:
+        """What it holds in memory of its own: pages of files, such as code, come and go."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
+        return int(line.split()[1]) * 1024
+
     def environ(self) -> dict[str, str]:
         """The environment its processes get."""
         return {**os.environ, "STOCKADE_HOME": str(self.root), **self.environment}

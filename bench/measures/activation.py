@@ -78,13 +78,13 @@ def activate(bench: Bench) -> Iterator[Result]:
     with daemon.client() as client:
         for _ in range(20):
             deny(client)
-        idle = daemon.resident_bytes()
+        idle = daemon.own_bytes()
         for number in range(bench.times(TIMES)):
             files = _files(COUNT - number)
             began = time.perf_counter()
             client.apply_policy(files)
             taken.seconds.append(time.perf_counter() - began)
-            held.append((daemon.resident_bytes() - idle) / MEGABYTE)
+            held.append((daemon.own_bytes() - idle) / MEGABYTE)
     yield timing("policy.activate.10000", "s", taken)
     yield distribution("policy.rss.10000", "MB", held)
     calm, noticed = _calm(daemon), _noticed(daemon, bench.times(TIMES))

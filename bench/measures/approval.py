@@ -68,11 +68,11 @@ def pending(bench: Bench) -> Iterator[Result]:
         for _ in range(10):
             _leave(caller)
         time.sleep(1)
-        idle = daemon.resident_bytes()
+        idle = daemon.own_bytes()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: _leave(caller), range(count)))
         time.sleep(1)
-        grown = daemon.resident_bytes() - idle
+        grown = daemon.own_bytes() - idle
         for _ in range(min(count, ROUNDS)):
             began = time.perf_counter()
             page = approver.list_approvals()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stockade.client import Client
@@ -193,8 +192,7 @@ def test_a_flood_of_frames_starves_nobody(
     shared_daemon: RunningDaemon, owner: Client, context: ssl.SSLContext, which: str
 ) -> None:
     """While one device floods its connection, another is served in time; memory stays bounded."""
-    process = psutil.Process(shared_daemon.pid)
-    before, log = process.memory_info().rss, len(shared_daemon.log)
+    before, log = shared_daemon.own_bytes, len(shared_daemon.log)
     with dialled(shared_daemon, context) as tls:
         tls.settimeout(0.5)  # a sender that reads nothing is stopped by back-pressure
         flood = memoryview(OPENING + FLOODS[which]())
@@ -212,6 +210,6 @@ def test_a_flood_of_frames_starves_nobody(
         with shared_daemon.client() as newcomer:
             assert newcomer.who_am_i().principal
         assert slowest < 5
-        assert process.memory_info().rss - before < MAX_GROWTH
+        assert shared_daemon.own_bytes - before < MAX_GROWTH
     assert "Traceback" not in shared_daemon.log[log:]
     assert "rpc.defect" not in shared_daemon.log[log:]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 
 from stockade.client import new_call_id
@@ -40,17 +39,16 @@ def daemon(workspace: Path) -> Iterator[RunningDaemon]:
 
 def test_a_slow_reader_costs_no_memory(daemon: RunningDaemon) -> None:
     """60 MiB to a client that reads now and then: the tool waits, and the daemon stays small."""
-    process = psutil.Process(daemon.pid)
     with daemon.client() as client:
         assert finished(list(client.call("run_shell", {"command": "true"}))).reason == "SUCCEEDED"
-        before = process.memory_info().rss
+        before = daemon.own_bytes
         highest, read = before, 0
         for number, event in enumerate(client.call("prints", {})):
             if event.HasField("output"):
                 read += len(event.output.data)
             if number < 20:
                 time.sleep(0.1)
-            highest = max(highest, process.memory_info().rss)
+            highest = max(highest, daemon.own_bytes)
         assert event.finished.reason == "SUCCEEDED"
     assert read == OUTPUT
     assert highest - before < KEPT
@@ -58,15 +56,14 @@ def test_a_slow_reader_costs_no_memory(daemon: RunningDaemon) -> None:
 
 def test_a_reader_that_reads_nothing_holds_nothing_up(daemon: RunningDaemon) -> None:
     """While one does not read at all, others are served, and its own call waits with little."""
-    process = psutil.Process(daemon.pid)
-    before = process.memory_info().rss
+    before = daemon.own_bytes
     with daemon.client() as idle, daemon.client() as other:
         stream = idle.call("prints", {})
         next(iter(stream))
         for _ in range(5):
             ended = finished(list(other.call("run_shell", {"command": "true"})))
             assert ended.reason == "SUCCEEDED"
-        assert process.memory_info().rss - before < KEPT
+        assert daemon.own_bytes - before < KEPT
         stream.cancel()
 
 

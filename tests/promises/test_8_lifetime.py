@@ -222,14 +222,13 @@ def test_a_slow_reader_slows_the_tool_and_never_grows_the_daemon(
     code += f"for _ in range({size // MIB}): sys.stdout.buffer.write(block)\n"
     limits = "[limits]\noutput_kib = 65536\nwall_seconds = 120\n"
     python_tool(client, "pours", code, rest=limits)
-    process = psutil.Process(shared_daemon.pid)
-    before, most = process.memory_info().rss, 0
+    before, most = shared_daemon.own_bytes, 0
     with shared_daemon.client() as slow:
         events = slow.call("pours", {})
         assert any(event.HasField("started") for event in events)
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            most = max(most, process.memory_info().rss)
+            most = max(most, shared_daemon.own_bytes)
             time.sleep(0.05)
         assert client.status().running_calls == 1
         position, done = 0, None
@@ -237,7 +236,7 @@ def test_a_slow_reader_slows_the_tool_and_never_grows_the_daemon(
             if event.HasField("output"):
                 assert event.output.offset == position
                 position += len(event.output.data)
-                most = max(most, process.memory_info().rss)
+                most = max(most, shared_daemon.own_bytes)
             elif event.HasField("finished"):
                 done = event.finished
     assert position == size
