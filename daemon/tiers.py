@@ -21,6 +21,8 @@ _log = structlog.get_logger("stockade.sandbox")
 
 _LATER = (Tier.CONTAINER, Tier.GVISOR)
 EXAMINE_SECONDS = 15.0
+# To start a container, or to take one down, takes all of a small machine, longer than most calls.
+REST_SECONDS = 0.2
 _NOT_PROBED = ProbeReport(
     works=False,
     missing=(Missing("a probe", "the daemon is still looking", "ask again in a few seconds"),),
@@ -161,5 +163,5 @@ def _pool(chosen: Containers) -> PoolSettings:
         total=chosen.total,
         starts=chosen.starts,
         idle_seconds=chosen.idle_seconds,
-        rest_seconds=0.0,
+        rest_seconds=REST_SECONDS,
     )

@@ -15,6 +15,7 @@ its input: nothing is passed on before all of it is there.
 and counts in 4 bytes, big-endian. The input follows.
 """
 
+import gc
 import mmap
 import os
 import resource
@@ -26,6 +27,7 @@ LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
 LOOK_MILLISECONDS = 500
 CHUNK = 65536
+PAGE = 4096
 FLAGS = 5  # words of `python3 -I -S -X utf8`: how this runs, and how Python in place would be run
 
 
@@ -66,14 +68,36 @@ def write(files: list[bytes]) -> None:
         os.close(fd)
 
 
-def bound(limits: list[bytes]) -> None:
-    """The limits of each process of the tool, which inherit them."""
+def expendable() -> None:
+    """Where memory is short the kernel takes the tool, not the init that tells of it."""
     try:
-        # Where memory is short the kernel takes the tool, not the init that tells of it.
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     except OSError:
         pass
+
+
+def own(known: set[str]) -> None:
+    """Have all memory of this process for itself, while there is time.
+
+    It is the init's too, since the fork, and each page of it would be copied when it is first
+    written to: a thousand faults, in the tool's time, and gVisor's are slow. What was imported for
+    that is forgotten: the tool finds the modules that any Python has.
+    """
+    move = ctypes.memmove
+    with open("/proc/self/maps", "rb") as file:
+        found = [line.split(None, 2)[:2] for line in file]
+    for where, access in found:
+        if access == b"rw-p":
+            first, end = (int(part, 16) for part in where.split(b"-"))
+            for at in range(first, end, PAGE):
+                move(at, at, 1)  # itself onto itself, in one step
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def bound(limits: list[bytes]) -> None:
+    """The limits of each process of the tool, which inherit them."""
     for limit in limits:
         name, *wanted = (int(part) for part in limit.split(b":"))
         hard = resource.getrlimit(name)[1]
@@ -242,6 +266,11 @@ def report(status: int, trouble: bytes) -> bytes:
 
 
 TROUBLE = mmap.mmap(-1, 64)  # shared; no descriptor that a tool could say anything by
+KNOWN = set(sys.modules)
+import ctypes  # noqa: E402 - to be forgotten again
+
+# What is there by now stays. A collection would write to all of it, and there is one at every end.
+gc.freeze()
 OUT, INTO = os.pipe()
 CHILD = os.fork()
 if CHILD == 0:
@@ -250,9 +279,10 @@ if CHILD == 0:
     os.close(OUT)
     os.setsid()
     OURS = sys.modules["__main__"]  # kept: these functions' names are in it
+    expendable()
+    own(KNOWN)
     tool()
 else:
-    import ctypes
     import fcntl
     import select
 
