@@ -22,7 +22,7 @@ _log = structlog.get_logger("stockade.sandbox")
 _LATER = (Tier.CONTAINER, Tier.GVISOR)
 EXAMINE_SECONDS = 15.0
 # To start a container, or to take one down, takes all of a small machine, longer than most calls.
-REST_SECONDS = 0.2
+REST_SECONDS = 0.1
 _NOT_PROBED = ProbeReport(
     works=False,
     missing=(Missing("a probe", "the daemon is still looking", "ask again in a few seconds"),),

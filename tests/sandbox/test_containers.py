@@ -177,6 +177,30 @@ async def test_python_in_place_is_python(box: ContainerRunner) -> None:
     assert (await ran(box, started))[0] == (await ran(box, waited))[0]
 
 
+async def test_python_in_place_has_the_modules_of_any_python(box: ContainerRunner) -> None:
+    """What the launcher imported for itself is not there, and can be imported and used as ever."""
+    code = (
+        "import sys; print([one for one in ('ctypes', '_ctypes', 'struct') if one in sys.modules]);"
+        " import ctypes, struct; print(ctypes.CDLL(None).getppid() >= 0, struct.calcsize('i'))"
+    )
+    started = await ran(box, make_spec(*PYTHON, "-c", code))
+    waited = await ran(box, in_place(code))
+    assert waited[0] == started[0] == b"[]\nTrue 4\n"
+
+
+async def test_a_waiting_interpreter_has_its_memory_to_itself(box: ContainerRunner) -> None:
+    """It was forked, and shares no page any more that it would have to copy in its tool's time."""
+    code = (
+        "import gc, resource; before = resource.getrusage(0).ru_minflt; gc.unfreeze();"
+        " gc.collect(); print(resource.getrusage(0).ru_minflt - before)"
+    )
+    if box.gvisor:
+        pytest.skip("gVisor does not count faults")
+    faults, how = await ran(box, in_place(code))
+    assert how == "started for this run"
+    assert int(faults) < 100
+
+
 @pytest.mark.parametrize(
     ("code", "status", "said"),
     [
