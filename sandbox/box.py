@@ -14,6 +14,7 @@ import anyio
 
 from sandbox import container_group, spawn, streams
 from sandbox.cgroup import RunGroup
+from sandbox.cgroup_oom import Exhaustion, exhaustion
 from sandbox.container_mounts import Mounted
 from sandbox.docker_engine import Attached
 from sandbox.tier import Stream
@@ -87,6 +88,7 @@ class Box:
     _fd: int
     _pidfd: int
     group: RunGroup
+    exhaustion: Exhaustion | None = None
     nonce: bytes = b""
     _buffer: bytearray = field(default_factory=bytearray)
     _left: int = 0
@@ -96,7 +98,8 @@ class Box:
     def of(cls, attached: Attached, mounted: Mounted) -> "Box":
         """Take over what the engine started."""
         group = container_group.find(attached.pid, attached.container)
-        return cls(attached.container, mounted, attached.streams, _open(attached), group)
+        told = exhaustion(group)
+        return cls(attached.container, mounted, attached.streams, _open(attached), group, told)
 
     async def ready(self) -> None:
         """Wait for the launcher's word."""
@@ -130,6 +133,10 @@ class Box:
         except OSError:
             return False
         return False
+
+    async def ran_out_of_memory(self) -> bool:
+        """Whether it did, as far as the kernel could tell: its groups may be gone by now."""
+        return self.exhaustion is not None and await self.exhaustion.seen()
 
     async def send(self, frame: memoryview, stdin: memoryview) -> None:
         """The request and then the tool's standard input, as fast as it is taken.
@@ -188,6 +195,9 @@ class Box:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._pidfd = -1
+        if self.exhaustion is not None:
+            self.exhaustion.close()
+            self.exhaustion = None
 
 
 def _open(attached: Attached) -> int:

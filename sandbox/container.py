@@ -184,7 +184,10 @@ class ContainerSandbox:
             if watch.output.failure is not None:
                 raise watch.output.failure
             breach = watch.breached()
-            ended = None if watch.report or watch.verdict else await self._ended(box.container)
+            ended = None
+            if not (watch.report or watch.verdict or breach):
+                ended = await self._ended(box.container)
+                breach = LimitName.MEMORY if await box.ran_out_of_memory() else None
             controls = report(spec, self.settings, engine, box.group, ahead=ahead)
             return conclude(spec, watch, breach, ended, controls)
         finally:

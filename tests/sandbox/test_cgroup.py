@@ -4,13 +4,16 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from sandbox import LimitName
 from sandbox.cgroup import NoCgroups, counter, find_named, kill_members, read, remove_directory
 from sandbox.cgroup_hosts import find, hierarchies
+from sandbox.cgroup_oom import exhaustion
 from sandbox.cgroup_v1 import CgroupsV1
 from sandbox.cgroup_v2 import CgroupsV2, GroupV2, set_limits
 from sandbox.spawn import reap, spawn
@@ -77,6 +80,27 @@ def test_v1_kill_and_remove(sleeper: int) -> None:
     group.kill()
     wait_until(group.remove)
     assert group.enforces <= {LimitName.CPU, LimitName.MEMORY, LimitName.PIDS}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("exhausted", [True, False])
+async def test_v1_exhaustion_outlives_its_group(*, exhausted: bool) -> None:
+    """Somebody has removed the group: the kernel has told whether its memory ran out."""
+    cgroups = find()
+    if not isinstance(cgroups, CgroupsV1) or "memory" not in cgroups.parents:
+        pytest.skip("no writable memory group of version 1 for this user")
+    limits = replace(LIMITS, memory_bytes=16 * MIB)
+    group = cgroups.create(f"stockade-test-{secrets.token_hex(4)}", limits)
+    told = exhaustion(group)
+    assert told is not None
+    code = f"x = bytearray({64 * MIB}); x[::4096] = b'x' * len(x[::4096])" if exhausted else ""
+    (memory,) = (path for path in group.join if "memory" in path.parts)
+    program = ["/bin/sh", "-c", f'echo 0 >{memory}; exec /usr/bin/python3 -I -S -c "$0"', code]
+    ended = await anyio.run_process(program, check=False)
+    assert (ended.returncode != 0) is exhausted
+    wait_until(group.remove)
+    assert await told.seen() is exhausted
+    told.close()
 
 
 def unified() -> Path:

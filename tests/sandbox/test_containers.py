@@ -19,6 +19,7 @@ from sandbox import (
     ContainerSandbox,
     ContainerSettings,
     End,
+    LimitName,
     Mount,
     RunSpec,
     SpecRefusedError,
@@ -26,15 +27,19 @@ from sandbox import (
 )
 from sandbox.box import Box, Trailer
 from sandbox.container_config import Profile
+from sandbox.docker_engine import Ended
 from sandbox.frame import PYTHON
 from tests.sandbox.conftest import (
+    MIB,
     Collected,
     ContainerRunner,
+    limits,
     make_spec,
     python,
     shell,
     wait_until,
 )
+from tests.sandbox.test_limits import memory_bomb
 
 pytestmark = pytest.mark.anyio
 
@@ -326,6 +331,27 @@ async def test_a_container_that_somebody_kills(box: ContainerRunner) -> None:
     with anyio.fail_after(20):
         outcome = await box.sandbox.run(shell("echo; sleep 1000"), kill)
     assert outcome.end is End.ENGINE_FAILURE
+
+
+async def test_memory_that_ran_out_is_told_however_late_we_look(box: ContainerRunner) -> None:
+    """The engine has taken the groups away, and may not know why it ended: the kernel told us."""
+
+    async def ignorant(container: str) -> Ended | None:
+        del container
+        return Ended(running=False, out_of_memory=False, exit_code=137, error="")
+
+    async def busy(_stream: str, _data: bytes) -> None:
+        # Not a step is taken here until there is nothing to be looked at any more.
+        (one,) = box.docker.containers(box.labels)
+        if not box.gvisor:
+            return  # there the first process stays, and with it the groups
+        wait_until(lambda: not box.docker.containers(box.labels)[0].running, 10)
+        wait_until(lambda: not Path("/sys/fs/cgroup/memory/docker", one.container).exists(), 5)
+
+    box.sandbox._ended = ignorant  # type: ignore[method-assign]
+    code = f"print(1, flush=True); {memory_bomb(96)}"
+    outcome = await box.sandbox.run(python(code, limits=limits(memory_bytes=64 * MIB)), busy)
+    assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY), outcome
 
 
 _VICTIM = """
