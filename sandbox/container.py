@@ -82,10 +82,12 @@ class ContainerSandbox:
             return can_wait(profile) and await self._pool.stock(profile)
 
     async def altered(self) -> None:
-        """Until the engine goes, comes back, or is another."""
+        """Until the engine goes, comes back, or is another; what it kept is removed meanwhile."""
         before = await self._seen()
         while True:
             await anyio.sleep(self.settings.look_seconds)
+            if self._starter.left:
+                await self.reap()
             if await self._seen() != before:
                 return
 

@@ -41,6 +41,7 @@ class ContainerStarter:
         # What bears our labels and is none of these was left by an earlier daemon, or while the
         # engine could not be asked to remove it.
         self._held: set[str] = set()
+        self.left = False  # whether there may be some of those
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Ask the engine, from a thread."""
@@ -111,7 +112,7 @@ class ContainerStarter:
         try:
             self.docker.remove(box.container, box.mounted.volumes)
         except EngineError:
-            return  # it is reaped when the engine is there again
+            self.left = True  # it is dead; what the engine has of it is reaped with the next look
         finally:
             box.close()
             box.mounted.forget()
@@ -123,7 +124,7 @@ class ContainerStarter:
             try:
                 await self.ask(lambda: self.docker.remove(container, volumes))
             except EngineError:
-                return  # it is reaped when the engine is there again
+                self.left = True
 
     async def close(self) -> None:
         """Give back the connections to the engine. Asked again, it connects again."""
@@ -131,6 +132,7 @@ class ContainerStarter:
 
     async def reap(self) -> int:
         """Remove all that bears our labels and that we do not hold; how many of it still ran."""
+        self.left = False
         ours = labels(self._settings)
         found = await self.ask(lambda: self.docker.containers(ours))
         left = [one for one in found if one.name not in self._held]

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -21,14 +22,12 @@ from sandbox import (
     End,
     LimitName,
     Mount,
-    RunSpec,
     SpecRefusedError,
     TierUnavailableError,
 )
 from sandbox.box import Box, Trailer
 from sandbox.container_config import Profile
-from sandbox.docker_engine import Ended
-from sandbox.frame import PYTHON
+from sandbox.docker_engine import Ended, EngineError
 from tests.sandbox.conftest import (
     MIB,
     Collected,
@@ -39,6 +38,7 @@ from tests.sandbox.conftest import (
     shell,
     wait_until,
 )
+from tests.sandbox.test_in_place import ran
 from tests.sandbox.test_limits import memory_bomb
 
 pytestmark = pytest.mark.anyio
@@ -51,17 +51,6 @@ async def kept(box: ContainerRunner) -> AsyncIterator[None]:
         await anyio.wait_all_tasks_blocked()
         yield
         group.cancel_scope.cancel()
-
-
-def in_place(code: str, *arguments: str, **changes: object) -> RunSpec:
-    return make_spec(*PYTHON, "-c", code, *arguments, python=True, **changes)
-
-
-async def ran(box: ContainerRunner, spec: RunSpec) -> tuple[bytes, str]:
-    sink = Collected()
-    outcome = await box.sandbox.run(spec, sink)
-    assert outcome.exit_code == 0, (outcome, sink.err)
-    return sink.out, outcome.controls["sandbox"].achieved
 
 
 async def test_a_container_is_used_once(box: ContainerRunner) -> None:
@@ -168,73 +157,6 @@ async def test_a_run_that_may_write_to_the_host_starts_cold(
             _, how = await ran(box, shell("echo x >/w/file", mounts=spec.mounts))
             assert how == "started for this run"
         assert not await box.sandbox.warm(spec)
-
-
-async def test_python_in_place_is_python(box: ContainerRunner) -> None:
-    """Run in the interpreter that waits, or started: the same program sees the same."""
-    code = (
-        "import sys, os; print(sys.argv, __name__, sys.flags.isolated, sys.flags.no_site,"
-        " sorted(os.environ), os.getcwd(), sys.stdin.read(), os.getenv('S'))"
-    )
-    changes = {"stdin": b"in", "secret_env": {"S": b"s"}, "env": {"A": "b", "LANG": "C.UTF-8"}}
-    started = make_spec(*PYTHON, "-c", code, "x", **changes)
-    waited = in_place(code, "x", **changes)
-    assert (await ran(box, started))[0] == (await ran(box, waited))[0]
-
-
-async def test_python_in_place_has_the_modules_of_any_python(box: ContainerRunner) -> None:
-    """What the launcher imported for itself is not there, and can be imported and used as ever."""
-    code = (
-        "import sys; print([one for one in ('ctypes', '_ctypes', 'struct') if one in sys.modules]);"
-        " import ctypes, struct; print(ctypes.CDLL(None).getppid() >= 0, struct.calcsize('i'))"
-    )
-    started = await ran(box, make_spec(*PYTHON, "-c", code))
-    waited = await ran(box, in_place(code))
-    assert waited[0] == started[0] == b"[]\nTrue 4\n"
-
-
-async def test_a_waiting_interpreter_has_its_memory_to_itself(box: ContainerRunner) -> None:
-    """It was forked, and shares no page any more that it would have to copy in its tool's time."""
-    code = (
-        "import gc, resource; before = resource.getrusage(0).ru_minflt; gc.unfreeze();"
-        " gc.collect(); print(resource.getrusage(0).ru_minflt - before)"
-    )
-    if box.gvisor:
-        pytest.skip("gVisor does not count faults")
-    faults, how = await ran(box, in_place(code))
-    assert how == "started for this run"
-    assert int(faults) < 100
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "said"),
-    [
-        ("raise SystemExit(7)", 7, b""),
-        ("import os; os._exit(9)", 9, b""),
-        ("1/0", 1, b"ZeroDivisionError"),
-        ("def", 1, b"SyntaxError"),
-        ("import atexit; atexit.register(print, 'late')", 0, b""),
-    ],
-)
-async def test_python_in_place_ends_as_python_does(
-    box: ContainerRunner, code: str, status: int, said: bytes
-) -> None:
-    """Exit codes, tracebacks without our frames, and what runs at exit."""
-    outcome, sink = await box(in_place(code))
-    assert (outcome.end, outcome.exit_code) == (End.EXITED, status)
-    assert said in sink.err
-    assert b"launcher" not in sink.err
-    assert b"run_python" not in sink.err
-    if "atexit" in code:
-        assert sink.out == b"late\n"
-
-
-async def test_python_in_place_from_a_file(box: ContainerRunner, place: Path) -> None:
-    """A file of the tool's folder is run as `python3 FILE` would run it."""
-    (place / "main.py").write_text("import sys; print(__file__, sys.argv)")
-    mounts = (Mount(str(place), "/tool"),)
-    spec = make_spec(*PYTHON, "/tool/main.py", "a", python=True, mounts=mounts)
-    assert (await ran(box, spec))[0] == b"/tool/main.py ['/tool/main.py', 'a']\n"
 
 
 async def test_a_tool_cannot_report_for_the_launcher(box: ContainerRunner) -> None:
@@ -352,6 +274,27 @@ async def test_memory_that_ran_out_is_told_however_late_we_look(box: ContainerRu
     code = f"print(1, flush=True); {memory_bomb(96)}"
     outcome = await box.sandbox.run(python(code, limits=limits(memory_bytes=64 * MIB)), busy)
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY), outcome
+
+
+async def test_what_the_engine_did_not_remove_it_is_asked_for_again(box: ContainerRunner) -> None:
+    """An engine that fails to remove a dead container does not keep it until a restart."""
+    docker = box.sandbox._starter.docker
+    settings = replace(box.settings, look_seconds=0.05)
+    box.sandbox.settings = settings
+    remove = docker.remove
+
+    def busy(container: str, volumes: Sequence[str]) -> None:
+        docker.remove = remove  # type: ignore[method-assign]
+        raise EngineError(f"{container} is busy, with {len(volumes)} volumes")
+
+    docker.remove = busy  # type: ignore[method-assign]
+    await ran(box, make_spec("/bin/true"))
+    assert box.groups()
+    async with anyio.create_task_group() as group:
+        group.start_soon(box.sandbox.altered)
+        await anyio.to_thread.run_sync(wait_until, lambda: not box.groups(), 60)
+        group.cancel_scope.cancel()
+    assert box.groups() == []
 
 
 _VICTIM = """
