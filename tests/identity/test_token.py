@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -257,3 +257,31 @@ def test_a_credential_is_read_from_the_systemds_folder_alone(
             load_credential(name)
         assert caught.value.code is Code.CREDENTIAL_UNUSABLE
         assert caught.value.fix
+
+
+def test_an_ed25519_key_is_made_and_signs_inside(soft: SoftToken, token: Token) -> None:
+    """As fit as the authority's: what it signs verifies, another one does not stand in for it."""
+    key = token.make_ed25519(URI)
+    (private,) = soft.private_keys()
+    wanted = {"PRIVATE": True, "SENSITIVE": True, "EXTRACTABLE": False, "NEVER_EXTRACTABLE": True}
+    assert {name: private.get(name) for name in wanted} == wanted
+    public = ed25519.Ed25519PublicKey.from_public_bytes(key.public)
+    again = Token(MODULE, LABEL, lambda: PIN).ed25519(URI)
+    assert again.public == key.public
+    for one in (key, again):
+        public.verify(one.sign(b"said"), b"said")
+    with pytest.raises(InvalidSignature):
+        public.verify(key.sign(b"said"), b"other")
+    assert refused(lambda: token.key(URI)).code is Code.TOKEN_KEY_UNFIT
+    token.destroy(URI)
+    assert soft.objects() == []
+    assert refused(lambda: key.sign(b"said")).code is Code.TOKEN_KEY_ABSENT
+
+
+@pytest.mark.parametrize("how", ["extractable", "alone", ""])
+def test_another_key_is_not_taken_up_for_an_ed25519_key(
+    soft: SoftToken, token: Token, how: str
+) -> None:
+    """One that could be read, without its public half, or on another curve."""
+    soft.add(URI.label, URI.id, how=how)
+    assert refused(lambda: token.ed25519(URI)).code is Code.TOKEN_KEY_UNFIT
