@@ -106,7 +106,7 @@ class Fault(StrEnum):
     TRUNCATED = "TRUNCATED"
     """The ledger ends before the size its checkpoint vouches for."""
     ROLLED_BACK = "ROLLED_BACK"
-    """A later checkpoint vouches for a shorter ledger than an earlier one did."""
+    """It goes on from where it was shorter: by a later checkpoint, or by what a witness saw."""
 
 
 class BadEntry(LedgerError):  # noqa: N818 - the name says what was found, and is the contract

@@ -18,7 +18,7 @@ elsewhere are what shows it (FORKED). See also `checkpoint.check_advance` (ROLLE
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,7 @@ from ledger.export import Line
 from ledger.keys import PublicKeys
 from ledger.lineage import Lineage
 from ledger.merkle import HASH_SIZE, CompactRange
+from ledger.receipt import parse_time
 from ledger.rotation import KIND as ROTATION
 from ledger.segment import Segment
 
@@ -64,7 +65,14 @@ def verify(
 class Verification:
     """One pass over one export: `read` it, or `join` segments of it, then `end`."""
 
-    def __init__(self, key: PublicKeys | Lineage, checkpoints: Sequence[Checkpoint] = ()) -> None:
+    def __init__(
+        self,
+        key: PublicKeys | Lineage,
+        checkpoints: Sequence[Checkpoint] = (),
+        seen: Mapping[int, int] | None = None,
+    ) -> None:
+        """`seen`: when a witness saw the ledger at a size, in seconds: a cut, or worse."""
+        self._seen = dict(seen or {})
         self._lineage = key if isinstance(key, Lineage) else Lineage(key)
         self._reader = Reader(self._lineage)
         self._roots = {item.size: item.root for item in checkpoints}
@@ -107,13 +115,24 @@ class Verification:
         """There are no more lines: what was verified; BadEntry if a checkpoint says otherwise."""
         count, vouched = self._tree.size, max(self._roots, default=0)
         if count < vouched:
-            raise self._bad(
-                Fault.TRUNCATED,
-                f"the ledger ends after {count} entries; its checkpoint vouches for {vouched}",
-            )
+            raise self._short(count, vouched)
         last = self._last
         head = None if last is None else Head(self._chain, *last)
         return Verified(count, head, self._tree.root(), vouched, self._lineage)
+
+    def _short(self, count: int, vouched: int) -> BadEntry:
+        """Fewer entries than there were: cut off, or gone on with from where they were fewer."""
+        seen = self._seen.get(vouched)
+        # A second is as exact as a witness is.
+        if self._last and seen is not None and parse_time(self._last.time) >= 1000 * (seen + 1):
+            return self._bad(
+                Fault.ROLLED_BACK,
+                f"a witness saw {vouched} entries before the last of these {count} was made",
+            )
+        return self._bad(
+            Fault.TRUNCATED,
+            f"the ledger ends after {count} entries; its checkpoint vouches for {vouched}",
+        )
 
     def _authentic(self, raw: bytes) -> Line:
         try:

@@ -8,7 +8,7 @@ Memory does not grow with the file. Raises the ledger's BadEntry, and OSError.
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -80,19 +80,24 @@ def _line_around(file: BinaryIO, place: int) -> bytes | None:
         return None
 
 
-def verify_file(path: Path, key: Lineage, checkpoints: Sequence[Checkpoint], jobs: int) -> Verified:
+def verify_file(
+    path: Path,
+    key: Lineage,
+    checkpoints: Sequence[Checkpoint],
+    jobs: int,
+    seen: Mapping[int, int] | None = None,
+) -> Verified:
     """Verify an export from its first entry; raise BadEntry for the first bad one."""
     ahead = keys_in(path, key) if jobs > 1 else key
     if ahead != key:
         # Of keys that are known ahead, every process has what it takes.
         with suppress(BadEntry):
-            return _verify(path, ahead, checkpoints, jobs)
+            return _verify(Verification(ahead, checkpoints, seen), path, ahead, jobs)
         jobs = 1  # what is wrong is said as if they were not
-    return _verify(path, key, checkpoints, jobs)
+    return _verify(Verification(key, checkpoints, seen), path, key, jobs)
 
 
-def _verify(path: Path, key: Lineage, checkpoints: Sequence[Checkpoint], jobs: int) -> Verified:
-    verification = Verification(key, checkpoints)
+def _verify(verification: Verification, path: Path, key: Lineage, jobs: int) -> Verified:
     with path.open("rb") as file:
         # Of what cannot be sought in, and of what is over before a process has started, each line
         # is read here.

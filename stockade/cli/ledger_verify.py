@@ -58,7 +58,8 @@ def verify(
         witnesses = [read_keys(one) for one in witness or ()]
         ahead = keys_in(file, public) if checkpoint else public
         vouched = [read_checkpoint(one, ahead, witnesses) for one in checkpoint or ()]
-        verified = verify_file(file, public, vouched, jobs or default_jobs())
+        seen = seen_by(checkpoint or (), ahead, witnesses)
+        verified = verify_file(file, public, vouched, jobs or default_jobs(), seen)
     except BadEntry as bad:
         if json_:
             machine.emit(_bad(bad))
@@ -150,6 +151,20 @@ def read_checkpoint(
     for one in witnesses:
         parse_cosigned(note, keys, one)
     return parse_checkpoint(note, keys)
+
+
+def seen_by(
+    paths: "Sequence[Path]", keys: "Lineage", witnesses: "Sequence[WitnessKeys]"
+) -> dict[int, int]:
+    """When the ledger was first seen at the size of each checkpoint, by its witnesses."""
+    from ledger.cosign import parse_cosigned
+
+    seen: dict[int, int] = {}
+    for path in paths:
+        for one in witnesses:
+            found, seconds = parse_cosigned(_small(path), keys, one)
+            seen[found.size] = min(seconds, seen.get(found.size, seconds))
+    return seen
 
 
 def _rotations(keys: "Lineage") -> list[int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ledger.lineage import parse_lineage
 from stockade.client import Client
 from stockade.errors import StockadeError
 from tests.attacks.test_rolled_back import replace_database, work
@@ -59,6 +60,42 @@ def test_a_witness_countersigns_what_only_adds(pair: Pair) -> None:
     assert (answer.status, "SIGNATURES" in answer.err) == (1, True)
     tail = pair.witness.cli("ledger", "tail", "--kind", "ledger.countersigned")
     assert tail.out.count("ledger.countersigned") == 3
+
+
+def test_a_witness_follows_keys_that_were_rotated(pair: Pair) -> None:
+    """Those of the ledger and its own, by the first ones; the ones out of use sign nothing more."""
+    work(pair.own)
+    first = pair.own.root / "first.pub"
+    first.write_bytes(pair.own.home.ledger_keys.read_bytes())
+    assert pair.countersign()[0] == 0
+    with pair.own.client() as client:
+        client.rotate_ledger_keys()
+    with pair.witness.client() as client:
+        client.rotate_ledger_keys()
+    assert pair.countersign()[0] == 0
+    pair.witness.restart()
+    exported = pair.own.root / "export"
+    assert pair.own.cli("ledger", "export", str(exported)).status == 0
+    answer = pair.own.cli(
+        *("ledger", "verify", str(exported), "--key", str(first)),
+        *("--checkpoint", str(pair.own.root / "cosigned")),
+        *("--witness", str(pair.witness.home.ledger_keys)),
+    )
+    assert answer.status == 0, answer.err
+    # Without being told of the rotation, the witness knows it; of another one it knows nothing.
+    chain = parse_lineage(first.read_bytes()).chain
+    work(pair.own)
+    with Client.open(pair.own.home) as own, Client.open(pair.witness.home) as there:
+        seen = there.countersign_checkpoint(chain).size
+        newer = own.checkpoint_since(seen)
+        assert there.countersign_checkpoint(
+            chain, newer.checkpoint, seen, newer.consistency
+        ).cosignature
+        with pytest.raises(StockadeError) as refused:
+            there.countersign_checkpoint(
+                chain, b"", 0, [], pair.witness.home.ledger_keys.read_bytes()
+            )
+        assert refused.value.reason == "OTHER_KEYS"
 
 
 def test_a_witness_does_not_countersign_another_history(pair: Pair) -> None:

@@ -14,7 +14,7 @@ from ledger.errors import BadEntry, Fault
 from ledger.export import MAX_LINE
 from ledger.merkle import EMPTY_ROOT
 from ledger.receipt import Receipt, digest_of, format_time, message_of
-from ledger.verify import verify
+from ledger.verify import Verification, verify
 
 from .specimen import (
     KEYS,
@@ -101,6 +101,18 @@ def test_a_cut_tail_needs_the_checkpoint(kept: int) -> None:
     """Without a checkpoint a shorter ledger is a ledger; with it the cut is TRUNCATED."""
     assert verify(LINES[:kept], PUBLIC).count == kept
     assert fault(LINES[:kept], CHECKPOINT) == (Fault.TRUNCATED, kept, kept + 1)
+
+
+def test_what_goes_on_from_where_it_was_shorter_is_rolled_back() -> None:
+    """A witness saw eight entries before the sixth of this history was made; else it was cut."""
+    forked = lines_of(fork(ENTRIES, 4, 2))
+    late = START_MS // 1000 + 5
+    for seen, word in ((late - 1, Fault.ROLLED_BACK), (late, Fault.TRUNCATED)):
+        verification = Verification(PUBLIC, (CHECKPOINT,), {8: seen})
+        verification.read(forked)
+        with pytest.raises(BadEntry) as found:
+            verification.end()
+        assert (found.value.code, found.value.sequence) == (word, 7)
 
 
 @pytest.mark.parametrize(("one", "two"), PAIRS)
