@@ -24,7 +24,7 @@ from daemon.checkpoint_places import KeptFile, Place
 from daemon.errors import StartError, Unavailable
 from daemon.ledger_keys import LedgerKeys
 from daemon.ledger_tree import LedgerTree
-from daemon.store import tree
+from daemon.store import rotations, tree
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.tree import CheckpointRow
@@ -190,11 +190,22 @@ class Checkpoints:
         if latest is not None:
             proof = await self.tree.consistency(min(latest.size, size), size)
             check_advance(parse_checkpoint(latest.note, self._keys), taken, proof)
+        await self._require_known_keys()
         note = await anyio.to_thread.run_sync(sign, taken, self._keys.signing)
         row = CheckpointRow(taken.chain, size, note, self._now_ms())
         await self._writer.write(lambda tx: tree.add_checkpoint(tx.connection, row))
         self._latest = row
         return row
+
+    async def _require_known_keys(self) -> None:
+        """With keys that were handed over meanwhile, nobody would believe it; nor would a start."""
+        numbers = await self._reader.read(lambda c: rotations.numbers(c, self._keys.chain))
+        if numbers != [one.sequence for one in self._keys.lineage.rotations]:
+            raise Unavailable(
+                "the ledger was handed over to other keys than those that sign here",
+                code="LEDGER_KEYS_OTHER",
+                fix="start the daemon again: it takes up the keys that the ledger names",
+            )
 
     def _sequence(self) -> int:
         head = self._writer.head

@@ -24,8 +24,9 @@ from identity.keyfile import load_private, write_private
 from identity.keyuri import SCHEME, KeyUri
 from ledger import keys as ledger_keys
 from ledger.errors import KeyFileError as LedgerKeyFileError
+from ledger.errors import LedgerError
 from ledger.keys import PublicKeys, Signing, SigningKeys
-from ledger.lineage import Lineage, encode_lineage
+from ledger.lineage import Lineage, encode_lineage, parse_lineage
 
 _log = structlog.get_logger("stockade.ledger")
 
@@ -96,10 +97,18 @@ class LedgerKeyFiles:
         self._clear()
 
     def write_public(self, lineage: Lineage) -> None:
-        """The copy that is there for taking elsewhere."""
+        """The copy that is there for taking elsewhere; what it says already is not taken back."""
         path, text = self.data / "ledger.pub", encode_lineage(lineage)
-        if not path.exists() or path.read_bytes() != text:
-            write_public(path, text)
+        before = path.read_bytes() if path.exists() else b""
+        if before == text:
+            return
+        if before and not _leads_to(before, lineage):
+            raise StartError(
+                f"{path} has keys that the ledger does not, or had",
+                code="LEDGER_KEYS_OTHER",
+                fix="put the newer database back; if it is right, move that file away",
+            )
+        write_public(path, text)
 
     def _clear(self) -> None:
         """Removes what is not in force. Without the token it serves all the same."""
@@ -136,6 +145,14 @@ def held_in_files(data: Path) -> list[PublicKeys] | None:
                 return None
             found.append(ledger_keys.parse_signing(content).public())
     return found
+
+
+def _leads_to(text: bytes, lineage: Lineage) -> bool:
+    """Whether these are the keys of the lineage, or its beginning."""
+    try:
+        return lineage.extended(parse_lineage(text)) == lineage
+    except LedgerError:
+        return False
 
 
 def _uri(content: bytes) -> KeyUri | None:

@@ -65,6 +65,7 @@ class LedgerRotation:
                 code="TOO_MANY_ROTATIONS",
                 fix="begin a new installation: each verifier follows every one of them",
             )
+        await self._require_known(numbers)
         new = await self._make(old.chain)
         body = {"principal": principal, **rotation_body(before.current, new.public())}
 
@@ -92,6 +93,21 @@ class LedgerRotation:
         lines = [*(one.line for one in before.rotations), encode_line(entry)]
         await self._take_up(new, lineage_of(before.first, lines))
         return entry
+
+    async def _require_known(self, numbers: list[int]) -> None:
+        """Not to write over keys that are in force, and not known here to be."""
+        chain = self._keys.chain
+        lines = await self._reader.read(lambda c: rotations.lines(c, chain))
+        lineage = followed(lines)
+        if lineage is None or len(lines) == len(numbers):
+            return
+        signing = await anyio.to_thread.run_sync(self._files.open, lineage.current)
+        self._keys.replace(signing, lineage)
+        raise Conflict(
+            "the ledger's keys were rotated already, by a write that was reported to have failed",
+            code="STORE_CONFLICT",
+            fix="see `stockade ledger tail`; rotate again if that is still wanted",
+        )
 
     async def _take_up_if_stored(self, new: Signing, numbers: list[int]) -> None:
         """A write that was reported to have failed may have reached the disk."""

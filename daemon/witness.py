@@ -77,7 +77,7 @@ class Witness:
         before, kept = await self.reader.read(
             lambda c: (meta.get(c, _key(chain)), meta.get(c, _keys_key(chain)))
         )
-        known = _followed(named, kept, stated)
+        known = await anyio.to_thread.run_sync(_followed, named, kept, stated)
         keys_text = encode_lineage(known).decode("latin-1")
         last = None if before is None else _seen(before, known)
         if not note or since != (0 if last is None else last.size):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,18 @@ def test_a_database_of_before_the_rotation_is_not_continued(daemon: RunningDaemo
     daemon.stop()
     replace_database(daemon, copy)
     refused(serve(daemon), "LEDGER_FORKED")
+
+
+def test_a_rotation_taken_out_of_the_database_is_missed(daemon: RunningDaemon) -> None:
+    """Without its mark the new keys would pass for the first ones there ever were."""
+    rotate(daemon)
+    daemon.stop()
+    with sqlite3.connect(daemon.home.data / "stockade.db") as database:
+        database.execute("DELETE FROM meta WHERE key LIKE 'ledger.rotations.%'")
+    database.close()
+    before = daemon.home.ledger_keys.read_bytes()
+    refused(serve(daemon), "LEDGER_KEYS_OTHER")
+    assert daemon.home.ledger_keys.read_bytes() == before
 
 
 def test_only_who_administers_rotates(daemon: RunningDaemon) -> None:
