@@ -13,6 +13,7 @@ from daemon.errors import Conflict, Unavailable
 from daemon.ledger_key_files import LedgerKeyFiles
 from daemon.ledger_keys import LedgerKeys
 from daemon.ledger_rotation import LedgerRotation
+from daemon.store.faults import StoreFault
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
 from identity.keyfile import write_private
@@ -87,3 +88,36 @@ async def test_an_operation_that_fails_beside_it_does_not_undo_it(
             await writer.write(lambda tx: [tx.receipt("test.noted", {}), 1 // 0])
         await writer.write(specimen.note("later"))
         assert verify(specimen.exported(engine), specimen.PUBLIC).count == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reached", [True, False])
+async def test_who_signs_next_is_who_the_database_says(
+    data: Path, engine: Engine, reached: bool
+) -> None:
+    """A commit that reported an error handed over if it reached the disk, and only then."""
+    async with specimen.writer(engine) as writer:
+        side = Side.over(data, engine, writer)
+        await writer.write(specimen.note("before"))
+        connection = writer._committer._connection
+        assert connection is not None
+        real = connection._commit_impl
+
+        def lying() -> None:
+            if reached:
+                real()
+            raise StoreFault("STORE_IO", "the disk did not answer")
+
+        connection._commit_impl = lying  # type: ignore[method-assign]
+        if reached:
+            await side.rotation.rotate("device/x")
+        else:
+            with pytest.raises(StoreFault):
+                await side.rotation.rotate("device/x")
+        await writer.write(specimen.note("after"))
+        found = verify(specimen.exported(engine), specimen.PUBLIC)
+        assert [one.sequence for one in found.keys.rotations] == ([2] if reached else [])
+        assert found.keys == side.keys.lineage
+        await side.rotation.rotate("device/x")
+    reopened = await LedgerKeys.open(side.files, specimen.CHAIN, Reader(engine))
+    assert reopened.signing.public() == side.keys.lineage.current
