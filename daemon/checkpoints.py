@@ -5,7 +5,8 @@ stranger would verify is verified here first, so neither a damaged tree nor rece
 edited behind the daemon get a signature. Status says what keeps one from being signed or handed on.
 
 A start holds the ledger against the last checkpoint of its own and against the one in the
-operator's file: a database that was put back, or another in its place, is not continued. Raises
+operator's file: a database that was put back, or another in its place, is not continued; nor is one
+whose receipts since then are not as they were signed. Raises
 `CheckpointFault` (an Unavailable), StartError from `check_start`, and StoreFault.
 """
 
@@ -23,6 +24,7 @@ from daemon.checkpoint_delivery import Delivery, all_have
 from daemon.checkpoint_places import KeptFile, Place
 from daemon.errors import StartError, Unavailable
 from daemon.ledger_keys import LedgerKeys
+from daemon.ledger_tail import check_tail
 from daemon.ledger_tree import LedgerTree
 from daemon.store import rotations, tree
 from daemon.store.commit import Tx
@@ -104,6 +106,8 @@ class Checkpoints:
                     await self._check(found, str(delivery.place.path))
                 elif self._latest is not None:
                     self._absent.append(str(delivery.place.path))
+        vouched = 0 if self._latest is None else self._latest.size
+        await check_tail(self._reader, self._keys, vouched, self._sequence())
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[None]:
