@@ -5,14 +5,16 @@ Trusted to find whatever of it is not what was signed, or not in its place: the 
 would vouch for it. Looks at a bounded part. Raises StartError and StoreFault.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection
+import anyio.to_thread
 
 from daemon.errors import StartError
 from daemon.store import receipts
 from daemon.store.reader import Reader
+from daemon.store.receipts import ReceiptRow
 from ledger.authentic import Inauthentic, Link, link_of, succession
 from ledger.authentic import Reader as LineReader
 from ledger.export import encode_line
@@ -26,30 +28,29 @@ async def check_tail(reader: Reader, keys: Keys, after: int, last: int) -> None:
     """Refuse receipts beyond a number that are not as they were signed."""
     place, before = max(0, after - 1, last - MOST), None
     while place < last:
-        looked = partial(_page, chain=keys.chain, keys=keys, after=place, before=before)
-        place, before = await reader.read(looked)
+        page = partial(receipts.page, chain=keys.chain, after=place)
+        rows = await reader.read(page)
+        if not rows:
+            raise _bad(place + 1, "it is missing")
+        before = await anyio.to_thread.run_sync(_follow, rows, keys, place, before)
+        place += len(rows)
 
 
-def _page(
-    connection: Connection, chain: str, keys: Keys, after: int, before: Link | None
-) -> tuple[int, Link | None]:
+def _follow(rows: Sequence[ReceiptRow], keys: Keys, place: int, before: Link | None) -> Link | None:
+    """What the next page has to follow."""
     lines = LineReader(keys)
-    place = after
-    for row in receipts.page(connection, chain, after=after):
-        place += 1
+    for number, row in enumerate(rows, place + 1):
         try:
             line = lines.authentic(encode_line(row.entry))
         except Inauthentic as error:
-            raise _bad(place, error.message) from error
-        if row.entry != line.entry or row.entry.sequence != place:
-            raise _bad(place, "it is not what its row says, or not in its place")
-        found = succession(line.receipt, before) if before or place == 1 else None
+            raise _bad(number, error.message) from error
+        if row.entry != line.entry or row.entry.sequence != number:
+            raise _bad(number, "it is not what its row says, or not in its place")
+        found = succession(line.receipt, before) if before or number == 1 else None
         if found is not None:
-            raise _bad(place, found[1])
+            raise _bad(number, found[1])
         before = link_of(line)
-    if place == after:
-        raise _bad(place + 1, "it is missing")
-    return place, before
+    return before
 
 
 def _bad(number: int, why: str) -> StartError:
