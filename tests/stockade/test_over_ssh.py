@@ -1,5 +1,6 @@
 """`approvals watch` over a real SSH session: the same screen, the same keys, and its end."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +52,32 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    folder, made = make_directory("stockade-ssh-"), os.geteuid() == 0 and not EMPTY.exists()
-    if made:
-        EMPTY.mkdir(mode=0o755)
+    folder = make_directory("stockade-ssh-")
+    with empty_folder():
+        yield from _made(folder)
+
+
+@contextmanager
+def empty_folder() -> Iterator[None]:
+    """What a server of root's wants, for as long as a run of these tests needs it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    made = not EMPTY.exists()
+    EMPTY.mkdir(mode=0o755, exist_ok=True)
+    held = os.open(EMPTY, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield
+        if made:
+            with suppress(BlockingIOError):  # another run has it
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                EMPTY.rmdir()
+    finally:
+        os.close(held)
+
+
+def _made(folder: Path) -> Iterator[Server]:
     try:
         for name in ("host", "user"):
             make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -65,8 +89,6 @@ def server() -> Iterator[Server]:
         yield from _serving(folder, port)
     finally:
         shutil.rmtree(folder)
-        if made:
-            EMPTY.rmdir()
 
 
 def _serving(folder: Path, port: int) -> Iterator[Server]:
