@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
 PACKAGES := stockade daemon identity policy sandbox vault ledger
 
-.PHONY: help demo test test-slow soak lint session proto bench clean host host-run host-python host-tests \
+.PHONY: help demo test test-slow soak lint image session proto bench clean host host-run host-python host-tests \
 	host-tests-only engines compiled
 # Prerequisites are in order: host packages, then the environment, then what runs in it.
 .NOTPARALLEL:
@@ -31,6 +31,9 @@ lint: host-python $(VENV)/.dev ## ruff and mypy, as strict as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/*.py
+
+image: host engines ## The daemon's container image, built with no network; TAG=name, WHEELS=folder
+	@deploy/image/build.sh $(or $(TAG),stockade:latest)
 
 session: host-tests $(VENV)/.dev ## Record docs/approvals-session.md and its picture again
 	$(BIN)/python -m tests.docs.record_approvals

@@ -45,6 +45,7 @@ from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
 from daemon.vault import Vault
 from daemon.watched import Watched
+from daemon.working_folder import BACKUP, RESTORE, remove_left
 from daemon.workspaces import Workspaces, check_workspaces
 from daemon.world import PolicyFault
 from daemon.worlds import Worlds
@@ -79,6 +80,7 @@ async def serve(home: Home, ready_fd: int | None) -> None:
         config = load_config(home.config_file)
         configure_log(config.log)
         check_workspaces(config.workspaces, home)
+        _remove_left(home)
         async with foundation(Estate.open(home), config) as base, _daemon(base, handed) as served:
             await _record(base, "daemon.started", {"address": served.address})
             # Modules, policies, tools: some 100,000 objects that stay. Looked through at every full
@@ -91,6 +93,13 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             await _record(base, "daemon.stopped", {})
             await base.checkpoints.end()
     _log.info("daemon.stopped")
+
+
+def _remove_left(home: Home) -> None:
+    """What a backup or a restore left that was killed; the disk may be full of it."""
+    data = home.data.resolve()
+    for folder in (*remove_left(BACKUP, data), *remove_left(RESTORE, data.parent)):
+        _log.warning("home.left_removed", folder=str(folder))
 
 
 @contextmanager

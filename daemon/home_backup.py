@@ -16,7 +16,6 @@ import json
 import os
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from daemon.errors import StartError
 from daemon.estate import Estate
 from daemon.store import copies, copying
 from daemon.store.schema import REVISION
+from daemon.working_folder import BACKUP, remove_left, working_folder
 from stockade.home import Home
 from vault.sealed_stream import SealingWriter
 from vault.secret import Secret
@@ -61,9 +61,10 @@ def back_up(home: Home, passphrase: Secret, file: Path) -> tuple[Facts, list[str
     try:
         with (
             os.fdopen(descriptor, "wb") as out,
-            tempfile.TemporaryDirectory(prefix=".backup-", dir=home.data) as folder,
+            working_folder(BACKUP, home.data) as folder,
         ):
-            written = _write(estate, passphrase, out, Path(folder) / DATABASE)
+            remove_left(BACKUP, home.data)
+            written = _write(estate, passphrase, out, folder / DATABASE)
             out.flush()
             os.fsync(out.fileno())
     except BaseException:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -24,6 +23,7 @@ from daemon.ledger_keys import followed
 from daemon.store import copies
 from daemon.store.copies import Copy
 from daemon.store.schema import REVISION
+from daemon.working_folder import RESTORE, remove_left, working_folder
 from ledger.errors import BadEntry
 from ledger.lineage import Lineage, parse_lineage
 from ledger.verify import verify
@@ -40,8 +40,8 @@ def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
     _require_empty(home)
     for folder in (home.data.parent, home.config):
         folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=".restore-", dir=home.data.parent))
-    try:
+    remove_left(RESTORE, home.data.parent)
+    with working_folder(RESTORE, home.data.parent) as place:
         _unpack(passphrase, file, place)
         restored = Home(config=place / "config", data=place / "data")
         facts = _verified(restored)
@@ -50,8 +50,6 @@ def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
             folder.mkdir(exist_ok=True)
             folder.chmod(DIRECTORY_MODE)
         _put_in_place(restored, home)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return facts
 
 

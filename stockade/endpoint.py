@@ -36,7 +36,7 @@ def read_endpoint(path: Path) -> Endpoint | None:
         pid, address = fields["pid"], fields["address"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not isinstance(pid, int) or not isinstance(address, str) or pid <= 1 or not address:
+    if not isinstance(pid, int) or not isinstance(address, str) or pid < 1 or not address:
         return None
     return Endpoint(pid, address)
 

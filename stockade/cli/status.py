@@ -1,6 +1,8 @@
 """`stockade status` and `stockade whoami`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
@@ -9,11 +11,16 @@ from stockade.cli.terminal import facts, say, when
 if TYPE_CHECKING:
     from stockade.v1 import daemon_pb2
 
-STATUS_EXAMPLES = examples("stockade status", "stockade status --json")
+STATUS_EXAMPLES = examples("stockade status", "stockade status --json", "stockade status --check")
 WHOAMI_EXAMPLES = examples("stockade whoami --json")
 
 
-def status(json_: Json = False) -> None:
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="End with status 1 unless the daemon serves calls.")
+    ] = False,
+    json_: Json = False,
+) -> int:
     """Show what the daemon does and what works on its machine."""
     from stockade.client import Client
 
@@ -21,8 +28,9 @@ def status(json_: Json = False) -> None:
         answer = client.status()
     if json_:
         machine.emit(answer)
-        return
-    facts(_lines(answer), label=16)
+    else:
+        facts(_lines(answer), label=16)
+    return 1 if check and answer.health not in ("", "ok") else 0
 
 
 def whoami(json_: Json = False) -> None:

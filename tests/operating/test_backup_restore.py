@@ -7,16 +7,18 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from daemon.working_folder import BACKUP, working_folder
 from ledger.keys import parse_public
 from ledger.verify import verify
 from stockade.cli import installed
 from stockade.cli.backup import backup
 from stockade.client import Client
 from stockade.v1 import call_pb2
-from tests.promises.acting import ALONE, add_tool, apply, run
+from tests.promises.acting import ALONE, add_tool, apply, run, until
 from tests.running import STOCKADE, RunningDaemon, finished, make_directory, running
 
 WORDS = b"correct horse battery staple"
@@ -261,3 +263,62 @@ def test_a_large_home_is_not_given_up_on(
         monkeypatch.setenv(name, value)
     backup(ended.root / "patient.backup")
     assert (ended.root / "patient.backup").stat().st_size > 0
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.glob(".stockade-*"))
+
+
+def test_what_a_killed_restore_left_is_removed_by_the_next(
+    elsewhere: RunningDaemon, kept: bytes
+) -> None:
+    """And not what another one that still works holds, nor anything of another name, nor a link."""
+    elsewhere.root.mkdir()
+    pipe, theirs = elsewhere.root / "pipe", elsewhere.root / ".restore-of-somebody"
+    os.mkfifo(pipe)
+    theirs.mkdir()
+    (elsewhere.root / ".stockade-restore-link").symlink_to(theirs)
+    working = [restoring(elsewhere, pipe) for _ in range(2)]
+    try:
+        assert until(lambda: len(left(elsewhere.root)) == 3)
+        working[0].kill()
+        working[0].wait()
+        (elsewhere.root / "backup").write_bytes(kept)
+        done = stockade(elsewhere, "restore", str(elsewhere.root / "backup"))
+        assert done.returncode == 0, done.stderr
+        assert len(left(elsewhere.root)) == 2
+        assert theirs.is_dir()
+        working[1].kill()
+        working[1].wait()
+        elsewhere.start()
+        assert left(elsewhere.root) == [".stockade-restore-link"]
+    finally:
+        for one in working:
+            one.kill()
+            one.wait()
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next(ended: RunningDaemon) -> None:
+    """A copy of the database, as large as that: not for ever, and not while it is worked in."""
+    with working_folder(BACKUP, ended.home.data):
+        for number in range(2):
+            (ended.home.data / f".stockade-backup-{number}").mkdir()
+            file = ended.root / f"again-{number}.backup"
+            assert stockade(ended, "backup", str(file)).returncode == 0
+            assert len(left(ended.home.data)) == 1
+    assert left(ended.home.data) == []
+
+
+def restoring(daemon: RunningDaemon, pipe: Path) -> "subprocess.Popen[bytes]":
+    """A restore that waits for its file for ever."""
+    made = subprocess.Popen(
+        [Path(STOCKADE).with_name("stockaded"), "restore", "--file", str(pipe)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=daemon.environ(),
+    )
+    assert made.stdin is not None
+    made.stdin.write(WORDS)
+    made.stdin.close()
+    return made
