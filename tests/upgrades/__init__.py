@@ -1,0 +1,1 @@
+"""What earlier versions wrote is still read: their configuration, policies and homes."""
