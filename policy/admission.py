@@ -58,7 +58,8 @@ def admit(
         for start in range(0, len(statements), CHUNK):
             some = statements[start : start + CHUNK]
             read = [_read(statement, problems) for statement in paced(some, pause)]
-            examination.add([one for one, reading in zip(some, read, strict=True) if reading])
+            readable = zip(some, read, strict=True)
+            examination.add([(one, reading.scope) for one, reading in readable if reading])
             readings += read
         refs = _name_all(statements, readings, problems, pause)
         problems += examination.problems()
