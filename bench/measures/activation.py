@@ -79,8 +79,10 @@ def activate(bench: Bench) -> Iterator[Result]:
         for _ in range(20):
             deny(client)
         idle = daemon.own_bytes()
-        for number in range(bench.times(TIMES)):
-            files = _files(COUNT - number)
+        for _ in range(bench.times(TIMES)):
+            # Else all but one would be known from the set before.
+            client.apply_policy(_files(0))
+            files = _files(COUNT)
             began = time.perf_counter()
             client.apply_policy(files)
             taken.seconds.append(time.perf_counter() - began)
@@ -103,9 +105,9 @@ def _calm(daemon: RunningDaemon) -> Samples:
 
 def _noticed(daemon: RunningDaemon, times: int) -> Samples:
     """Other programs put sets in force: nothing but calls is done in this one."""
-    folders = [_folder(daemon, COUNT - TIMES - number) for number in range(2)]
+    folders = [_folder(daemon, 0), _folder(daemon, COUNT)]
     calls = Calls(daemon)
-    for number in range(times):
+    for number in range(2 * times):
         daemon.run("policy", "apply", str(folders[number % 2]))
     return calls.stop()
 
@@ -119,7 +121,7 @@ def _folder(daemon: RunningDaemon, count: int) -> Path:
 
 
 def _files(count: int) -> list[policy_pb2.PolicyFile]:
-    """Each time another set, so that none is the one in force."""
+    """As many policies; of none, the default ones."""
     files = policies.policy_files(count)
     return [policy_pb2.PolicyFile(name=name, text=text) for name, text in files.items()]
 
