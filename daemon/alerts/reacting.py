@@ -21,6 +21,7 @@ from daemon.clock import Clock
 from daemon.entities import Entities
 from daemon.errors import Conflict, Exhausted, Fault, NotFound, Unavailable
 from daemon.leases.keeping import LeaseKeeper
+from daemon.leases.signers import signed_by
 from daemon.store.writer import Writer
 from daemon.suspending import Suspending
 from daemon.world import World
@@ -112,7 +113,9 @@ class Reactions:
         try:
             if len(self._done) == MOST_IN_A_MINUTE and now - self._done[0] < _MINUTE_MS:
                 raise Exhausted(
-                    f"{MOST_IN_A_MINUTE} reactions in a minute", code="REACTIONS_EXHAUSTED"
+                    f"{MOST_IN_A_MINUTE} reactions in a minute",
+                    code="REACTIONS_EXHAUSTED",
+                    fix="look into the alerts: `stockade ledger tail --kind alert.reaction`",
                 )
             await acts[act](alert)
         except Unavailable:
@@ -127,14 +130,17 @@ class Reactions:
         await self.suspending.suspend(alert.subject, alert.rule, why)
 
     async def _revoke_leases(self, alert: Alert) -> None:
-        """Those given to it, and, of a device, those that it gave."""
+        """Those given to it, and, of a device, those that it signed, alone or with others."""
+        kind, _, name = alert.subject.partition("/")
         found = [
             one.terms.lease_id
             for one in self.leases.book
-            if alert.subject in (one.row.principal, f"device/{one.row.signer}")
+            if alert.subject == one.row.principal or (kind == "device" and signed_by(one.row, name))
         ]
         if not found:
-            raise NotFound("it has no leases", code="NO_LEASES")
+            raise NotFound(
+                "it has no leases", code="NO_LEASES", fix="`stockade leases list` shows them"
+            )
         for lease_id in found:
             try:
                 await self.leases.revoke(lease_id, f"alert/{alert.rule}", running=True)
