@@ -68,6 +68,17 @@ def test_the_parts_are_measured_in_process(tmp_path: Path, only: str) -> None:
         assert float(str(result["p50"])) > 0
 
 
+def test_what_takes_an_hour_is_run_only_by_its_name(tmp_path: Path) -> None:
+    """`make bench` has none of it; asked for, all of it is measured."""
+    long = [measure for measure in ALL if any(one.startswith("long.") for one in measure.names)]
+    assert long
+    assert not [measure for measure in long if measure.wanted("") or measure.wanted("ledger.")]
+    results = run(tmp_path / "out.json", "long.ledger.append", times=1)
+    assert set(results) == set(long[-1].names)
+    for result in results.values():
+        assert float(str(result["p50"])) > 0
+
+
 def test_an_unknown_prefix_is_refused_with_the_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
