@@ -28,6 +28,8 @@ _log = structlog.get_logger("stockade.retention")
 
 FIRST_SECONDS: Final = 5.0
 EVERY_SECONDS: Final = 3600.0
+NONE_SECONDS: Final = 30.0
+"""Where no contents are kept."""
 _DAY_MS: Final = 86_400_000
 _MIB: Final = 1024 * 1024
 
@@ -49,12 +51,17 @@ class Retention:
                 await self.run()
             except Unavailable as error:
                 _log.warning("retention.failed", reason=error.code, message=error.message)
-            await anyio.sleep(EVERY_SECONDS)
+            await anyio.sleep(EVERY_SECONDS if self.config.contents == "full" else NONE_SECONDS)
 
     async def run(self) -> int:
         """Prune what is too old, then what of anybody is beyond his share; how many calls."""
         count, now = 0, self.clock.now_ms()
-        if self.config.retain_days:
+        if self.config.contents == "none":
+            count += await self._until_done(now + 1, "contents")
+            place, held = await self.reader.read(retention.held_back)
+            for device, much in held.items():
+                count += await self._down_to_share(device, much, place)
+        elif self.config.retain_days:
             count += await self._until_done(now - self.config.retain_days * _DAY_MS)
         if self.config.retain_mib:
             held = await self.reader.read(shares.sizes)
@@ -65,18 +72,20 @@ class Retention:
             await self.writer.scrub()
         return count
 
-    async def _until_done(self, before_ms: int) -> int:
+    async def _until_done(self, before_ms: int, cause: str = "age") -> int:
         count = 0
         while True:
-            pruned = await self.writer.write(partial(_prune, before_ms=before_ms))
+            pruned = await self.writer.write(partial(_prune, before_ms=before_ms, cause=cause))
             if not pruned.anything:
                 return count
             count += pruned.calls
             _log.info("retention.pruned", calls=pruned.calls, bytes=pruned.size)
 
-    async def _down_to_share(self, device: str, much: int) -> int:
+    async def _down_to_share(
+        self, device: str, much: int, place: tuple[int, str] = (-1, "")
+    ) -> int:
         """Its oldest, until it has no more than its share, or nothing more that is over."""
-        count, place = 0, (-1, "")
+        count = 0
         while much > 0:
             taken = await self.writer.write(partial(_take, device=device, after=place, enough=much))
             if taken.anything:
@@ -88,10 +97,10 @@ class Retention:
         return count
 
 
-def _prune(tx: Tx, before_ms: int) -> Pruned:
+def _prune(tx: Tx, before_ms: int, cause: str) -> Pruned:
     pruned = retention.prune(tx.connection, before_ms)
     if pruned.anything:
-        tx.receipt("ledger.pruned", {"cause": "age", **_said(pruned)})
+        tx.receipt("ledger.pruned", {"cause": cause, **_said(pruned)})
     return pruned
 
 

@@ -87,6 +87,13 @@ class Ledger(Section):
             " rotated. A token signs some hundred to some thousand receipts a second."
         ),
     )
+    contents: Literal["full", "none"] = Field(
+        default="full",
+        description=(
+            'Whether the contents below are kept at all once a call is over: "none" takes them out'
+            " within a minute. Receipts have their digests in either case."
+        ),
+    )
     retain_days: int = Field(
         default=365,
         ge=0,

@@ -35,6 +35,12 @@ _OLDEST: Final = (
     .order_by(calls.c.created_ms, calls.c.call_id)
     .limit(bindparam("b_limit"))
 )
+_HELD_BACK: Final = (
+    select(calls.c.device_id, func.sum(func.length(calls.c.arguments)))
+    .where(tuple_(bindparam("b_created"), bindparam("b_call")) < _PLACE)
+    .where(calls.c.state.in_(ENDS), func.length(calls.c.arguments) > 0)
+    .group_by(calls.c.device_id)
+)
 _EMPTY: Final = update(calls).where(calls.c.call_id == bindparam("b_pruned")).values(arguments=b"")
 _child: Final = leases.alias()
 _LEASES: Final = (
@@ -76,6 +82,14 @@ def prune(connection: Connection, before_ms: int, *, limit: int = BATCH) -> Prun
     ended = _leases(connection, reached, limit)
     settled, statements = _approvals(connection, reached, limit)
     return Pruned(pruned, settled, ended, taken + statements, reached)
+
+
+def held_back(connection: Connection) -> tuple[tuple[int, str], dict[str, int]]:
+    """How far pruning has come, and what of whom is over beyond a call that is not, in bytes."""
+    created, _, call_id = (meta.get(connection, _REACHED) or "-1 ").partition(" ")
+    place = (int(created), call_id)
+    found = connection.execute(_HELD_BACK, {"b_created": place[0], "b_call": place[1]})
+    return place, {device: int(size) for device, size in found}
 
 
 def _calls(connection: Connection, before_ms: int, limit: int) -> tuple[int, int, int]:

@@ -57,6 +57,8 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "vault.keep_versions": (["0", "100"], ["-1", "101", "1.5", "true"]),
     "vault.expiry_warning_days": (["0", "366"], ["-1", "367", "1.5", "true"]),
     "ledger.witness_for": (["[]", '["/etc/a.pub"]'], ['["a.pub"]', '"/etc/a.pub"', '[""]']),
+    "ledger.key": (['"file"'], ['"hsm"', '""', '"File"', "1"]),
+    "ledger.contents": (['"full"', '"none"'], ['"redacted"', '""', "0"]),
     "ledger.retain_days": (["0", "36500"], ["-1", "36501", "1.5", "true"]),
     "ledger.retain_mib": (["0", "1000000000"], ["-1", "1000000001", "1.5", "true"]),
     "ledger.checkpoint_seconds": (["1", "86400"], ["0", "86401", "1.5", "true"]),
@@ -306,3 +308,12 @@ def test_the_configuration_cannot_be_changed() -> None:
     """What was read at start is what holds until the end."""
     with pytest.raises(ValueError, match="frozen"):
         Config().calls.max_running = 4096
+
+
+def test_a_ledgers_key_in_a_token_needs_the_token() -> None:
+    """The one under [authority]: a key that nobody can make would be found out at a rotation."""
+    text = '[ledger]\nkey = "token"\n'
+    with pytest.raises(ConfigError, match="authority"):
+        parse_config(text.encode())
+    text += '[authority]\nmodule = "/m.so"\ntoken = "t"\npin_file = "/pin"\n'
+    assert parse_config(text.encode()).ledger.key == "token"
