@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from stockade.client import Client
+from stockade.home import Home
 from stockade.v1 import call_pb2
-from tests.promises.acting import ALONE, add_tool, apply, kinds, run
+from tests.promises.acting import ALONE, DEADLINE, add_tool, apply, kinds, receipts, run, until
 from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 EVERYTHING = ALONE + "permit (principal, action, resource);"
@@ -30,6 +32,12 @@ def engines() -> Iterator[RunningDaemon]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def second(engines: RunningDaemon) -> Home:
+    """Another device of that daemon."""
+    return engines.pair_device("second", "owners")
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_call_runs_in_the_tier_of_its_risk(engines: RunningDaemon, tier: str) -> None:
     """The call says where it ran, and its receipt what was enforced there, control by control."""
@@ -43,6 +51,34 @@ def test_a_call_runs_in_the_tier_of_its_risk(engines: RunningDaemon, tier: str) 
         assert output(events) == b"ran\n"
     answer = engines.cli("ledger", "tail", "--json")
     assert '"seccomp"' in answer.out
+
+
+@pytest.mark.parametrize("tier", ["process", *TIERS])
+def test_what_waits_serves_one_call_whoever_asks(
+    engines: RunningDaemon, second: Home, tier: str
+) -> None:
+    """Two principals in turn, each in a sandbox that waited: neither finds what the other left."""
+    if not tiers(engines)[tier]:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {tier} here")
+    script = "ls -A /tmp /dev/shm; echo x >/tmp/left; echo x >/dev/shm/left"
+    sensitivity = "0.1" if tier == "process" else "1.0"
+    served: set[str] = set()
+    with engines.client() as owner, Client.open(second) as other:
+        add_tool(
+            owner, f"leaves_{tier}", ["/bin/sh", "-c", script],
+            sensitivity=sensitivity, rest=TIERS.get(tier, ""),
+        )  # fmt: skip
+
+        def both() -> bool:
+            for who, client in (("owner", owner), ("other", other)):
+                events = run(client, f"leaves_{tier}")
+                assert output(events) == b"/dev/shm:\n\n/tmp:\n"
+                body = receipts(owner, events[0].call_id)[-1]["body"]
+                if body["controls"]["sandbox"]["achieved"] == "started ahead, used once":
+                    served.add(who)
+            return len(served) == 2
+
+        assert until(both, 2 * DEADLINE), served
 
 
 @pytest.mark.parametrize(
