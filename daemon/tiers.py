@@ -46,6 +46,7 @@ class Tiers:
                     pool=PoolSettings(
                         per_profile=ready.per_profile,
                         total=ready.total,
+                        starts=ready.starts,
                         idle_seconds=ready.idle_seconds,
                     ),
                 )

@@ -94,6 +94,9 @@ class Ready(Section):
         ),
     )
     total: int = Field(default=16, ge=0, le=4096, description="The most that wait in one tier.")
+    starts: int = Field(
+        default=1, ge=1, le=64, description="The most that are started ahead at one time."
+    )
     idle_seconds: int = Field(
         default=120,
         ge=1,

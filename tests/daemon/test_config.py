@@ -94,6 +94,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "ready.per_profile": (["0", "256"], ["-1", "257", "1.5"]),
     "ready.total": (["0", "4096"], ["-1", "4097", "true"]),
+    "ready.starts": (["1", "64"], ["0", "65", "1.5"]),
     "ready.idle_seconds": (["1", "86400"], ["0", "86401", "1.5"]),
     "containers.socket": (['"/run/docker.sock"', '"/x"'], ['"docker.sock"', '""', "1"]),
     "containers.runtime": (['"runc"', '"crun-1.0"'], ['""', '"a b"', '"-x"', "1"]),
