@@ -90,7 +90,11 @@ class Entities:
         """The same by an alert: `way_back` says whether anybody could end it in that world."""
         async with self._worlds.changing() as world:
             if world.data.maintenance:
-                raise Conflict("it is on already", code="MAINTENANCE_ON")
+                raise Conflict(
+                    "it is on already",
+                    code="MAINTENANCE_ON",
+                    fix="`stockade policy maintenance off` ends it",
+                )
             _require_heeded(world)
             return await self._switch(world, True, by, way_back)
 

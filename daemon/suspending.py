@@ -26,6 +26,8 @@ from daemon.worlds import Worlds
 from ledger.chain import Entry
 from policy.values import EntityUid
 
+_WHO = "`stockade devices list` and `stockade agents list` show who there is"
+
 
 @dataclass(frozen=True, slots=True)
 class Suspending:
@@ -99,15 +101,29 @@ class Suspending:
     def _check(self, name: str) -> None:
         kind, _, own = name.partition("/")
         if self.uid(name) is None:
-            raise NotFound(f"there is no active {name!r:.80}", code="UNKNOWN_PRINCIPAL")
+            raise NotFound(f"there is no active {name!r:.80}", code="UNKNOWN_PRINCIPAL", fix=_WHO)
         if name in self.devices.suspended:
-            raise Conflict(f"{name} is suspended already", code="ALREADY_SUSPENDED")
+            raise Conflict(f"{name} is suspended already", code="ALREADY_SUSPENDED", fix=_WHO)
         if len(self.devices.suspended) >= MOST_SUSPENDED:
-            raise Conflict(f"{MOST_SUSPENDED} are suspended", code="TOO_MANY_SUSPENDED")
+            raise Conflict(
+                f"{MOST_SUSPENDED} are suspended",
+                code="TOO_MANY_SUSPENDED",
+                fix="revoke those who are not let in again",
+            )
         if kind == "device" and own == self.local_device:
-            raise Conflict("it is the daemon's own machine", code="LOCAL_DEVICE")
+            raise Conflict(
+                "it is the daemon's own machine",
+                code="LOCAL_DEVICE",
+                fix="`stockade devices revoke`, if it must go",
+            )
         if kind == "device" and is_last_owner(self.devices, own, self.local_device):
-            raise Conflict("it is the last owner", code="LAST_OWNER")
+            raise Conflict(
+                "it is the last owner", code="LAST_OWNER", fix="make another one an owner first"
+            )
         world = self.worlds.current
         if next(self.who_could("resume_principal", world, without=own), None) is None:
-            raise Conflict("nobody could let it in again", code="SUSPENSION_LOCKS_OUT")
+            raise Conflict(
+                "nobody could let it in again",
+                code="SUSPENSION_LOCKS_OUT",
+                fix="permit `resume_principal` to somebody else",
+            )
