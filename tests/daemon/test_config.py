@@ -126,6 +126,10 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
         ['""', '"127.0.0.1:0"', '"localhost:9607"', '"[::1]:9607"'],
         ['"0.0.0.0:1"', '"192.0.2.1:1"', '":1"', '"127.0.0.1"', '"127.example:1"', "9607"],
     ),
+    "traces.endpoint": (
+        ['""', '"http://127.0.0.1:4318/v1/traces"'],
+        ['"127.0.0.1:4318"', '"grpc://a/"', '"http://u:p@a/"', '"http://a:0/"', "1"],
+    ),
     "alerts.least": (['"info"', '"warning"', '"critical"'], ['"loud"', '""', "1"]),
     "alerts.denied_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
     "alerts.strangers_per_minute": (["1", "100000"], ["0", "100001", "-1", "1.5", "true"]),
