@@ -72,10 +72,6 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
         ['""', '"https://a.example.org"', '"http://127.0.0.1:8080/x?y"'],
         ['"a.example.org"', '"ftp://a/"', '"https://u:p@a/"', '"https:///x"', "1"],
     ),
-    "traces.endpoint": (
-        ['""', '"https://a.example.org"', '"http://127.0.0.1:8080/x?y"'],
-        ['"a.example.org"', '"ftp://a/"', '"https://u:p@a/"', '"https:///x"', "1"],
-    ),
     "approvals.escalate_after_seconds": (["0", "604800"], ["-1", "604801", "1.5"]),
     "approvals.lifetime_seconds": (["5", "604800"], ["4", "604801", "0", "5.0", '"600"']),
     "policy.time_zone": (
