@@ -29,7 +29,13 @@ class Pane:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="stockade-tmux-")
         self._socket = Path(self._folder.name) / "socket"
-        ours = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
+        # LINES and COLUMNS are those of the terminal that the tests are run from, and tests run at
+        # the same time find them set: programs take them for those of their own.
+        ours = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("TMUX") and key not in ("LINES", "COLUMNS")
+        }
         self._environment = {**ours, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(environment or {})}
         self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "exec /bin/cat")
         self._tmux("set-option", "-g", "remain-on-exit", "on")

@@ -142,8 +142,8 @@ async def test_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     supplied = credentials / "stockade-vault-root"
-    supplied.touch(0o400)
     supplied.write_text(generate_root(lambda n: bytes(range(n))))
+    supplied.chmod(0o400)
     home = home_at(tmp_path / "home", CONFIG.replace('root = "file"', 'root = "credential"'))
     async with opened(home) as it:
         assert it.vault.keeper.state.code == "ROOT_ABSENT"
