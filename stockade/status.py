@@ -51,7 +51,8 @@ def _without_info(code: grpc.StatusCode, details: str, target: str) -> errors.St
             return errors.DaemonUnreachable(
                 f"{target} and this device did not accept each other's certificates",
                 reason="HANDSHAKE_FAILED",
-                fix="check with the daemon's owner that this device is still paired, or pair again",
+                fix="check with the daemon's owner that this device is still paired, or pair again;"
+                " if it is, the daemon's port may be full",
                 grpc_code=code.name,
             )
         return errors.DaemonUnreachable(
