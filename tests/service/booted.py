@@ -182,7 +182,8 @@ def _run(mounts: Mapping[Path, str], tag: str) -> Iterator[Machine]:
         _docker(
             *("run", "--detach", "--name", name, "--network=none", "--env=container=docker"),
             # systemd and what it starts set up namespaces; the sandboxes want a whole /proc.
-            *("--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--cgroupns=host"),
+            *("--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--cap-add=NET_ADMIN"),
+            "--cgroupns=host",
             *("--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined"),
             "--security-opt=apparmor=unconfined",
             *("--tmpfs=/run:exec,mode=755", "--tmpfs=/tmp:exec,mode=1777"),
