@@ -234,6 +234,31 @@ def test_a_revoked_owner_is_no_owner(shared_daemon: RunningDaemon) -> None:
     assert caught.value.reason == "LAST_OWNER"
 
 
+def test_an_owner_without_a_good_certificate_is_no_owner(daemon: RunningDaemon) -> None:
+    """Only an owner could pair it anew: the one that can connect stays, until there is another."""
+    home = daemon.pair_device("deputy", "owners")
+    with daemon.client() as owner:
+        deputy = next(one for one in owner.list_devices() if one.name == "deputy")
+        owner.revoke_certificate(deputy.certificates[0].serial)
+        me = local_device(owner).device_id
+        for attempt in (
+            lambda: owner.revoke_device(me),
+            lambda: owner.set_device_groups(me, ["operators"]),
+            lambda: owner.revoke_certificate(local_device(owner).certificates[0].serial),
+        ):
+            with pytest.raises(Conflict) as caught:
+                attempt()
+            assert caught.value.reason == "LAST_OWNER"
+        with Client.open(daemon.pair_device("heir", "owners")) as heir:
+            heir.revoke_device(me)
+            with pytest.raises(Conflict) as caught:
+                heir.revoke_device(local_device(heir).device_id)
+            assert caught.value.reason == "LAST_OWNER"
+            heir.revoke_device(deputy.device_id)
+    with certificates.client(daemon, Presented.of(home)) as gone, pytest.raises(NotAuthenticated):
+        gone.who_am_i()
+
+
 def test_a_device_that_goes_with_its_certificate_is_paired(shared_daemon: RunningDaemon) -> None:
     """A device hangs up once it has its certificate; its inviter still hears that it is in."""
     for number in range(15):

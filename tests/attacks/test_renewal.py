@@ -9,7 +9,7 @@ from cryptography import x509
 
 from stockade.client import Client, new_call_id
 from stockade.credentials import load_credentials
-from stockade.errors import Conflict, CredentialsError, StockadeError
+from stockade.errors import CredentialsError, StockadeError
 from stockade.home import Home
 from stockade.v1 import policy_pb2
 from tests.attacks import certificates
@@ -179,30 +179,3 @@ def test_an_expired_remote_device_pairs_again_as_another() -> None:
         owner.revoke_device(old.device_id)
         with Client.open(home) as client:
             assert local_device(client).device_id == new.device_id
-
-
-def test_an_owner_that_can_never_connect_again_is_no_owner() -> None:
-    """Its certificate has ended, and only an owner could pair it anew: the other one is the last.
-
-    Neither revoking it, nor its groups, nor its only certificate leaves nobody.
-    """
-    with running(brief(device=LIFETIME)) as daemon, daemon.client() as owner:
-        deputy = daemon.pair_device("deputy", "owners")
-        ended = end_of(deputy) + 1
-        until(lambda: time.time() > ended)
-        me = local_device(owner)
-        for attempt in (
-            lambda: owner.revoke_device(me.device_id),
-            lambda: owner.set_device_groups(me.device_id, ["operators"]),
-        ):
-            with pytest.raises(Conflict) as caught:
-                attempt()
-            assert caught.value.reason == "LAST_OWNER"
-        # The one that cannot connect may go: the other stays.
-        owner.set_device_groups(load_credentials(deputy.client).device_id, ["callers"])
-        # With another that can, it may; that one is the last then.
-        with Client.open(daemon.pair_device("heir", "owners")) as heir:
-            heir.revoke_device(me.device_id)
-            with pytest.raises(Conflict) as caught:
-                heir.revoke_device(local_device(heir).device_id)
-            assert caught.value.reason == "LAST_OWNER"
