@@ -14,6 +14,7 @@ from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Samples, Step, interleaved
 from stockade.client import Client
+from stockade.home import Home
 from stockade.v1 import call_pb2, tool_pb2
 
 PYTHON_TOOL = "bench_python"
@@ -84,7 +85,7 @@ def _measured(tier: str) -> Callable[[Bench], Iterator[Result]]:
 
 
 def crowd(bench: Bench) -> Iterator[Result]:
-    """200 calls at once from 20 clients, in containers: each one's time, and the fairness."""
+    """200 calls at once from 20 devices, in containers: each one's time, and the fairness."""
     if _RUNTIMES["container"] not in runtimes():
         return
     daemon = _daemon(bench, _FLOORS["container"])
@@ -98,8 +99,8 @@ def crowd(bench: Bench) -> Iterator[Result]:
         with lock:
             samples.seconds.append(time.perf_counter() - began[0])
 
-    def of_one_client() -> None:
-        with daemon.client() as client:
+    def of_one_client(home: Home) -> None:
+        with Client.open(home) as client:
             mine = [threading.Thread(target=one, args=(client,)) for _ in range(CALLS_EACH)]
             for thread in mine:
                 thread.start()
@@ -108,7 +109,8 @@ def crowd(bench: Bench) -> Iterator[Result]:
         with lock:
             totals.append(time.perf_counter() - began[0])
 
-    clients = [threading.Thread(target=of_one_client) for _ in range(CLIENTS)]
+    homes = [daemon.pair_device(f"device-{number}", ["owners"]) for number in range(CLIENTS)]
+    clients = [threading.Thread(target=of_one_client, args=(home,)) for home in homes]
     for thread in clients:
         thread.start()
     began.append(time.perf_counter())

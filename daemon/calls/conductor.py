@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import structlog
 
 from daemon.calls import records
 from daemon.calls.endings import ending_of_verdict, refusal_ending, tier_label
 from daemon.calls.hearing import Ruling
 from daemon.calls.live import LiveCall
+from daemon.calls.places import Places
 from daemon.calls.run import Run
 from daemon.calls.steps import Steps
 from daemon.calls.tell import tell_ending, tell_received, tell_started
@@ -73,7 +73,7 @@ class Conductor:
         self._upheld = upheld
         self._judge_again = judge_again
         self._lease_taken = lease_taken
-        self._slots = anyio.CapacityLimiter(config.calls.max_running)
+        self._places = Places(config.calls.max_running)
 
     async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         """The whole life of a call; without an admission, from where it waits for approval."""
@@ -126,15 +126,11 @@ class Conductor:
         finally:
             if run is not None:
                 run.discard()
-            self._slots.release_on_behalf_of(live.call_id)
+            self._places.leave(live.call_id)
 
     def _has_place(self, live: LiveCall) -> bool:
         """Takes a place among the running, if one is free; the caller gives it back."""
-        try:
-            self._slots.acquire_on_behalf_of_nowait(live.call_id)
-        except anyio.WouldBlock:
-            return False
-        return True
+        return self._places.take_now(live.call_id, live.principal.device_id)
 
     async def _prepared(self, live: LiveCall) -> Run | None:
         run = self._new_run(live)
@@ -158,11 +154,14 @@ class Conductor:
     @asynccontextmanager
     async def _place(self, live: LiveCall) -> AsyncIterator[None]:
         """A place among the running: the one it has, or one that is waited for."""
-        if live.call_id in self._slots.statistics().borrowers:
+        if self._places.holds(live.call_id):
             yield
             return
-        async with self._slots:
+        await self._places.take(live.call_id, live.principal.device_id)
+        try:
             yield
+        finally:
+            self._places.leave(live.call_id)
 
     async def _admit(self, live: LiveCall, admission: records.Admission, run: Run | None) -> bool:
         """Records the call, its ruling and perhaps its start; whether it is a new one."""
