@@ -138,7 +138,7 @@ class ContainerSandbox:
     ) -> Outcome:
         try:
             with _unavailable():
-                box, ahead = await self._take(profile)
+                box, ahead = await self._take(profile, spec.asker)
         except (EngineError, BoxError) as fault:
             self._refuse_if_gone(engine)
             return failed(str(fault), None, report(spec, self.settings, engine, NoGroup()))
@@ -157,14 +157,17 @@ class ContainerSandbox:
                 "`make engines` installs and registers it",
             )
 
-    async def _take(self, profile: Profile) -> tuple[Box, bool]:
+    async def _take(self, profile: Profile, asker: str) -> tuple[Box, bool]:
         """A box in which the mounts are what their names mean now; whether it had waited."""
         wanted = places(profile.mounts, self.settings)
         while can_wait(profile) and (box := self._pool.ready(profile)) is not None:
             if box.mounted.places == wanted:
                 return box, True
             await self._pool.put_away(box)
-        box = await (self._pool.take if can_wait(profile) else self._starter.start)(profile)
+        if can_wait(profile):
+            box = await self._pool.take(profile, asker)
+        else:
+            box = await self._starter.start(profile)
         if box.mounted.places != wanted:
             await self._pool.put_away(box)
             raise SpecRefusedError(

@@ -45,6 +45,7 @@ class PoolSettings:
 class _Waiter(Generic[B]):
     """Somebody who asked while nothing was ready."""
 
+    asker: str = ""
     event: anyio.Event = field(default_factory=anyio.Event)
     box: B | None = None
     error: Exception | None = None
@@ -61,6 +62,19 @@ class _Shelf(Generic[B]):
     starting: int = 0
     boxes: deque[tuple[B, float]] = field(default_factory=deque)
     waiters: deque[_Waiter[B]] = field(default_factory=deque)
+    served: dict[str, int] = field(default_factory=dict)  # when, among those who waited
+
+    def next_waiter(self) -> _Waiter[B] | None:
+        """Who waits, and was served the longest ago; of the same asker, the first."""
+        there = [waiter for waiter in self.waiters if not waiter.gone]
+        if not there:
+            self.waiters.clear()
+            self.served.clear()
+            return None
+        chosen = min(there, key=lambda waiter: self.served.get(waiter.asker, 0))
+        self.waiters = deque(waiter for waiter in there if waiter is not chosen)
+        self.served[chosen.asker] = max(self.served.values(), default=0) + 1
+        return chosen
 
     @property
     def waited_for(self) -> int:
@@ -112,14 +126,14 @@ class Pool(Generic[P, B]):
         self._rouse()
         return None
 
-    async def take(self, profile: P) -> B:
-        """A box that is ready now, or else one that is started for the caller."""
+    async def take(self, profile: P, asker: str = "") -> B:
+        """A box that is ready now, or else one that is started for the caller, in askers' turn."""
         found = self.ready(profile)
         if found is not None:
             return found
         if self._group is None:
             return await self._start(profile)
-        waiter: _Waiter[B] = _Waiter()
+        waiter: _Waiter[B] = _Waiter(asker)
         self._shelves[profile].waiters.append(waiter)
         self._rouse()
         try:
@@ -253,13 +267,10 @@ class Pool(Generic[P, B]):
                 self._stocked = anyio.Event()
 
     def _put(self, shelf: _Shelf[B], box: B) -> None:
-        while shelf.waiters:
-            waiter = shelf.waiters.popleft()
-            if not waiter.gone:
-                waiter.box = box
-                waiter.event.set()
-                return
-        if len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
+        if (waiter := shelf.next_waiter()) is not None:
+            waiter.box = box
+            waiter.event.set()
+        elif len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
             shelf.boxes.append((box, self._clock()))
         else:
             self.end(box)  # whoever it was started for has gone
@@ -267,12 +278,9 @@ class Pool(Generic[P, B]):
     def _failed(self, shelf: _Shelf[B], error: Exception) -> None:
         """Nothing more is kept of what does not start, until it is asked for again."""
         shelf.wanted = 0
-        while shelf.waiters:
-            waiter = shelf.waiters.popleft()
-            if not waiter.gone:
-                waiter.error = error
-                waiter.event.set()
-                return
+        if (waiter := shelf.next_waiter()) is not None:
+            waiter.error = error
+            waiter.event.set()
 
     async def _retire(self, box: B) -> None:
         try:

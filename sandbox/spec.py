@@ -69,7 +69,8 @@ class RunSpec:
     `secret_env` values never appear in an argv, in the environment of anything but the tool, or
     on disk; `secret_files` maps paths inside the sandbox to contents, readable by the tool only.
     `image`, if any, is the root file system, named by a digest: only containers have one. `python`
-    says that argv is Python, which a tier that has an interpreter waiting may run in it.
+    says that argv is Python, which a tier that has an interpreter waiting may run in it. `asker` is
+    whose run it is: where there is a queue, askers are served in turn.
     """
 
     argv: tuple[str, ...]
@@ -84,6 +85,7 @@ class RunSpec:
     run_id: str
     image: str = ""
     python: bool = False
+    asker: str = ""
 
     def __post_init__(self) -> None:
         for name in ("env", "secret_env", "secret_files"):

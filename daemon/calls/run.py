@@ -223,6 +223,7 @@ class Run:
             run_id=str(CallId(self._live.call_id)),
             image=manifest.image,
             python=manifest.runtime == "python",
+            asker=self._live.principal.device_id,
         )
 
     @property

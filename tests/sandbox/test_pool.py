@@ -272,6 +272,25 @@ async def test_a_box_is_replaced_after_a_rest() -> None:
         await until(lambda: {box.profile for box in maker.made[1:]} == {"a", "b"})
 
 
+async def test_askers_who_wait_are_served_in_turn() -> None:
+    """Ten of one that came first do not hold up the two of another, who came later."""
+    maker, order = Maker(), list[str]()
+    pool = maker.pool(PoolSettings(per_profile=0, starts=1, rest_seconds=0, look_seconds=0.005))
+
+    async def one(asker: str) -> None:
+        await pool.put_away(await pool.take("a", asker))
+        order.append(asker)
+
+    async with kept(pool), anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(one, "much")
+        await anyio.lowlevel.checkpoint()
+        for _ in range(2):
+            group.start_soon(one, "little")
+    assert len(order) == 12
+    assert [at for at, asker in enumerate(order) if asker == "little"][-1] < 6, order
+
+
 async def test_a_used_box_is_taken_down_after_a_rest() -> None:
     """Not while whoever used it tells its end; but at once when the owner ends."""
     maker = Maker()
