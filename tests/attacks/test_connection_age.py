@@ -1,5 +1,6 @@
 """A connection takes new requests for a time; a stream on it goes on for as long as it takes."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.conftest import config_with
 from tests.promises.acting import ALONE, apply, python_tool, until
-from tests.running import RunningDaemon, finished, local_device, output, running
+from tests.running import RunningDaemon, finished, local_device, make_directory, output, running
 
 AGE_SECONDS = 1
 BOUND_SECONDS = 60
@@ -45,9 +46,17 @@ def aged(workspace: Path, age: int) -> str:
 
 
 @pytest.fixture
-def daemon(workspace: Path) -> Iterator[RunningDaemon]:
-    (workspace / "stop").unlink(missing_ok=True)
-    with running(aged(workspace, AGE_SECONDS)) as made:
+def place() -> Iterator[Path]:
+    """A workspace of this test's own: others look at what lies in theirs."""
+    path = make_directory("stockade-workspace-")
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def daemon(place: Path) -> Iterator[RunningDaemon]:
+    with running(aged(place, AGE_SECONDS)) as made:
         yield made
 
 
@@ -69,7 +78,7 @@ def ports(address: str) -> set[int]:
 
 
 def test_a_stream_outlives_its_connections_age_and_new_requests_move_on(
-    daemon: RunningDaemon, workspace: Path
+    daemon: RunningDaemon, place: Path
 ) -> None:
     """Requests change connections again and again; the first one's stream loses no line."""
     with daemon.client() as client:
@@ -89,7 +98,7 @@ def test_a_stream_outlives_its_connections_age_and_new_requests_move_on(
 
         assert until(moved_on, BOUND_SECONDS)
         assert first in ports(daemon.address)
-        (workspace / "stop").touch()
+        (place / "stop").touch()
         events += stream
     assert finished(events).reason == "SUCCEEDED"
     assert_counted(events)
@@ -103,17 +112,16 @@ def assert_counted(events: list[call_pb2.CallEvent]) -> int:
 
 
 @pytest.mark.slow
-def test_a_stream_of_half_an_hour_is_not_cut(workspace: Path) -> None:
+def test_a_stream_of_half_an_hour_is_not_cut(place: Path) -> None:
     """Nor by keepalive, a certificate that ends meanwhile, or the age of its connection."""
-    (workspace / "stop").unlink(missing_ok=True)
     hours = "[identity]\nlocal_certificate_hours = 0.2\nserver_certificate_hours = 0.2\n"
-    with running(aged(workspace, 300) + hours) as daemon, daemon.client() as client:
+    with running(aged(place, 300) + hours) as daemon, daemon.client() as client:
         add_counter(client, 5)
         began, events = time.monotonic(), []
         for event in client.call(TOOL, {"workspace": "work"}):
             events.append(event)
             if time.monotonic() - began > HALF_AN_HOUR:
-                (workspace / "stop").touch()
+                (place / "stop").touch()
             assert local_device(client).name == "local"
         took = time.monotonic() - began
     assert took > HALF_AN_HOUR
