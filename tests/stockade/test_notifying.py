@@ -121,6 +121,7 @@ def test_the_desktop_is_told(daemon: Daemon, world: World, tmp_path: Path) -> No
         pane.expect("a yes, once")
         _until(shown.exists)
         pane.press("q")
+        pane.ended()  # killed before its end, it would leave the bus behind
     text = "builder asks for files.write (risk 0.420, tier container)"
     assert shown.read_text() == f"Stockade|Stockade: approval|{text}\n"
 
