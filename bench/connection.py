@@ -11,7 +11,7 @@ import grpc
 from cryptography.hazmat.primitives import serialization
 
 from daemon.clock import Clock
-from daemon.devices import Devices, Known, certificate_row
+from daemon.identity.devices import Devices, Known, certificate_row
 from daemon.rpc.faults import Context
 from daemon.store.devices import DeviceRow, DeviceStatus
 from daemon.store.ids import DeviceId

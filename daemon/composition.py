@@ -19,32 +19,32 @@ import anyio.to_thread
 import structlog
 from uuid_utils.compat import uuid7
 
-from daemon import policy_states
 from daemon.alerts.configured import configured as configured_alerts
 from daemon.config import load_config
-from daemon.devices import LOCAL_DEVICE, Devices
 from daemon.egress import egress
 from daemon.endpoint import announced
-from daemon.entities import Entities
 from daemon.errors import StartError
 from daemon.estate import Estate, check_home
 from daemon.foundation import Foundation, foundation
 from daemon.handed import handed_sockets
 from daemon.hardening import keep_memory_private
+from daemon.identity.devices import LOCAL_DEVICE, Devices
+from daemon.identity.registrar import load_registry
 from daemon.lock import data_directory_lock
 from daemon.log import configure_log
 from daemon.notify import ServiceManager
 from daemon.parts import Parts
-from daemon.policies import Policies
-from daemon.registrar import load_registry
+from daemon.policy import states as policy_states
+from daemon.policy.entities import Entities
+from daemon.policy.policies import Policies
+from daemon.policy.watched import Watched
 from daemon.server import Served, serving
 from daemon.signals import until_told_to_stop
 from daemon.store import meta
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
 from daemon.tools.snapshot import SnapshotStore
-from daemon.vault import Vault
-from daemon.watched import Watched
+from daemon.vault.composition import Vault
 from daemon.working_folder import BACKUP, RESTORE, remove_left
 from daemon.workspaces import Workspaces, check_workspaces
 from daemon.world import PolicyFault

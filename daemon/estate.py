@@ -15,8 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
-from daemon.authority_files import Files, unreadable, write_public
 from daemon.errors import StartError
+from daemon.identity.authority_files import Files, unreadable, write_public
 from identity.errors import IdentityError
 from identity.keyfile import write_private
 from identity.names import TrustDomain

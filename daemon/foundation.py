@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from daemon.authorities import Authorities
-from daemon.authority_files import META_KEY, Files, Standing
-from daemon.authority_keys import AuthorityKeys
-from daemon.checkpoint_places import places_of
-from daemon.checkpoints import Checkpoints, Rhythm
 from daemon.clock import Clock
 from daemon.config import Config
 from daemon.estate import Estate
-from daemon.ledger_key_files import LedgerKeyFiles
-from daemon.ledger_keys import LedgerKeys
-from daemon.ledger_rotation import LedgerRotation
+from daemon.identity.authorities import Authorities
+from daemon.identity.authority_files import META_KEY, Files, Standing
+from daemon.identity.authority_keys import AuthorityKeys
+from daemon.ledger.checkpoint_places import places_of
+from daemon.ledger.checkpoints import Checkpoints, Rhythm
+from daemon.ledger.key_files import LedgerKeyFiles
+from daemon.ledger.keys import LedgerKeys
+from daemon.ledger.rotation import LedgerRotation
+from daemon.ledger.witness import Witness
 from daemon.store import meta
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
-from daemon.witness import Witness
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ Reads only; belongs to the event loop. Raises nothing.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.health import Health
+from daemon.ledger.book import Book
 from daemon.parts import Parts
 
 

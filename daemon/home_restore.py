@@ -18,8 +18,8 @@ from typing import Any, Final
 from daemon.errors import StartError
 from daemon.estate import DIRECTORY_MODE, Estate
 from daemon.home_backup import CONFIG, DATABASE, FACTS, FORM, Facts
-from daemon.ledger_key_files import held_in_files
-from daemon.ledger_keys import followed
+from daemon.ledger.key_files import held_in_files
+from daemon.ledger.keys import followed
 from daemon.store import copies
 from daemon.store.copies import Copy
 from daemon.store.schema import REVISION

@@ -13,22 +13,22 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from daemon.authority_files import Files
-from daemon.authority_keys import AuthorityKeys
 from daemon.config import load_config
 from daemon.config_file import UNCHOSEN_LINE, commented_config, root_line
-from daemon.devices import LOCAL_DEVICE, OWNERS, certificate_row
 from daemon.errors import StartError
 from daemon.estate import Estate, create, make_directories
 from daemon.foundation import Foundation, foundation
+from daemon.identity.authority_files import Files
+from daemon.identity.authority_keys import AuthorityKeys
+from daemon.identity.devices import LOCAL_DEVICE, OWNERS, certificate_row
+from daemon.identity.registrar import check_device_name, record_device
 from daemon.lock import data_directory_lock
-from daemon.registrar import check_device_name, record_device
 from daemon.store import certificates, devices, meta, secrets
 from daemon.store.commit import Tx
 from daemon.store.devices import DeviceStatus
 from daemon.store.ids import DeviceId
-from daemon.vault_root import source_at
-from daemon.vault_standing import META_KEY, Place
+from daemon.vault.root import source_at
+from daemon.vault.standing import META_KEY, Place
 from identity.names import DeviceId as NewDeviceId
 from stockade.home import Home
 from vault.errors import Code as VaultCode

@@ -136,7 +136,7 @@ def _init(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from daemon.offline_check import check
+    from daemon.policy.offline_check import check
     from stockade.home import Home
 
     answer = check(arguments.policies, Home.locate(), arguments.schema)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.alerts.telling import Alerts
-from daemon.devices import Devices
-from daemon.entities import Entities
 from daemon.foundation import Foundation
-from daemon.policies import Policies
+from daemon.identity.devices import Devices
+from daemon.policy.entities import Entities
+from daemon.policy.policies import Policies
+from daemon.policy.watched import Watched
 from daemon.tiers import Tiers
 from daemon.toolbox import Toolbox
-from daemon.vault import Vault
-from daemon.watched import Watched
+from daemon.vault.composition import Vault
 from daemon.workspaces import Workspaces
 from daemon.worlds import Worlds
 

@@ -2,8 +2,8 @@
 
 from daemon.acts import may_do
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import Fault, Refused
+from daemon.identity.devices import Devices
 from daemon.principal import Principal
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds

@@ -1,12 +1,13 @@
 """Who is on the other end: the one value every decision and every receipt is about.
 
-Made by `daemon.devices` from the verified certificate of the connection and from nothing else.
+Made by `daemon.identity.devices` from the verified certificate of the connection and from nothing
+else.
 """
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from daemon.agent_manifest import Declared
+from daemon.identity.agent_manifest import Declared
 from identity.names import PrincipalName
 
 

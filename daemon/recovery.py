@@ -15,7 +15,7 @@ from daemon.calls import records
 from daemon.calls.aside import Aside
 from daemon.calls.live import Caller
 from daemon.clock import Clock
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.leases.keeping import LeaseKeeper
 from daemon.lifecycle import Event
 from daemon.store import calls

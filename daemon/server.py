@@ -16,26 +16,27 @@ from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from daemon import membership
 from daemon.asking import Asking, asking
 from daemon.battery import Battery
-from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.doorway import Doorway
-from daemon.enrolment import Enrolment
 from daemon.errands import Errands
-from daemon.evidence_pack import EvidencePacks
 from daemon.gauges import gauges
 from daemon.health import Health
+from daemon.identity import membership
+from daemon.identity.enrolment import Enrolment
+from daemon.identity.pairing import Pairing
+from daemon.identity.registrar import Registrar
+from daemon.identity.rotation import Rotation
+from daemon.identity.suspending import Suspending
 from daemon.leases.handing import Handing
+from daemon.ledger.book import Book
+from daemon.ledger.evidence_pack import EvidencePacks
+from daemon.ledger.retention import Retention
 from daemon.memory import give_back
 from daemon.metrics_page import metrics_page
-from daemon.pairing import Pairing
 from daemon.parts import Parts
 from daemon.permission import Permission
-from daemon.registrar import Registrar
-from daemon.retention import Retention
-from daemon.rotation import Rotation
 from daemon.rpc.agents import AgentService
 from daemon.rpc.approvals import ApprovalService
 from daemon.rpc.devices import DeviceService
@@ -49,7 +50,6 @@ from daemon.rpc.policies import PolicyService
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
-from daemon.suspending import Suspending
 from policy.risk import Tier
 from stockade.v1 import (
     agent_pb2,

@@ -12,9 +12,9 @@ from typing import TypeVar
 import anyio.to_thread
 from uuid_utils.compat import uuid7
 
-from daemon import policy_states
 from daemon.clock import Clock
 from daemon.errors import BadRequest, NotFound
+from daemon.policy import states as policy_states
 from daemon.store.commit import Tx
 from daemon.store.writer import Writer
 from daemon.tools.errors import ToolError

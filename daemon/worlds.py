@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from daemon.background_work import beside_calls, rest
 from daemon.config import Config
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.tools.registry import Registry
 from daemon.world import PolicyFault, Unavailable, World, build, with_principals
 from policy.bundle import Bundle

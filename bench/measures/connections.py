@@ -9,7 +9,7 @@ from bench.connection import inside
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Samples, sample
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.rpc.faults import Context
 from daemon.rpc.gate import authenticate
 

@@ -13,7 +13,7 @@ from bench.daemon import RunningDaemon
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Step, StepError, interleaved
-from daemon.devices import certificate_row
+from daemon.identity.devices import certificate_row
 from daemon.store import certificates, devices
 from daemon.store.devices import DeviceRow, DeviceStatus
 from daemon.store.engine import open_engine, writing

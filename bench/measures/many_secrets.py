@@ -14,15 +14,15 @@ from bench.daemon import make_directory
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Samples
-from daemon.authority_files import Files
-from daemon.authority_keys import AuthorityKeys
 from daemon.config import load_config
 from daemon.estate import Estate, create, make_directories
 from daemon.foundation import Foundation, foundation
+from daemon.identity.authority_files import Files
+from daemon.identity.authority_keys import AuthorityKeys
 from daemon.initialise import ensure_root
 from daemon.store.commit import Tx
-from daemon.vault import Vault
-from daemon.vault_rows import VaultRows
+from daemon.vault.composition import Vault
+from daemon.vault.rows import VaultRows
 from stockade.home import Home
 from vault.reference import parse_reference
 from vault.secret import Secret

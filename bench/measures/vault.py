@@ -13,9 +13,9 @@ from bench.sampling import Samples
 from bench.store import stored
 from daemon.clock import Clock
 from daemon.elsewhere.sources import Sources
-from daemon.vault_changes import Kept, VaultChanges
-from daemon.vault_keeper import Keys, VaultKeeper, VaultState
-from daemon.vault_notes import Notes
+from daemon.vault.changes import Kept, VaultChanges
+from daemon.vault.keeper import Keys, VaultKeeper, VaultState
+from daemon.vault.notes import Notes
 from vault.redact import Redaction
 from vault.reference import SecretName
 from vault.root import FileRoot

@@ -3,8 +3,8 @@
 Each reaction is a question to Cedar whose principal is the rule (`AlertRule::"denied_burst"`), and
 is recorded, done or not. Trusted to hold up no call: alerts wait in a bounded line and are dealt
 with one by one, beside calls; and to do no more than `MOST_IN_A_MINUTE`, so that whoever provokes
-alerts cannot make it work without end. Whom it never shuts out is `daemon.suspending`'s, that
-maintenance can be ended `daemon.entities`'. Raises nothing.
+alerts cannot make it work without end. Whom it never shuts out is `daemon.identity.suspending`'s,
+that maintenance can be ended `daemon.policy.entities`'. Raises nothing.
 """
 
 from collections import deque
@@ -18,12 +18,12 @@ import structlog
 from daemon.alerts.line import bound
 from daemon.alerts.rules import Alert
 from daemon.clock import Clock
-from daemon.entities import Entities
 from daemon.errors import Conflict, Exhausted, Fault, NotFound, Unavailable
+from daemon.identity.suspending import Suspending
 from daemon.leases.keeping import LeaseKeeper
 from daemon.leases.signers import signed_by
+from daemon.policy.entities import Entities
 from daemon.store.writer import Writer
-from daemon.suspending import Suspending
 from daemon.world import World
 from daemon.worlds import Worlds
 from policy.contexts import reaction_context

@@ -30,7 +30,7 @@ from daemon.lifecycle import ENDS, Event, State, next_state
 from daemon.store.calls import Existing
 from daemon.store.commit import Tx
 from daemon.store.writer import Writer
-from daemon.vault_keeper import VaultKeeper
+from daemon.vault.keeper import VaultKeeper
 from daemon.workspaces import Workspaces
 from daemon.world import World
 from ledger.chain import Entry

@@ -31,7 +31,7 @@ from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.leases.book import LeaseBook
 from daemon.lifecycle import State
 from daemon.store.calls import CallRow
-from daemon.vault_keeper import VaultKeeper
+from daemon.vault.keeper import VaultKeeper
 from daemon.world import World
 from daemon.worlds import Worlds
 from stockade.v1 import call_pb2

@@ -13,7 +13,6 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any
 
-from daemon.agent_manifest import Declared
 from daemon.calls.heard import Heard
 from daemon.calls.hearing import (
     Approvers,
@@ -25,11 +24,12 @@ from daemon.calls.hearing import (
     may_answer,
 )
 from daemon.calls.standing import Asker, Standing
+from daemon.identity.agent_manifest import Declared
 from daemon.principal import Principal
-from daemon.secret_scope import not_its_own
 from daemon.tools.arguments import ParsedArguments
 from daemon.tools.manifest import Origin
 from daemon.tools.registry import Tool
+from daemon.vault.scope import not_its_own
 from daemon.world import World
 from policy.arguments import to_context
 from policy.contexts import LeaseFacts

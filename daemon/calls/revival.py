@@ -13,8 +13,8 @@ from daemon.calls.feed import Feed
 from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Candidate, Verdict, risk_inputs
 from daemon.calls.live import LiveCall
-from daemon.devices import Devices
 from daemon.evidence import attested
+from daemon.identity.devices import Devices
 from daemon.lifecycle import State
 from daemon.principal import Principal
 from daemon.store import approvals, calls, receipts

@@ -20,7 +20,7 @@ from daemon.store.ids import CallId
 from daemon.tools.invocation import build
 from daemon.tools.manifest import Manifest
 from daemon.tools.snapshot import check_copy
-from daemon.vault_keeper import VaultKeeper
+from daemon.vault.keeper import VaultKeeper
 from daemon.workspaces import TARGET as WORKSPACE_TARGET
 from daemon.workspaces import Workspaces
 from sandbox.limits import Limits

@@ -18,9 +18,9 @@ from daemon.calls.judge import Verdict, judge, may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.signatures import Signatures
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import Conflict
 from daemon.evidence import attested
+from daemon.identity.devices import Devices
 from daemon.lifecycle import Event, State, next_state
 from daemon.principal import Principal
 from daemon.store import approvals, devices, receipts

@@ -13,7 +13,7 @@ from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Verdict, judge
 from daemon.calls.live import LiveCall
 from daemon.clock import Clock
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.leases.book import LeaseBook
 from daemon.outcome import Ending
 from daemon.world import World

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from daemon.background_work import beside_calls, rest
 from daemon.errors import NotFound
-from daemon.policies import Policies, Version
+from daemon.policy.policies import Policies, Version
 from daemon.store import snapshots
 from daemon.store.reader import Reader
 from policy.bundle import Bundle

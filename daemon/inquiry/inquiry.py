@@ -21,8 +21,8 @@ from daemon.calls.hearing import Case, Ruling, may_answer
 from daemon.calls.judge import case_of, undeclared_by
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
+from daemon.identity.devices import Devices
 from daemon.inquiry import past
 from daemon.inquiry.archive import Archive
 from daemon.inquiry.expectations import PolicyTest
@@ -46,7 +46,7 @@ from daemon.inquiry.suppose import (
     together,
 )
 from daemon.inquiry.trial import Result, run_test
-from daemon.policies import Policies
+from daemon.policy.policies import Policies
 from daemon.store import calls, leases, receipts
 from daemon.store.calls import CallRow
 from daemon.store.ids import CallId

@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Candidate, judge
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import BadRequest
 from daemon.evidence import attested
-from daemon.policies import Policies
+from daemon.identity.devices import Devices
+from daemon.policy.policies import Policies
 from daemon.store import approvals, calls, receipts
 from daemon.store.approvals import ApprovalRow
 from daemon.store.reader import Reader

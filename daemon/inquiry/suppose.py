@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from daemon.agent_manifest import Declared
 from daemon.calls.hearing import Approvers, Case
 from daemon.calls.judge import case_of, undeclared_by
-from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
-from daemon.registrar import check_groups
+from daemon.identity.agent_manifest import Declared
+from daemon.identity.devices import Devices
+from daemon.identity.registrar import check_groups
 from daemon.tools.arguments import parse_arguments, validate
 from daemon.tools.errors import ToolError
 from daemon.tools.registry import Tool

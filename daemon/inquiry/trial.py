@@ -13,8 +13,8 @@ from datetime import datetime
 
 from daemon.acts import may_do
 from daemon.calls.hearing import Outcome, Ruling, hear, may_answer
-from daemon.devices import Devices
 from daemon.errors import Fault
+from daemon.identity.devices import Devices
 from daemon.inquiry.expectations import PolicyTest, Request
 from daemon.inquiry.suppose import (
     Circumstances,

@@ -13,7 +13,7 @@ from daemon.calls.judge import Candidate
 from daemon.calls.signatures import Signatures
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.leases.meaning import facts_of, permits_of
 from daemon.leases.record import USED
 from daemon.leases.signers import signers_of

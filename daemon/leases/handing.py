@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from daemon.calls.signatures import verifies
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import BadRequest, NotFound
+from daemon.identity.devices import Devices
 from daemon.leases.book import KnownLease, LeaseBook
 from daemon.leases.granting import UUID7, bad
 from daemon.leases.meaning import permits_of

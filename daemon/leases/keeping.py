@@ -14,8 +14,8 @@ import anyio
 import structlog
 
 from daemon.clock import Clock
-from daemon.devices import Devices
 from daemon.errors import Conflict, Fault, NotFound
+from daemon.identity.devices import Devices
 from daemon.leases.book import PARENT_ENDED, LeaseBook, Whose, name_of
 from daemon.leases.record import TOLD, USED, bears_out, kind_of
 from daemon.leases.signers import signers_of

@@ -1,10 +1,10 @@
 """AgentService: automations with certificates of their own."""
 
-from daemon.agents import KnownAgent
-from daemon.authorities import Authorities
 from daemon.calls.tell import receipt
-from daemon.devices import Devices
-from daemon.enrolment import Enrolment, unknown_agent
+from daemon.identity.agents import KnownAgent
+from daemon.identity.authorities import Authorities
+from daemon.identity.devices import Devices
+from daemon.identity.enrolment import Enrolment, unknown_agent
 from daemon.permission import Permission
 from daemon.principal import Principal, current_principal
 from daemon.rpc.convert import agent_to_proto

@@ -12,8 +12,8 @@ from daemon.calls.board import Board
 from daemon.calls.settlement import Answer
 from daemon.calls.showing import show
 from daemon.calls.tell import receipt
-from daemon.devices import Devices
 from daemon.foundation import Foundation
+from daemon.identity.devices import Devices
 from daemon.principal import current_principal
 from daemon.rpc.convert import approval_to_proto, page_size, parse_approval_cursor
 from daemon.rpc.faults import Context

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 
-from daemon.agents import KnownAgent
 from daemon.calls.live import timestamp
-from daemon.devices import Known
 from daemon.errors import BadRequest
+from daemon.identity.agents import KnownAgent
+from daemon.identity.devices import Known
 from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState
 from daemon.store.approvals import Cursor as ApprovalCursor
 from daemon.store.calls import CallRow, Cursor

@@ -3,19 +3,19 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from daemon.authorities import Authorities
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
-from daemon.devices import Devices
-from daemon.enrolment import Enrolment
 from daemon.errors import BadRequest, Unauthenticated
-from daemon.pairing import Invitation, Pairing
+from daemon.identity.authorities import Authorities
+from daemon.identity.devices import Devices
+from daemon.identity.enrolment import Enrolment
+from daemon.identity.pairing import Invitation, Pairing
+from daemon.identity.registrar import Registrar, check_device_name, check_groups
+from daemon.identity.rotation import Rotation
+from daemon.identity.suspending import Suspending
 from daemon.principal import current_principal
-from daemon.registrar import Registrar, check_device_name, check_groups
-from daemon.rotation import Rotation
 from daemon.rpc.convert import agent_to_proto, device_to_proto
 from daemon.rpc.faults import Context
-from daemon.suspending import Suspending
 from stockade.v1 import device_pb2, device_pb2_grpc
 
 DEFAULT_LIFETIME = 600

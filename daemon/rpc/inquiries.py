@@ -8,14 +8,14 @@ from contextlib import aclosing
 
 import anyio.to_thread
 
-from daemon.devices import Devices
 from daemon.errors import BadRequest
+from daemon.identity.devices import Devices
 from daemon.inquiry.difference import compare
 from daemon.inquiry.expectations import parse_tests
 from daemon.inquiry.inquiry import Inquiry, Source
 from daemon.inquiry.replay import DEFAULT_CALLS, MAX_CALLS
 from daemon.inquiry.suggestions import LEAST, Suggestions
-from daemon.policies import PolicyInvalid
+from daemon.policy.policies import PolicyInvalid
 from daemon.rpc import inquiry_messages as messages
 from daemon.rpc.convert import parse_call_id
 from daemon.rpc.policy_messages import MAX_PROBLEMS, files, problem

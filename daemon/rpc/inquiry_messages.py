@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from daemon.calls.hearing import Asked, Ruling
 from daemon.calls.judge import milli
 from daemon.calls.live import timestamp
-from daemon.devices import Devices
 from daemon.errors import BadRequest
+from daemon.identity.devices import Devices
 from daemon.inquiry.difference import Change
 from daemon.inquiry.explanation import Answered, Explained, recorded_question
 from daemon.inquiry.inquiry import PastCall, Source

@@ -2,7 +2,7 @@
 
 from daemon.calls.live import timestamp
 from daemon.calls.tell import receipt
-from daemon.devices import Devices
+from daemon.identity.devices import Devices
 from daemon.leases.handing import Handing
 from daemon.leases.keeping import LeaseKeeper
 from daemon.leases.meaning import permits_of

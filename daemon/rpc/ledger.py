@@ -2,17 +2,17 @@
 
 from collections.abc import AsyncIterator
 
-from daemon.book import Book
 from daemon.calls.tell import receipt
 from daemon.errors import BadRequest, Conflict
-from daemon.evidence_pack import EvidencePacks
-from daemon.ledger_rotation import LedgerRotation
+from daemon.ledger.book import Book
+from daemon.ledger.evidence_pack import EvidencePacks
+from daemon.ledger.rotation import LedgerRotation
+from daemon.ledger.witness import Witness
 from daemon.principal import current_principal
 from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
 from daemon.store.receipt_search import Wanted
 from daemon.store.writer import Writer
-from daemon.witness import Witness
 from ledger.errors import ReceiptError
 from ledger.evidence import Subject
 from ledger.receipt import parse_time

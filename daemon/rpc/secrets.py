@@ -12,7 +12,7 @@ from daemon.principal import current_principal
 from daemon.rpc.faults import Context
 from daemon.rpc.source_messages import source_to_proto
 from daemon.store.secrets import SecretFacts
-from daemon.vault import Vault
+from daemon.vault.composition import Vault
 from stockade.v1 import secret_pb2, secret_pb2_grpc
 from vault.secret import Secret
 

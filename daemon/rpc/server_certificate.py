@@ -12,8 +12,8 @@ from typing import Final
 import grpc
 import structlog
 
-from daemon.authorities import Authorities, InForce
 from daemon.clock import Clock
+from daemon.identity.authorities import Authorities, InForce
 from identity.errors import IdentityError
 from identity.listener import new_server_key
 

@@ -11,19 +11,19 @@ from importlib import metadata
 from pathlib import Path
 
 from daemon.battery import Battery
-from daemon.book import Book
 from daemon.calls.engine import Calls
 from daemon.calls.judge import NO_VALID_POLICY
 from daemon.calls.live import timestamp
-from daemon.checkpoints import Checkpoints
 from daemon.errors import Unavailable
+from daemon.ledger.book import Book
+from daemon.ledger.checkpoints import Checkpoints
 from daemon.parts import Parts
 from daemon.permission import Permission
+from daemon.policy.watched import Watched
 from daemon.principal import current_principal
 from daemon.rpc.authorization import EXAMINE
 from daemon.rpc.faults import Context
 from daemon.tiers import Tiers
-from daemon.watched import Watched
 from daemon.world import World
 from policy.risk import Tier
 from sandbox.attacks import Verdict

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from daemon.calls.engine import Calls, watch
 from daemon.calls.live import LiveCall, Request, timestamp
 from daemon.calls.tell import STATES, receipt
-from daemon.devices import Devices, device_entity
 from daemon.errors import NotFound
+from daemon.identity.devices import Devices, device_entity
 from daemon.permission import Permission
 from daemon.principal import Principal, current_principal
 from daemon.rpc.convert import (

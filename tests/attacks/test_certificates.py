@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from daemon.enrolment import MAX_ENROLLED_IN_A_DAY, MAX_GOOD_CERTIFICATES
+from daemon.identity.enrolment import MAX_ENROLLED_IN_A_DAY, MAX_GOOD_CERTIFICATES
 from stockade.client import Client, new_call_id
 from stockade.connection import Stream
 from stockade.credentials import certificate_request, load_credentials

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from daemon.agent_manifest import Declared
 from daemon.calls.judge import Candidate, Verdict, judge
 from daemon.config import Config
+from daemon.identity.agent_manifest import Declared
 from daemon.principal import Agent, Principal
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.folder import load_folder

@@ -15,7 +15,7 @@ import anyio
 from daemon.config import load_config
 from daemon.estate import Estate
 from daemon.foundation import foundation
-from daemon.rotation import Rotation
+from daemon.identity.rotation import Rotation
 from stockade.home import Home
 
 EVENTS = ("open", "os.rename", "os.remove")

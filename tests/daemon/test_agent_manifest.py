@@ -2,9 +2,14 @@
 
 import pytest
 
-from daemon.agent_manifest import MAX_BYTES, Declared, manifest_digest, parse_agent_manifest
-from daemon.enrolment import agent_id
 from daemon.errors import BadRequest
+from daemon.identity.agent_manifest import (
+    MAX_BYTES,
+    Declared,
+    manifest_digest,
+    parse_agent_manifest,
+)
+from daemon.identity.enrolment import agent_id
 from identity.errors import NamingError
 
 MANIFEST = """\

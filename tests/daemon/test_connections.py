@@ -7,13 +7,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from daemon.agent_manifest import Declared
-from daemon.agents import KnownAgent
 from daemon.clock import Clock
 from daemon.connections import MAX_REMEMBERED
-from daemon.devices import Devices, Known, certificate_row
-from daemon.enrolment import certificate_of
 from daemon.errors import Unauthenticated
+from daemon.identity.agent_manifest import Declared
+from daemon.identity.agents import KnownAgent
+from daemon.identity.devices import Devices, Known, certificate_row
+from daemon.identity.enrolment import certificate_of
 from daemon.principal import Agent, Principal
 from daemon.store.agents import AgentRow, AgentStatus
 from daemon.store.devices import DeviceRow, DeviceStatus

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.owners import is_last_owner
+from daemon.identity.owners import is_last_owner
+from daemon.identity.suspended import Suspension
 from daemon.store.devices import DeviceStatus
-from daemon.suspended import Suspension
 from tests.daemon.test_connections import HOUR, IDS, Registry
 
 FIRST, SECOND = map(str, IDS)

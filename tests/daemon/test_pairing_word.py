@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.errors import NotFound
-from daemon.pairing import Candidate, Invitation, Pairing
+from daemon.identity.pairing import Candidate, Invitation, Pairing
 from identity.fingerprint import Fingerprint
 from stockade.pairing_code import PairingCode
 

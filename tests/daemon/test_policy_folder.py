@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import policy_folder
+from daemon.policy import folder as policy_folder
 from policy.bundle import load_directory
 from policy.errors import BundleError
 

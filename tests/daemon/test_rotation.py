@@ -11,14 +11,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from daemon.authorities import InForce
-from daemon.authority_files import Files
-from daemon.authority_keys import AuthorityKeys
 from daemon.config import load_config
 from daemon.errors import StartError
 from daemon.estate import Estate, create, make_directories
 from daemon.foundation import foundation
-from daemon.rotation import Rotation
+from daemon.identity.authorities import InForce
+from daemon.identity.authority_files import Files
+from daemon.identity.authority_keys import AuthorityKeys
+from daemon.identity.rotation import Rotation
 from identity.errors import KeyFileError
 from identity.keyuri import KeyUri
 from stockade.home import Home

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from daemon.principal import Principal
-from daemon.secret_scope import not_its_own
+from daemon.vault.scope import not_its_own
 
 
 def caller(device: str, agent: str = "") -> Principal:

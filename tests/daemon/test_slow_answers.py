@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from daemon import webhook
-from daemon.checkpoint_places import PlaceError, Syslog, Webhook
 from daemon.config import parse_config
 from daemon.elsewhere.exchange import get
 from daemon.errors import ConfigError
+from daemon.ledger.checkpoint_places import PlaceError, Syslog, Webhook
 
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nX-Slow: " + b"a" * 60 + b"\r\n\r\nok"
 

@@ -1,6 +1,6 @@
 """The examples of docs/agents.md are what the code takes."""
 
-from daemon.agent_manifest import Declared, parse_agent_manifest
+from daemon.identity.agent_manifest import Declared, parse_agent_manifest
 from daemon.tools.registry import BUILTIN_TOOLS
 from policy.bundle import Bundle
 from policy.schema import compose, load_base

@@ -37,7 +37,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "grpc": (
         "daemon/rpc/",
         "daemon/server.py",
-        "daemon/pairing.py",  # serves the one RPC that a device without a certificate may call
+        "daemon/identity/pairing.py",  # serves the one RPC of a device without a certificate
         "stockade/",
     ),
     "grpc_health": ("daemon/server.py",),
@@ -58,7 +58,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     ),
     "pydantic": (
         # what is read from files
-        "daemon/agent_manifest.py",
+        "daemon/identity/agent_manifest.py",
         "daemon/config/",
         "daemon/config_file.py",
         "daemon/inquiry/expectations.py",
@@ -72,11 +72,11 @@ FENCES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": (
         "daemon/store/",
         # These name the type of the connection they pass on, see the test below.
-        "daemon/agents.py",
-        "daemon/devices.py",
-        "daemon/evidence_documents.py",
-        "daemon/evidence_pack.py",
-        "daemon/policies.py",
+        "daemon/identity/agents.py",
+        "daemon/identity/devices.py",
+        "daemon/ledger/evidence_documents.py",
+        "daemon/ledger/evidence_pack.py",
+        "daemon/policy/policies.py",
         "daemon/inquiry/",
         "daemon/rpc/approvals.py",
     ),

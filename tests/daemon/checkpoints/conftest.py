@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from daemon.checkpoint_places import Place, PlaceError
-from daemon.checkpoints import Checkpoints, Rhythm
-from daemon.ledger_keys import LedgerKeys
+from daemon.ledger.checkpoint_places import Place, PlaceError
+from daemon.ledger.checkpoints import Checkpoints, Rhythm
+from daemon.ledger.keys import LedgerKeys
 from daemon.store.engine import open_engine
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer

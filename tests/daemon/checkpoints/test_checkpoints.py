@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, update
 
-from daemon.checkpoints import CheckpointFault, Rhythm
 from daemon.errors import StartError
+from daemon.ledger.checkpoints import CheckpointFault, Rhythm
 from daemon.store import tree
 from daemon.store.engine import writing
 from daemon.store.tables import checkpoints, receipts, tree_nodes
@@ -81,7 +81,7 @@ async def test_a_place_that_was_away_gets_the_newest(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again; the others are not held up, and the fault is there to be shown."""
-    monkeypatch.setattr("daemon.checkpoint_delivery.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("daemon.ledger.checkpoint_delivery.RETRY_SECONDS", (0.05,))
     away, well = Shelf("away", fault="nobody there"), Shelf("well")
     async with opened(away, well) as book, anyio.create_task_group() as group:
         group.start_soon(book.checkpoints.keep)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from daemon.book import Book
 from daemon.errors import BadRequest
-from daemon.evidence_pack import EvidencePacks
-from daemon.ledger_keys import LedgerKeys
+from daemon.ledger.book import Book
+from daemon.ledger.evidence_pack import EvidencePacks
+from daemon.ledger.keys import LedgerKeys
 from daemon.store.reader import Reader
 from ledger.evidence import verify_evidence
 from ledger.lineage import Lineage

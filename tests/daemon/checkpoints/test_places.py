@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.checkpoint_places import KeptFile, PlaceError, Syslog, Webhook, places_of
 from daemon.config import Ledger, parse_config
 from daemon.errors import ConfigError
+from daemon.ledger.checkpoint_places import KeptFile, PlaceError, Syslog, Webhook, places_of
 from ledger.checkpoint import Checkpoint, parse_checkpoint, sign
 from tests.daemon.store.specimen import CHAIN, KEYS, PUBLIC
 from tests.ledger.specimen import KEYS as OTHER_KEYS

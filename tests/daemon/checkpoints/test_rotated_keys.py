@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from daemon.authority_keys import AuthorityKeys
-from daemon.checkpoints import Checkpoints
 from daemon.config import Authority
 from daemon.errors import Conflict, Unavailable
-from daemon.ledger_key_files import LedgerKeyFiles
-from daemon.ledger_keys import LedgerKeys
-from daemon.ledger_rotation import LedgerRotation
+from daemon.identity.authority_keys import AuthorityKeys
+from daemon.ledger.checkpoints import Checkpoints
+from daemon.ledger.key_files import LedgerKeyFiles
+from daemon.ledger.keys import LedgerKeys
+from daemon.ledger.rotation import LedgerRotation
 from daemon.store.faults import StoreFault
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from daemon.checkpoints import Rhythm
 from daemon.errors import StartError
+from daemon.ledger.checkpoints import Rhythm
 from daemon.store.engine import writing
 from daemon.store.tables import receipts
 from ledger.chain import Chain, Head

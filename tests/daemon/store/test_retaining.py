@@ -7,8 +7,8 @@ from sqlalchemy import Engine, insert
 
 from daemon.clock import Clock
 from daemon.config import Ledger
+from daemon.ledger.retention import Retention
 from daemon.lifecycle import State
-from daemon.retention import Retention
 from daemon.store.engine import writing
 from daemon.store.reader import Reader
 from daemon.store.tables import calls

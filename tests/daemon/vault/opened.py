@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.authority_files import Files
-from daemon.authority_keys import AuthorityKeys
 from daemon.config import Config, load_config
 from daemon.estate import Estate, create, make_directories
 from daemon.foundation import Foundation, foundation
+from daemon.identity.authority_files import Files
+from daemon.identity.authority_keys import AuthorityKeys
 from daemon.initialise import ensure_root
 from daemon.store import receipts
-from daemon.vault import Vault
+from daemon.vault.composition import Vault
 from ledger.chain import Entry
 from stockade.home import Home
 from tests.running import CONFIG

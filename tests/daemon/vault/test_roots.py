@@ -8,7 +8,7 @@ import pytest
 
 from daemon.config import load_config
 from daemon.errors import Conflict, Fault, Unavailable
-from daemon.vault_standing import Held, Place, Standing
+from daemon.vault.standing import Held, Place, Standing
 from stockade.home import Home
 from tests.daemon.vault.opened import TOKEN, WORDS, home_at, opened
 from tests.identity.softhsm import LABEL, MODULE, SoftToken, look_again

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from daemon.errors import Fault
 from daemon.store.reader import Reader
-from daemon.vault_rows import MAX_BYTES, MAX_ROWS, VaultRows
+from daemon.vault.rows import MAX_BYTES, MAX_ROWS, VaultRows
 from tests.daemon.vault.opened import REFERENCE, TOKEN, WORDS, Opened, home_at, opened
 from vault.reference import parse_reference
 from vault.secret import Secret

@@ -1,0 +1,1 @@
+"""The ledger in the daemon: read out, witnessed, checkpointed, pruned, and put into evidence."""

@@ -1,0 +1,1 @@
+"""Policies and entities in the daemon: checked, recorded, and in force for everybody at once."""
