@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 tag=${1:-stockade:latest}
 work=$(mktemp -d)
-trap 'docker rmi "stockade-base:$$" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+trap 'docker rmi "stockade-base:$$" "stockade-installed:$$" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 
 mkdir "$work/wheels"
 if [ -n "${WHEELS:-}" ]; then
@@ -29,6 +29,10 @@ docker import "$work/root.tar" "stockade-base:$$" >/dev/null
 rm "$work/root.tar"
 echo "building $tag"
 # The builder that every engine has: the newer one would want a plug-in, and a base from a registry.
-DOCKER_BUILDKIT=0 docker build --quiet --network=none --build-arg "BASE=stockade-base:$$" \
-    --tag "$tag" "$work" 2>"$work/said" || { cat "$work/said" >&2; exit 1; }
+# It keeps what it built on the way: by a name of its own that can be taken away.
+for stage in "--target installed --tag stockade-installed:$$" "--tag $tag"; do
+    # shellcheck disable=SC2086 # words
+    DOCKER_BUILDKIT=0 docker build --quiet --network=none --build-arg "BASE=stockade-base:$$" \
+        $stage "$work" >"$work/said" 2>&1 || { cat "$work/said" >&2; exit 1; }
+done
 docker image inspect --format 'built {{index .RepoTags 0}}, {{.Size}} bytes' "$tag"
