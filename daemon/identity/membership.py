@@ -56,10 +56,14 @@ def _door_rates(limits: RateLimits) -> Rates:
 def registrar(parts: Parts, calls: Calls, live_rpcs: LiveRpcs, leases: LeaseKeeper) -> Registrar:
     """Who ends a device ends its RPCs and calls."""
 
-    def cut(device_id: str) -> None:
+    async def cut(device_id: str) -> None:
+        def its(principal: Principal) -> bool:
+            return principal.device_id == device_id
+
         leases.void(lambda row: device_id == str(row.device_id) or signed_by(row, device_id))
         calls.cancel_all(lambda caller: caller.device_id == device_id, "DEVICE_REVOKED")
-        live_rpcs.cut(lambda principal: principal.device_id == device_id, device_revoked())
+        live_rpcs.cut(its, device_revoked())
+        await live_rpcs.left(its)
 
     def cut_certificate(serial: str) -> None:
         calls.cancel_all(lambda caller: caller.serial == serial, "CERT_REVOKED")

@@ -6,7 +6,7 @@ its certificates unknown, before the revocation is even told to whoever asked fo
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import anyio
@@ -57,7 +57,7 @@ class Registrar:
         clock: Clock,
         config: Config,
         local_device: str,
-        cut: Callable[[str], None],
+        cut: Callable[[str], Awaitable[None]],
         cut_certificate: Callable[[str], None],
     ) -> None:
         self._authorities = authorities
@@ -129,7 +129,7 @@ class Registrar:
             # Shielded: a device that revokes itself cuts this very RPC.
             with anyio.CancelScope(shield=True):
                 await self._reload(device_id)
-                self._cut(device_id)
+                await self._cut(device_id)
                 await self._worlds.refresh_devices()
         return entry
 

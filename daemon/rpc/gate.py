@@ -9,10 +9,9 @@ statuses leave.
 from __future__ import annotations  # grpc's generic types exist for the checker only
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any, Protocol, cast
 
-import anyio
 import grpc
 import structlog
 
@@ -22,7 +21,7 @@ from daemon.principal import Principal, current_principal, set_current_principal
 from daemon.rates import Kind, Rates
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
-from daemon.rpc.live_rpcs import LiveRpcs
+from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs
 from daemon.source import source_of_peer
 
 _log = structlog.get_logger("stockade.rpc")
@@ -138,20 +137,22 @@ class Gate(grpc.aio.ServerInterceptor):
     def _guard(self, method: str, rule: Rule | None, inner: Inner) -> Inner:
         async def serve(request: Any, context: Context) -> Any:
             subject, origin = "unknown", self._origin_of(context.peer())
-            try:
-                principal = self._authenticate(context, origin)
-                subject = str(principal)
-                self._count(principal, method, request)
-                self._authorize(principal, method, rule)
-                return await self._serve(principal, inner, request, context)
-            except Fault as fault:
-                await self._refused(subject, origin, method, fault)
-                await abort(context, fault)
-            except Exception as error:
-                if isinstance(error, grpc.aio.AbortError):
-                    raise
-                _log.exception("rpc.defect", rpc=method, principal=subject)
-                await abort(context, Fault("a defect in the daemon; its log has the details"))
+            with ExitStack() as until_told:
+                try:
+                    principal = self._authenticate(context, origin)
+                    subject = str(principal)
+                    self._count(principal, method, request)
+                    self._authorize(principal, method, rule)
+                    held = until_told.enter_context(self._live.held(principal))
+                    return await _served(held, inner, request, context)
+                except Fault as fault:
+                    await self._refused(subject, origin, method, fault)
+                    await abort(context, fault)
+                except Exception as error:
+                    if isinstance(error, grpc.aio.AbortError):
+                        raise
+                    _log.exception("rpc.defect", rpc=method, principal=subject)
+                    await abort(context, Fault("a defect in the daemon; its log has the details"))
 
         return serve
 
@@ -178,20 +179,6 @@ class Gate(grpc.aio.ServerInterceptor):
         if rule.asked is Asked.GATE:
             self._doorkeeper.require(principal, rule.action)
 
-    async def _serve(
-        self, principal: Principal, inner: Inner, request: Any, context: Context
-    ) -> Any:
-        set_current_principal(principal)
-        with anyio.CancelScope() as scope:
-            rpc = self._live.hold(principal, scope)
-            try:
-                return await inner(request, context)
-            finally:
-                self._live.release(rpc)
-        # Only `cut` cancels this scope: a client that goes cancels the task itself.
-        assert rpc.fault is not None  # noqa: S101 - `cut` sets it first
-        raise rpc.fault
-
     async def _refused(self, subject: str, origin: str, method: str, fault: Fault) -> None:
         _log.info("rpc.refused", rpc=method, principal=subject, origin=origin, reason=fault.code)
         if isinstance(fault, Refused | Unauthenticated | Hidden):
@@ -199,6 +186,14 @@ class Gate(grpc.aio.ServerInterceptor):
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)
             except Unavailable as failure:
                 _log.error("rpc.refusal_not_recorded", rpc=method, reason=failure.code)
+
+
+async def _served(rpc: LiveRpc, inner: Inner, request: Any, context: Context) -> Any:
+    set_current_principal(rpc.principal)
+    with rpc.scope:
+        return await inner(request, context)
+    # Only `cut` cancels this scope: a client that goes cancels the task itself.
+    raise rpc.fault or Unauthenticated("this RPC was cut", fix="ask again")
 
 
 def authenticate(

@@ -9,7 +9,7 @@ share: each costs memory, and some have no end. Raises `Exhausted` for that alon
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -18,6 +18,8 @@ from daemon.principal import Principal
 
 # How long a stream can go on after its certificate has ended.
 SWEEP_SECONDS = 0.5
+# How long whoever cuts RPCs waits for their clients to be told.
+TOLD_SECONDS = 0.2
 
 
 @dataclass(eq=False, slots=True)
@@ -25,9 +27,10 @@ class LiveRpc:
     """One RPC being served."""
 
     principal: Principal
-    scope: anyio.CancelScope
     good_until_ms: int
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     fault: Unauthenticated | None = None
+    left: anyio.Event = field(default_factory=anyio.Event)
 
     def cut(self, fault: Unauthenticated) -> None:
         """Ends it; the first reason stays."""
@@ -44,15 +47,16 @@ class LiveRpcs:
         self._rpcs: set[LiveRpc] = set()
         self._streams: Counter[str] = Counter()
 
-    def hold(self, principal: Principal, scope: anyio.CancelScope) -> LiveRpc:
-        """Begins to hold an RPC."""
-        rpc = LiveRpc(principal, scope, principal.not_after_ms)
+    @contextmanager
+    def held(self, principal: Principal) -> Iterator[LiveRpc]:
+        """An RPC from when it is let in until its client was told how it ended."""
+        rpc = LiveRpc(principal, principal.not_after_ms)
         self._rpcs.add(rpc)
-        return rpc
-
-    def release(self, rpc: LiveRpc) -> None:
-        """It ended."""
-        self._rpcs.discard(rpc)
+        try:
+            yield rpc
+        finally:
+            self._rpcs.discard(rpc)
+            rpc.left.set()
 
     @contextmanager
     def stream(self, principal: Principal) -> Iterator[None]:
@@ -78,6 +82,15 @@ class LiveRpcs:
         for rpc in found:
             rpc.cut(fault)
         return len(found)
+
+    async def left(self, which: Callable[[Principal], bool]) -> None:
+        """Returns once these principals have no RPC any more; or soon, for one may be the asker's.
+
+        What a cut brings with it can take a while, and would hold up the telling.
+        """
+        with anyio.move_on_after(TOLD_SECONDS):
+            for rpc in [rpc for rpc in self._rpcs if which(rpc.principal)]:
+                await rpc.left.wait()
 
     def sweep(
         self, now_ms: int, good_until_ms: Callable[[Principal], int], *, every: bool = False
