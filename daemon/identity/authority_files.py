@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from daemon.durable import sync_folder
 from daemon.errors import StartError
 from daemon.identity.authorities import InForce
 from daemon.identity.authority_keys import AuthorityKeys
@@ -109,7 +110,7 @@ class Files:
         write_private(key, new.stored)
         authority = Authority.create(trust_domain, now, new.make())
         write_public(certificate, authority.cert_pem)
-        _sync(self.data)  # it must be there when the database says so
+        sync_folder(self.data)  # it must be there when the database says so
         return authority
 
     def _put_in_place(self) -> None:
@@ -120,7 +121,7 @@ class Files:
         for source, destination in zip(self.successor, self.current, strict=True):
             if source.exists():
                 source.replace(destination)
-        _sync(self.data)
+        sync_folder(self.data)
 
     def _clear(self) -> None:
         """Removes what is not in force. Without the token it serves all the same."""
@@ -194,11 +195,3 @@ def _fingerprint(certificate: Path) -> str | None:
         raise unreadable(certificate, error.strerror) from None
     except IdentityError as error:
         raise unreadable(certificate, error.message) from None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

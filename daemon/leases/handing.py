@@ -15,12 +15,13 @@ from daemon.identity.devices import Devices
 from daemon.leases.book import KnownLease, LeaseBook
 from daemon.leases.granting import UUID7, bad
 from daemon.leases.meaning import permits_of
+from daemon.leases.record import new_row
 from daemon.leases.signed import AGAIN, store
 from daemon.principal import Principal
 from daemon.store import leases
 from daemon.store.commit import Tx
-from daemon.store.ids import ApprovalId, DeviceId, LeaseId
-from daemon.store.leases import LeaseRow, LeaseState
+from daemon.store.ids import LeaseId
+from daemon.store.leases import LeaseRow
 from daemon.store.writer import Writer
 from daemon.worlds import Worlds
 from policy.lease import LeaseRefusedError
@@ -51,22 +52,13 @@ class Handing:
             raise BadRequest(
                 "the lease is not signed by this device's key", code="BAD_SIGNATURE", fix=AGAIN
             )
-        row = LeaseRow(
-            lease_id=LeaseId(terms.lease_id),
-            approval_id=ApprovalId(terms.approval_id),
-            principal=terms.principal,
-            device_id=DeviceId(principal.device_id),
-            tool=terms.tool,
-            terms=encoded,
-            signer=DeviceId(principal.device_id),
-            signature=signature,
-            certificate=principal.certificate,
-            state=LeaseState.ACTIVE,
-            reason="",
-            uses=0,
-            max_uses=terms.uses,
-            created_ms=self.clock.now_ms(),
-            expires_ms=terms.expires_ms,
+        row = new_row(
+            terms,
+            encoded,
+            principal,
+            signature,
+            self.clock.now_ms(),
+            device_id=principal.device_id,
             parent_id=parent.row.lease_id,
         )
         await self.writer.write(lambda tx: _store(tx, row, parent.row.lease_id))

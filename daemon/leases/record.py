@@ -2,7 +2,8 @@
 
 A row can be edited by hand; the receipts beside it are signed. Trusted to find that a lease was
 never given like this, or has ended: a row that was made active again, or written by somebody whose
-key may sign but whose lease nobody admitted, stands for nothing. Pure; raises nothing.
+key may sign but whose lease nobody admitted, stands for nothing. What a new row holds is said here,
+too. Pure; raises nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,11 +11,13 @@ from typing import Any, Final
 
 from daemon.evidence import attested
 from daemon.leases.signers import signers_of
+from daemon.principal import Principal
+from daemon.store.ids import ApprovalId, DeviceId, LeaseId
 from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.receipts import ReceiptRow
 from ledger.keys import Keys
 from ledger.receipt import parse_time
-from stockade.lease import parse_lease
+from stockade.lease import LeaseTerms, parse_lease
 
 CREATED: Final = "lease.created"
 # Signed with a yes, by fewer people than it takes: there is no lease yet.
@@ -31,6 +34,39 @@ def kind_of(end: LeaseState) -> str:
 
 TOLD: Final = (CREATED, *(kind_of(state) for state in LeaseState if state is not LeaseState.ACTIVE))
 """The kinds of receipt that there is at most one of."""
+
+
+def new_row(
+    terms: LeaseTerms,
+    encoded: bytes,
+    by: Principal,
+    signature: bytes,
+    now_ms: int,
+    *,
+    device_id: str,
+    parent_id: LeaseId | None = None,
+    cosigned: bytes | None = None,
+) -> LeaseRow:
+    """A lease that was signed just now and not used yet; `device_id` is of who may use it."""
+    return LeaseRow(
+        lease_id=LeaseId(terms.lease_id),
+        approval_id=ApprovalId(terms.approval_id),
+        principal=terms.principal,
+        device_id=DeviceId(device_id),
+        tool=terms.tool,
+        terms=encoded,
+        signer=DeviceId(by.device_id),
+        signature=signature,
+        certificate=by.certificate,
+        state=LeaseState.ACTIVE,
+        reason="",
+        uses=0,
+        max_uses=terms.uses,
+        created_ms=now_ms,
+        expires_ms=terms.expires_ms,
+        parent_id=parent_id,
+        cosigned=cosigned,
+    )
 
 
 def bears_out(row: LeaseRow, recorded: Iterable[ReceiptRow], keys: Keys) -> bool:

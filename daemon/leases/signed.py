@@ -19,12 +19,11 @@ from daemon.calls.standing import Standing
 from daemon.clock import Clock
 from daemon.errors import Conflict
 from daemon.leases.book import name_of
-from daemon.leases.record import CREATED, OFFERED
+from daemon.leases.record import CREATED, OFFERED, new_row
 from daemon.leases.signers import Signer, cosigned, signers_of
 from daemon.store import leases
 from daemon.store.commit import Tx
-from daemon.store.ids import ApprovalId, DeviceId, LeaseId
-from daemon.store.leases import LeaseRow, LeaseState
+from daemon.store.leases import LeaseRow
 from daemon.worlds import Worlds
 from ledger.chain import Entry
 from stockade.lease import LeaseTerms, lease_bytes, parse_lease
@@ -101,22 +100,13 @@ class Signed:
 
     def _row(self, same: Sequence[Yes]) -> LeaseRow:
         terms, by = self.terms, self.answer.principal
-        return LeaseRow(
-            lease_id=LeaseId(terms.lease_id),
-            approval_id=ApprovalId(terms.approval_id),
-            principal=terms.principal,
-            device_id=DeviceId(self.live.principal.device_id),
-            tool=terms.tool,
-            terms=self.answer.lease_terms,
-            signer=DeviceId(by.device_id),
-            signature=self.answer.lease_signature,
-            certificate=by.certificate,
-            state=LeaseState.ACTIVE,
-            reason="",
-            uses=0,
-            max_uses=terms.uses,
-            created_ms=self.clock.now_ms(),
-            expires_ms=terms.expires_ms,
+        return new_row(
+            terms,
+            self.answer.lease_terms,
+            by,
+            self.answer.lease_signature,
+            self.clock.now_ms(),
+            device_id=self.live.principal.device_id,
             cosigned=cosigned(list(_signatures(same))),
         )
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from daemon.config import Ledger
+from daemon.durable import sync_folder
 from daemon.errors import Unavailable
 from daemon.webhook import post
 from ledger.checkpoint import Checkpoint, parse_checkpoint
@@ -97,7 +98,7 @@ class KeptFile:
                 os.fchmod(file.fileno(), 0o644)  # anybody may have it; that is what it is for
                 os.fsync(file.fileno())
             fresh.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise _unusable(self.path, error) from None
 
@@ -188,11 +189,3 @@ def _unusable(path: Path, error: OSError) -> PlaceError:
         code="CHECKPOINT_FILE_UNUSABLE",
         fix="make its folder one the daemon's user may write in, and see that it is mounted",
     )
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

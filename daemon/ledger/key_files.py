@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from daemon.durable import sync_folder
 from daemon.errors import StartError
 from daemon.identity.authority_files import unreadable, write_public
 from daemon.identity.authority_keys import AuthorityKeys
@@ -93,7 +94,7 @@ class LedgerKeyFiles:
         if self.current.exists() and load_private(self.current).startswith(SCHEME):
             self.current.replace(self.retired)
         self.next.replace(self.current)
-        _sync(self.data)
+        sync_folder(self.data)
         self._clear()
 
     def write_public(self, lineage: Lineage) -> None:
@@ -174,11 +175,3 @@ def _second(line: bytes) -> tuple[str, bytes]:
         return chain, ledger_keys.parse_signing(first + b"\n" + line).mldsa65_seed
     except (UnicodeDecodeError, LedgerKeyFileError):
         raise unreadable("ledger.key", "no key file of a key in a token") from None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -148,7 +148,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 except Fault as fault:
                     await self._refused(subject, origin, method, fault)
                     await abort(context, fault)
-                except Exception as error:
+                except Exception as error:  # whatever it is, only a status leaves
                     if isinstance(error, grpc.aio.AbortError):
                         raise
                     _log.exception("rpc.defect", rpc=method, principal=subject)

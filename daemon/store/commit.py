@@ -17,7 +17,7 @@ raises nothing, every operation has an outcome.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, Engine
 
@@ -75,9 +75,7 @@ class Tx:
         principal: str | None = None,
     ) -> Entry:
         """Append a receipt, signed. It must not leave the process before the write has returned."""
-        if self._batch is None:
-            raise RuntimeError("the operation is over: its receipt would be in no transaction")
-        return self._batch.append(kind, body, call_id, principal)
+        return self._open().append(kind, body, call_id, principal)
 
     def hand_over(
         self,
@@ -89,16 +87,26 @@ class Tx:
         principal: str,
     ) -> Entry:
         """Append a receipt that `seal` completes, after which another signs."""
-        if self._batch is None:
-            raise RuntimeError("the operation is over: its receipt would be in no transaction")
-        return self._batch.hand_over(kind, body, seal, signer, principal)
+        return self._open().hand_over(kind, body, seal, signer, principal)
 
     def end(self) -> None:
         """The operation is over; it gets nothing more recorded."""
         self._batch = None
 
+    def _open(self) -> "_Batch":
+        if self._batch is None:
+            raise RuntimeError("the operation is over: its receipt would be in no transaction")
+        return self._batch
+
 
 Operation = Callable[[Tx], Any]
+
+
+class _Stamp(TypedDict):
+    """What each receipt gets that its operation does not choose."""
+
+    receipt_id: str
+    now_ms: int
 
 
 class _Batch:
@@ -119,12 +127,8 @@ class _Batch:
     def append(
         self, kind: str, body: Mapping[str, object], call_id: CallId | None, principal: str | None
     ) -> Entry:
-        ledger = self._ledger
-        entry = self._chain.append(
-            kind, body, receipt_id=ledger.receipt_id(), now_ms=ledger.now_ms()
-        )
-        self._rows.append(receipts.ReceiptRow(ledger.chain_id, entry, call_id, principal))
-        return entry
+        entry = self._chain.append(kind, body, **self._stamp())
+        return self._keep(entry, call_id, principal)
 
     def hand_over(
         self,
@@ -134,11 +138,14 @@ class _Batch:
         signer: Signer,
         principal: str,
     ) -> Entry:
-        ledger = self._ledger
-        entry = self._chain.hand_over(
-            kind, body, seal, signer, receipt_id=ledger.receipt_id(), now_ms=ledger.now_ms()
-        )
-        self._rows.append(receipts.ReceiptRow(ledger.chain_id, entry, None, principal))
+        entry = self._chain.hand_over(kind, body, seal, signer, **self._stamp())
+        return self._keep(entry, None, principal)
+
+    def _stamp(self) -> _Stamp:
+        return {"receipt_id": self._ledger.receipt_id(), "now_ms": self._ledger.now_ms()}
+
+    def _keep(self, entry: Entry, call_id: CallId | None, principal: str | None) -> Entry:
+        self._rows.append(receipts.ReceiptRow(self._ledger.chain_id, entry, call_id, principal))
         return entry
 
     def attempt(self, operation: Operation) -> Done | Failed:

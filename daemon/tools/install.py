@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from daemon.durable import sync_folder
 from daemon.tools.errors import InstallError, Reason
 from daemon.tools.folder import ToolFolder
 from daemon.tools.tree import check_part
-from daemon.tools.writing import EDITABLE, remove_tree, sync_folder, write_tree
+from daemon.tools.writing import EDITABLE, remove_tree, write_tree
 
 _NEW = ".new-"  # may be thrown away
 _OLD = ".old-"  # followed by the tool's name: goes back if that name is free

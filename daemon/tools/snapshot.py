@@ -16,10 +16,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from daemon.durable import sync_folder
 from daemon.tools.errors import FolderError, Reason, SnapshotError
 from daemon.tools.folder import ToolFolder, read_files
 from daemon.tools.tree import FileEntry, ToolDigest, parse_digest, tree_digest
-from daemon.tools.writing import READ_ONLY, remove_tree, sync_folder, write_tree
+from daemon.tools.writing import READ_ONLY, remove_tree, write_tree
 
 _INCOMING = ".incoming-"
 

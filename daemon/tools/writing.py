@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.durable import sync_folder
 from daemon.tools.tree import FileEntry
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,15 +51,6 @@ def write_tree(root: Path, files: Mapping[str, FileEntry], modes: Modes) -> None
     for folder in sorted(folders, reverse=True):  # the deepest first: the last may be read-only
         folder.chmod(modes.folder)
         sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_tree(leftover: Path) -> None:

@@ -1,7 +1,7 @@
 """`stockade approvals`: what waits for a person's word, and giving it."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,9 +27,18 @@ app = group(
 
 app.command("suggest", epilog=SUGGEST_EXAMPLES)(suggest)
 
-_Lease = tuple[str, int, list[str], bool]
+
+class _Lease(NamedTuple):
+    """A lease as it was asked for."""
+
+    lasts: str
+    uses: int
+    bounds: list[str]
+    any_policy: bool
+
+
 # Not made here, but signed as another has.
-_SAME: _Lease = ("", 0, [], False)
+_SAME = _Lease("", 0, [], any_policy=False)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="An approval's id, or the beginning of one.")]
 Reason = Annotated[str, typer.Option("--reason", help="Shown to the requester.")]
@@ -127,7 +136,7 @@ def approve(
         raise UsageError("--bound and --any-policy are about a lease", fix="say --for TIME")
     if once + bool(lasts) + same > 1:
         raise UsageError("--once, --for and --same-lease exclude each other", fix="use one of them")
-    wanted: _Lease | None = (lasts, uses, bound or [], any_policy) if lasts else None
+    wanted: _Lease | None = _Lease(lasts, uses, bound or [], any_policy) if lasts else None
     wanted = _SAME if same else wanted
     # Named where nobody can be asked, it is the answer; at a terminal the question is still asked.
     said = yes or (once and not sys.stdin.isatty())
@@ -189,7 +198,7 @@ def _answer(
     reason: str,
     how: tuple[bool, bool],
     as_json: bool,
-    lease: "_Lease | None" = None,
+    lease: _Lease | None = None,
 ) -> int:
     if not yes and not sys.stdin.isatty():
         raise UsageError(
@@ -219,8 +228,8 @@ def _answer(
             if lease is _SAME:
                 terms = offered(shown.approval)
             else:
-                *wanted, any_policy = lease
-                terms = lease_from(shown.statement, *wanted, any_policy=any_policy)  # type: ignore[arg-type]
+                lasts, uses, bounds, any_policy = lease
+                terms = lease_from(shown.statement, lasts, uses, bounds, any_policy=any_policy)
             note("and, without asking again:")
             for line in lines_of(terms, columns() - 2, unmasked=unmasked):
                 note(f"  {line}")

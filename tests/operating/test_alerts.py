@@ -2,19 +2,18 @@
 
 import hashlib
 import hmac
-import http.server
 import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stockade.client import Client
+from tests.operating.posting import Posted, posted_to
 from tests.promises.acting import ALONE, apply, run, until
 from tests.running import CONFIG, RunningDaemon, finished, running
 
@@ -23,48 +22,16 @@ BURST = 5
 HOOK = 'webhook = "http://127.0.0.1:1/"'
 
 
-@dataclass
-class Listener:
-    """A webhook that keeps what it gets; it refuses as often as it was told to, or hangs."""
-
-    refuse: int = 0
-    hang: threading.Event | None = None
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    tries: int = 0
+class Listener(Posted):
+    """A webhook that keeps what it gets."""
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, body in self.got]
 
 
-@contextmanager
-def listening(listener: Listener) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            listener.tries += 1
-            if listener.hang is not None:
-                listener.hang.wait(20)
-            if listener.tries <= listener.refuse:
-                self.send_error(503)
-                return
-            listener.got.append((dict(self.headers.items()), body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            del format, args
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook?token=hidden"
-    finally:
-        if listener.hang is not None:
-            listener.hang.set()
-        server.shutdown()
-        server.server_close()
+def listening(listener: Listener) -> AbstractContextManager[str]:
+    return posted_to(listener, "/hook?token=hidden")
 
 
 @contextmanager

@@ -1,14 +1,12 @@
 """Traces of calls: to the collector that is named, bounded, and with nothing that calls say."""
 
-import http.server
 import json
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 import pytest
@@ -17,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stockade.client import Client, new_call_id
 from tests.approvals.leasing import asked
+from tests.operating.posting import Posted, posted_to
 from tests.promises.acting import ALONE, apply, ask, python_tool, run, until
 from tests.running import CONFIG, RunningDaemon, finished, output, running
 
@@ -24,15 +23,12 @@ ARGUMENT = "argument-that-nobody-else-reads"
 SECRET = b"secret-that-nobody-else-reads"
 
 
-@dataclass
-class Collector:
-    """Takes what is posted; it refuses as often as it was told to, or hangs."""
+class Collector(Posted):
+    """Takes what is posted."""
 
-    refuse: int = 0
-    hang: threading.Event | None = None
-    bodies: list[bytes] = field(default_factory=list)
-    tries: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for _, body in self.got]
 
     @property
     def requests(self) -> list[ExportTraceServiceRequest]:
@@ -53,35 +49,8 @@ class Collector:
         return by_name
 
 
-@contextmanager
-def collecting(collector: Collector) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            collector.tries += 1
-            collector.headers = dict(self.headers.items())
-            if collector.hang is not None:
-                collector.hang.wait(20)
-            if collector.tries <= collector.refuse:
-                self.send_error(503)
-                return
-            collector.bodies.append(body)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            del format, args
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
-    finally:
-        if collector.hang is not None:
-            collector.hang.set()
-        server.shutdown()
-        server.server_close()
+def collecting(collector: Collector) -> AbstractContextManager[str]:
+    return posted_to(collector, "/v1/traces")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +103,7 @@ def test_a_call_is_a_trace_of_its_stages(
         assert one.end_time_unix_nano <= whole.end_time_unix_nano
     run_span = trace["run"]
     assert run_span.end_time_unix_nano - run_span.start_time_unix_nano >= 100_000_000
-    assert collector.headers["Content-Type"] == "application/x-protobuf"
+    assert collector.got[-1][0]["Content-Type"] == "application/x-protobuf"
     [resource] = {
         (one.key, one.value.string_value)
         for request in collector.requests
