@@ -1,9 +1,13 @@
 """Devices that were revoked, or that leave at a bad moment: the registry says what is true."""
 
 import hashlib
+import json
+import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,7 +24,7 @@ from tests.attacks import certificates
 from tests.attacks.certificates import Presented
 from tests.attacks.probing import ledger, newest, raw_error, receipts_of, send, sequence
 from tests.attacks.test_pairing import ask, invited
-from tests.running import RunningDaemon, local_device
+from tests.running import STOCKADE, RunningDaemon, local_device
 
 DEADLINE = 40
 WHO_AM_I = "/stockade.v1.DeviceService/WhoAmI"
@@ -92,6 +96,28 @@ def owner(daemon: RunningDaemon) -> Iterator[Client]:
         files = [*client.get_policy().files, policy_pb2.PolicyFile(name="t.cedar", text=UNATTENDED)]
         client.apply_policy(files)
         yield client
+
+
+def test_a_device_that_hears_nothing_does_not_hold_up_its_revocation(
+    daemon: RunningDaemon, owner: Client
+) -> None:
+    """Its program is stopped with a stream open, and cannot be told: it is out all the same."""
+    home = daemon.pair_device("stopped", "auditors")
+    command: list[str | Path] = [STOCKADE, "ledger", "tail", "-f", "--json"]
+    environment = {**daemon.environ(), "STOCKADE_HOME": str(home.config)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as still:
+        try:
+            assert still.stdout is not None
+            assert still.stdout.readline()
+            still.send_signal(signal.SIGSTOP)
+            owner.revoke_device(device_id(home))
+            latest = owner.read_ledger(page_size=5).receipts
+            assert "device.revoked" in [json.loads(one.canonical)["kind"] for one in latest]
+            with pytest.raises(StockadeError) as caught, Client.open(home) as again:
+                again.who_am_i()
+            assert caught.value.reason == "DEVICE_REVOKED"
+        finally:
+            still.kill()
 
 
 def test_revoking_cuts_everything_a_device_has(daemon: RunningDaemon, owner: Client) -> None:
