@@ -100,16 +100,17 @@ def test_the_daemon_lives_by_the_clock_that_is_set(daemon: RunningDaemon, clock:
 def test_an_invitation_expires_though_the_clock_jumps_back(
     daemon: RunningDaemon, clock: WallClock
 ) -> None:
-    """Of its thirty seconds 20 go by a jump forward; an hour back gives it none of them again."""
+    """All but ten of its seconds go by a jump forward; an hour back gives it none of them again."""
     with daemon.client() as owner:
-        events = owner.invite_device("phone", ["approvers"], lifetime_seconds=30)
+        events = owner.invite_device("phone", ["approvers"], lifetime_seconds=300)
         code = parse_pairing_code(next(events).opened.pairing_code)
-        clock.set(20)
+        clock.set(290)
         assert listener_certificate(code)
-        assert owner.who_am_i().principal  # its certificate is judged by the clock: the jump is seen
+        # Its certificate is judged by the clock: now the daemon has seen the jump.
+        assert owner.who_am_i().principal
         clock.set(-HOUR)
         heard = Listener(events)
-        until(lambda: bool(heard.events), seconds=25)  # ten that are left, and not thirty
+        until(lambda: bool(heard.events), seconds=200)  # ten that are left, and not three hundred
         assert heard.events[-1].closed.reason == "EXPIRED"
         csr, spki = new_key()
         with pytest.raises(StockadeError) as refused:
