@@ -14,7 +14,21 @@ PER_FILE = 1000
 TOOLS = 50
 ENTITIES = 10_000
 DEVICES = ENTITIES - TOOLS
-ARGUMENTS: JsonSchema = {"type": "object", "properties": {"path": {"type": "string"}}}
+# What compares arguments and times with constants, and what puts them beside something else: there
+# the engine has to be asked for each. One policy more for every question.
+_CALL = 'action in [Action::"call", Action::"run_in_process", Action::"call_unattended"], resource'
+_PATH = "context.arguments has tool_0 && context.arguments.tool_0.path"
+LOOKING = f"""@id("looking") forbid (principal, {_CALL})
+when {{ {_PATH} like "*.pem" || context.clock.hour > 23 || context.time < datetime("2020-01-01") }};
+"""
+BESIDE = f"""@id("beside") forbid (principal, {_CALL})
+when {{ {_PATH} == principal.name || context.clock.epoch < context.clock.minute }};
+"""
+ARGUMENTS: JsonSchema = {
+    "type": "object",
+    "properties": {"path": {"type": "string"}},
+    "required": ["path"],
+}
 
 
 def tool(number: int) -> str:
@@ -27,9 +41,9 @@ def device(number: int) -> str:
     return f"dev-{number % DEVICES}"
 
 
-def policy_files(count: int) -> dict[str, str]:
-    """The default policies, filled up to `count` with permits of one device for one tool each."""
-    files = load_default_files()
+def policy_files(count: int, more: str = "") -> dict[str, str]:
+    """The default policies and `more`, filled up to `count` with permits of a device for a tool."""
+    files = load_default_files() | ({"more.cedar": more} if more else {})
     written = sum(len(split(name, text)[0]) for name, text in files.items())
     texts = [
         f'@id("bench-{number}")\npermit (principal == Device::"{device(number)}", '
@@ -42,10 +56,10 @@ def policy_files(count: int) -> dict[str, str]:
     return files
 
 
-def bundle(count: int) -> Bundle:
+def bundle(count: int, more: str = "") -> Bundle:
     """So many policies, under a schema with all the tools."""
     schema = compose(load_base(), {tool(number): ARGUMENTS for number in range(TOOLS)})
-    return Bundle.build(policy_files(count), schema)
+    return Bundle.build(policy_files(count, more), schema)
 
 
 def store(policies: Bundle) -> EntityStore:

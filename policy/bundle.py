@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NewType
 
 from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit
+from policy.discernment import LookedAt
 from policy.errors import BundleError, Problem
 from policy.pace import LIGHT, Pause, no_pause, paced
 from policy.requests import Requests
@@ -58,7 +59,8 @@ class Bundle:
         files = {name: files[name] for name in sorted(files)}
         admitted = admit(files, parsed_schema, pause, valid)
         scopes, source = paced(admitted.scopes, pause, LIGHT), TextSource(admitted.texts)
-        slices = Slices(scopes, source, admitted.context)
+        looked_at = LookedAt(admitted.context, admitted.texts)
+        slices = Slices(scopes, source, looked_at)
         return cls(
             digest(files, schema),
             parsed_schema,

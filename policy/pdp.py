@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import cedarpy
 import orjson
 
-from policy.answers import Answers, Put
+from policy.answers import Answers
 from policy.bounded import Bounded
 from policy.bundle import Bundle, BundleDigest
 from policy.context import Context
@@ -154,14 +154,15 @@ class PDP:
             return self._deny(ReasonCode.BAD_REQUEST, why)
         if not policies.numbers:
             return Decision(False, ReasonCode.NOT_PERMITTED, self.bundle.digest)
-        text = orjson.dumps(context.only(policies.context)).decode()
-        if entities is not self.entities:
-            return self._evaluate(question, text, policies, entities, None)
-        put = Put(principal, question.action, resource, text)
-        if (answer := self._answers.get(put)) is None:
+        put = None
+        if policies.discernment is not None and entities is self.entities:
+            put = policies.discernment.put(principal, question.action, resource, context)
+        answer = None if put is None else self._answers.get(put)
+        if answer is None:
+            text = orjson.dumps(context.only(policies.context)).decode()
             answer = self._evaluate(question, text, policies, entities, None)
-            if not answer.errors:
-                self._answers.keep(put, policies.context, answer)
+            if put is not None and not answer.errors:
+                self._answers.keep(put, answer)
         return answer
 
     def _decide_with(self, question: Question, permit: Permit) -> Decision:

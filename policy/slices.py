@@ -12,6 +12,7 @@ from typing import Protocol
 import cedarpy
 
 from policy.bounded import Bounded
+from policy.discernment import Discernment, LookedAt
 from policy.engine import place_of
 from policy.index import Index
 from policy.pace import Pause
@@ -38,6 +39,8 @@ class PolicySlice:
     numbers: Numbers
     context: frozenset[str] | None
     """Which attributes of the context they look at, at most; None if that could be any."""
+    discernment: Discernment | None
+    """What they can tell contexts apart by; None where that is not known."""
     kib: int
     """What it takes in memory besides what it shares."""
 
@@ -86,11 +89,11 @@ class Slices:
         self,
         scopes: Iterable[Scope],
         source: Source,
-        context: Sequence[frozenset[str] | None] | None = None,
+        looked_at: LookedAt | None = None,
     ) -> None:
         self._index = Index.build(scopes)
         self._source = source
-        self._context = context
+        self._looked_at = looked_at
         self._compiled: Bounded[Numbers, PolicySlice] = Bounded(MAX_KIB, _kib)
         self._uids: Bounded[Numbers, frozenset[EntityUid]] = Bounded(MAX_UIDS, len)
         self._shared: Bounded[Numbers, PolicySlice] = Bounded(MAX_SHARED_KIB, _kib)
@@ -146,17 +149,15 @@ class Slices:
             base = self._parse(broad)
             self._shared.put(broad, base)
         handle = self._source.extend(base.handle, broad, narrow) if narrow else base.handle
-        kib = _COPIED * len(broad) + _PARSED * len(narrow) + 1
-        return PolicySlice(handle, broad + narrow, self._looked_at(numbers), kib)
+        return self._slice(handle, broad + narrow, _COPIED * len(broad) + _PARSED * len(narrow) + 1)
 
     def _parse(self, numbers: Numbers) -> PolicySlice:
-        handle, kib = self._source.compile(numbers), _PARSED * len(numbers) + 1
-        return PolicySlice(handle, numbers, self._looked_at(numbers), kib)
+        return self._slice(self._source.compile(numbers), numbers, _PARSED * len(numbers) + 1)
 
-    def _looked_at(self, numbers: Numbers) -> frozenset[str] | None:
-        each = {None if self._context is None else self._context[number] for number in numbers}
-        known = [names for names in each if names is not None]
-        return frozenset().union(*known) if len(known) == len(each) else None
+    def _slice(self, handle: cedarpy.PolicySet, numbers: Numbers, kib: int) -> PolicySlice:
+        if (at := self._looked_at) is None:
+            return PolicySlice(handle, numbers, None, None, kib)
+        return PolicySlice(handle, numbers, at.names(numbers), at.discernment(numbers), kib)
 
 
 def _kib(one: PolicySlice) -> int:

@@ -22,9 +22,14 @@ def nodes(policy: pst.Template) -> Iterator[object]:
     while left:
         node = left.pop()
         yield node
-        if dataclasses.is_dataclass(node):
-            left += [getattr(node, part.name) for part in dataclasses.fields(node)]
-        elif isinstance(node, tuple):
-            left += node
-        elif isinstance(node, Mapping):
-            left += node.values()
+        left += parts_of(node)
+
+
+def parts_of(node: object) -> Iterator[object]:
+    """What it is made of, one level down."""
+    if dataclasses.is_dataclass(node):
+        yield from (getattr(node, part.name) for part in dataclasses.fields(node))
+    elif isinstance(node, tuple):
+        yield from node
+    elif isinstance(node, Mapping):
+        yield from node.values()

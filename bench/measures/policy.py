@@ -2,10 +2,11 @@
 
 `policy.questions.N` is the whole hearing of a call as the judge holds it: contexts made, three
 questions put and answered, one after the other, for a caller whose like was asked about before:
-what the engine answered then it is not asked again. `policy.anew.N` is the same with the engine
-asked each time, as it is where policies look at arguments or the time. `policy.first.N` is the same
-for devices that never asked before and have policies of their own, so that nothing is found or
-compiled yet.
+what the engine answered then it is not asked again. `policy.looks.N` is the same where a policy
+compares arguments, hour and time with constants; `policy.anew.N` where it puts them beside what is
+no constant, so that the engine is asked each time. Path and time are others in every call.
+`policy.first.N` is for devices that never asked before and have policies of their own, so that
+nothing is found or compiled yet.
 `policy.whole_set.N` puts the same three questions to the engine with every policy, as one would
 without the index: policies, entities and schema parsed ahead. `policy.call.N` is all that the judge
 does for a call: arguments into Cedar, risk, tier, the hearing, the verdict.
@@ -39,7 +40,6 @@ from identity.names import DeviceId, PrincipalName
 from policy.arguments import to_context, translate
 from policy.contexts import call_context
 from policy.entities import DeviceEntity
-from policy.pace import no_pause
 from policy.pdp import PDP
 from policy.risk import RiskInputs, Tier
 from policy.values import EntityUid
@@ -51,13 +51,17 @@ RISK = RiskInputs(Decimal("0.1"), Decimal(1), network=False, filesystem_write=Fa
                   external_apis=False)  # fmt: skip
 
 
+TRANSLATION = translate(policies.ARGUMENTS)
+_calls = count()
+
+
 def case(number: int) -> Case:
-    """A call of a device's that runs without asking anybody."""
+    """A call of a device's that runs without asking anybody. No two have the same arguments."""
     tool = policies.tool(number)
     return Case(
         subjects=(EntityUid("Device", policies.device(number)),),
         tool=tool,
-        arguments=to_context(tool, translate(policies.ARGUMENTS), {"path": "a.txt"}),
+        arguments=to_context(tool, TRANSLATION, {"path": f"{next(_calls)}.txt"}),
         risk=RISK,
         floor=Tier.PROCESS,
         time=datetime.now(UTC),
@@ -66,16 +70,18 @@ def case(number: int) -> Case:
     )
 
 
-def questions(size: int, bench: Bench) -> Iterator[Result]:
+def decide(pdp: PDP, number: int) -> None:
     """May it be called, in so weak a tier, and without a person."""
+    if hear(pdp, case(number), {}).ruling is not Ruling.PERMIT:
+        raise StepError("NOT_PERMITTED")
+
+
+def questions(size: int, bench: Bench) -> Iterator[Result]:
+    """The questions to the decision point, and to the engine with every policy."""
     bundle = policies.bundle(size)
     store = policies.store(bundle)
     pdp, whole = PDP(bundle, store), bundle.slices.whole().handle
     entities, schema = store.handle, bundle.schema.handle
-
-    def decide(number: int) -> None:
-        if hear(pdp, case(number), {}).ruling is not Ruling.PERMIT:
-            raise StepError("NOT_PERMITTED")
 
     def without_index(number: int) -> None:
         asked = case(number)
@@ -92,26 +98,30 @@ def questions(size: int, bench: Bench) -> Iterator[Result]:
 
     # Each after one of its own kind that does not count: else the first would be measured with
     # caches that the other has just filled with ten thousand policies.
-    first, second = partial(decide, 0), partial(without_index, 0)
-
-    def forgotten() -> None:
-        first()
-        pdp._answers.forget(no_pause)  # noqa: SLF001 - what the daemon does only with the whole set
-
-    narrowed, anew, all_of_them = interleaved(
+    first, second = partial(decide, pdp, 0), partial(without_index, 0)
+    narrowed, all_of_them = interleaved(
         bench.times(max(100, min(2000, 500_000 // size))),
         3,
         Step(first, before=first),
-        Step(first, before=forgotten),
         Step(second, before=second),
     )
     names = (f"policy.questions.{size}", f"policy.whole_set.{size}")
     yield timing(names[0], "us", narrowed, beside=names[1])
-    yield timing(f"policy.anew.{size}", "us", anew, beside=names[1])
     yield timing(names[1], "us", all_of_them, beside=names[0])
     fresh = count(1)
-    strangers = sample(bench.times(2000), 20, lambda: decide(next(fresh)))
+    strangers = sample(bench.times(2000), 20, lambda: decide(pdp, next(fresh)))
     yield timing(f"policy.first.{size}", "us", strangers)
+
+
+def fleeting(size: int, bench: Bench) -> Iterator[Result]:
+    """The same by policies that look at what is another in every call."""
+    looking, beside = (policies.bundle(size, more) for more in (policies.LOOKING, policies.BESIDE))
+    store = policies.store(looking)
+    steps = [Step(partial(decide, PDP(one, store), 0)) for one in (looking, beside)]
+    looks, anew = interleaved(bench.times(2000), 20, *steps)
+    names = (f"policy.looks.{size}", f"policy.anew.{size}")
+    yield timing(names[0], "us", looks, beside=names[1])
+    yield timing(names[1], "us", anew, beside=names[0])
 
 
 def judged(size: int, bench: Bench) -> Iterator[Result]:
@@ -128,11 +138,11 @@ def judged(size: int, bench: Bench) -> Iterator[Result]:
     asked = Candidate(_caller(), tool, parse_arguments(b'{"command": "true"}'))
     now = datetime.now(UTC)
 
-    def decide() -> None:
+    def verdict() -> None:
         if judge(world, asked, now).ruling is Ruling.DENY:
             raise StepError("DENIED")
 
-    yield timing(f"policy.call.{size}", "us", sample(bench.times(2000), 20, decide))
+    yield timing(f"policy.call.{size}", "us", sample(bench.times(2000), 20, verdict))
 
 
 def _caller() -> Principal:
@@ -153,9 +163,13 @@ def _caller() -> Principal:
 MEASURES = (
     *(
         Measure(
-            tuple(f"policy.{what}.{size}" for what in ("questions", "anew", "whole_set", "first")),
+            tuple(f"policy.{what}.{size}" for what in ("questions", "whole_set", "first")),
             partial(questions, size),
         )
+        for size in SIZES
+    ),
+    *(
+        Measure((f"policy.looks.{size}", f"policy.anew.{size}"), partial(fleeting, size))
         for size in SIZES
     ),
     *(Measure((f"policy.call.{size}",), partial(judged, size)) for size in SIZES),

@@ -77,20 +77,75 @@ def test_what_a_policy_looks_at_is_another_question(
             assert point.decide(question).allowed is expected
 
 
+LOOKS = (
+    'context.arguments has read_file && context.arguments.read_file.path like "a*"',
+    "context.clock.hour >= 10 && context.clock.hour < 18 || context.clock.weekday > 5",
+    'context.time > datetime("2020-01-01") && context.time < datetime("2026-11-25T12:00:00Z")',
+    '!["2026-12-24", "2026-12-25"].contains(context.clock.date)',
+)
+
+
+@pytest.mark.parametrize("condition", LOOKS)
+def test_what_a_policy_cannot_tell_apart_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    """Another path, another moment: if each comparison comes out the same, so does the answer."""
+    point = pdp(f"{CALL} when {{ {condition} }};")
+    asked, given = 0, set()
+    for number in range(48):
+        name = f"{'ab'[number % 2]}{number}.txt"
+        moment = facts().time + timedelta(hours=5 * number)
+        now = replace(facts(arguments={"path": name}), time=moment)
+        question = Question(CALLER, "call", TOOL, call_context(now))
+        decision, count = engine_asked(monkeypatch, point, question)
+        assert decision == point.decide(replace(question, context=dict(question.context)))
+        asked += count
+        given.add(decision.allowed)
+    # Once more at most for whether the form fits; hours, weekdays and dates count as themselves.
+    assert asked <= 1 + 37
+    assert given == {True, False} or "12-24" in condition
+
+
 @pytest.mark.parametrize(
     "condition",
     [
-        'context.arguments has read_file && context.arguments.read_file.path != "x"',
-        "context.clock.hour < 25",
-        'context.time > datetime("2020-01-01")',
+        "context.arguments has read_file && context.arguments.read_file.path != principal.name",
+        "context.clock.epoch < 9223372036854775807 - context.clock.hour",
+        'context.time.offset(duration("1h")) > datetime("2020-01-01")',
         "(if principal is Device then context else context).maintenance == false",
     ],
 )
-def test_what_hardly_comes_twice_is_not_kept(condition: str) -> None:
+def test_what_is_not_put_beside_a_constant_is_not_kept(condition: str) -> None:
     """No argument and no time of a call stays in memory for the sake of the next."""
     point = pdp(f"{CALL} when {{ {condition} }};")
     assert point.decide(Question(CALLER, "call", TOOL, call_context(facts()))).allowed
     assert len(point._answers) == 0
+
+
+def test_no_argument_stays_in_memory() -> None:
+    """Of what a call says, an answer that is kept has the yes and no of the comparisons alone."""
+    point = pdp(f"{CALL} when {{ {LOOKS[0]} }};")
+    context = call_context(facts(arguments={"path": "a-very-long-secret"}))
+    assert point.decide(Question(CALLER, "call", TOOL, context)).allowed
+    (put,) = point._answers._kept._entries
+    assert "secret" not in repr(put)
+
+
+@pytest.mark.parametrize(
+    ("policies", "looks", "kept"), [(1, 3, 1), (8, 10, 0), (64, 1, 1), (65, 1, 0)]
+)
+def test_looks_are_bounded(policies: int, looks: int, kept: int) -> None:
+    """Beyond so many, of one policy or of many, the engine is asked each time."""
+    path = "context.arguments has read_file && context.arguments.read_file.path"
+    texts = []
+    for one in range(policies):
+        others = (f'{path} == "{one}-{other}"' for other in range(looks - 1))
+        condition = " || ".join([f'{path} like "a*"', *others])
+        texts.append(f"{CALL} when {{ {condition} }};")
+    point = pdp("".join(texts))
+    question = Question(CALLER, "call", TOOL, call_context(facts(arguments={"path": "a"})))
+    assert point.decide(question).allowed
+    assert len(point._answers) == kept
 
 
 def test_an_answer_with_an_error_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

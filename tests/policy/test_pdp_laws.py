@@ -6,17 +6,19 @@ point narrows all four.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policy.bundle import Bundle
+from policy.contexts import call_context
 from policy.entity_store import EntityStore
 from policy.errors import BundleError
 from policy.pdp import PDP, Question
 from tests.policy.test_pdp_slices import WholeSet
-from tests.policy.world import CALL_ID, OWN_CALL, SCHEMA, context_for, entities, uid
+from tests.policy.world import CALL_ID, OWN_CALL, SCHEMA, context_for, entities, facts, uid
 
 PRINCIPALS = (
     "principal",
@@ -121,3 +123,54 @@ def test_the_decision_is_that_of_the_whole_set(seen: set[str], policies: list[st
 def test_random_policies_lead_to_every_kind_of_answer(seen: set[str]) -> None:
     """Else the law above would say little."""
     assert {"PERMITTED", "FORBIDDEN", "NOT_PERMITTED", "EVALUATION_ERROR", "BAD_REQUEST"} <= seen
+
+
+PATH = "context.arguments has read_file && context.arguments.read_file.path"
+LOOKING = st.sampled_from(
+    (
+        "",
+        f'when {{ {PATH} like "a*" }}',
+        f'unless {{ {PATH} like "*b*" }}',
+        f'when {{ {PATH} == "ab" || context.clock.hour >= 12 }}',
+        f'when {{ ["a", "b"].contains(context.tier) || {PATH} != principal.name }}',
+        "when { context.clock.hour * 60 + context.clock.minute < 700 }",
+        'when { context.time < datetime("2026-11-20") }',
+        'when { context.time.offset(duration("12h")) < datetime("2026-11-21") }',
+        'unless { ["2026-11-20", "2026-11-23"].contains(context.clock.date) }',
+        "when { if context.clock.hour > 9 then context.maintenance else context.clock has hour }",
+        "when { context.clock.hour + 9223372036854775800 > 0 }",
+        "when { context.clock.epoch * 9000000000 > 0 || context.clock.weekday == 5 }",
+    )
+)
+FEW = st.lists(
+    st.tuples(st.sampled_from(("permit", "forbid")), LOOKING).map(
+        lambda two: f'{two[0]} (principal, action == Action::"call", resource) {two[1]};'
+    ),
+    min_size=1,
+    max_size=4,
+)
+CALLS = st.lists(
+    st.tuples(st.text("ab", max_size=3), st.integers(0, 200), st.booleans()),
+    min_size=2,
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(FEW, CALLS)
+def test_what_is_remembered_is_the_answer_of_the_whole_set(
+    policies: list[str], calls: list[tuple[str, int, bool]]
+) -> None:
+    """Calls with other arguments, at other times: none gets the answer of another."""
+    bundle = valid(
+        ["permit (principal, action, resource) when { !context.maintenance };", *policies]
+    )
+    store = EntityStore.build(entities(), bundle.schema)
+    sliced, whole = PDP(bundle, store), WholeSet(bundle, store)
+    for path, hours, maintenance in calls:
+        now = facts(arguments={"path": path})
+        time = now.time + timedelta(hours=hours, minutes=hours)
+        context = call_context(replace(now, time=time, maintenance=maintenance))
+        question = Question(uid("Device::dev-callers"), "call", uid("Tool::read_file"), context)
+        expected = whole.decide(replace(question, context=dict(context)))
+        assert sliced.decide(question) == expected
