@@ -4,6 +4,8 @@ PYTHON ?= $(shell deploy/find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -I -m pip --disable-pip-version-check
+# Much of a test is waiting; more than one for each core would make each wait for the others.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PACKAGES := stockade daemon identity policy sandbox vault ledger
 
 .PHONY: help demo test test-slow soak lint image session proto bench clean host host-run host-python host-tests \
@@ -17,8 +19,8 @@ help: ## This list
 demo: host $(VENV)/.runtime compiled ## The whole path on this machine, in under two minutes; leaves nothing running
 	@$(BIN)/python -E -s deploy/demo.py
 
-test: host-tests lint compiled ## Lint, types and all tests with the real components; JOBS=n at a time
-	$(BIN)/python -m pytest -m "not slow" $(if $(JOBS),-n $(JOBS) --dist loadfile) $(ARGS)
+test: host-tests lint compiled ## Lint, types and all tests with the real components; JOBS=n files at a time
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: host-tests $(VENV)/.dev compiled ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class Pane:
@@ -60,7 +60,7 @@ class Pane:
         for _ in range(10):
             self.press(key)
             try:
-                return self.expect(*texts, seconds=3)
+                return self.expect(*texts, seconds=8)
             except AssertionError:
                 time.sleep(0.6)
         return self.expect(*texts)

@@ -28,8 +28,9 @@ from stockade.v1 import call_pb2, device_pb2
 
 STOCKADED = Path(sys.executable).parent / "stockaded"
 STOCKADE = Path(sys.executable).parent / "stockade"
-START_SECONDS = 60
-STOP_SECONDS = 30
+# A machine that does much else may take this long.
+START_SECONDS = 180
+STOP_SECONDS = 120
 
 CONFIG = """\
 [server]
@@ -214,7 +215,7 @@ class RunningDaemon:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)

@@ -100,7 +100,7 @@ def test_every_use_counts_and_the_last_is_the_last(owner: Client, approver: Clie
     for thread in threads:
         thread.join(60)
     assert sorted(ends) == [False] * 3 + [True] * 7
-    assert until(lambda: not owner.list_leases(), 5)
+    assert until(lambda: not owner.list_leases())
     [ended] = [one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id]
     assert (ended.state, ended.uses) == ("used_up", 3)
 
@@ -111,7 +111,7 @@ def test_a_lease_ends_in_its_time(owner: Client, approver: Client) -> None:
     assert not asked(owner, "run_shell", command="true")
     time.sleep(3.2)
     assert asked(owner, "run_shell", command="true")
-    assert until(lambda: not owner.list_leases(), 5)
+    assert until(lambda: not owner.list_leases())
     found = [one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id]
     assert [one.state for one in found] == ["expired"]
 
@@ -224,7 +224,7 @@ def test_a_lease_is_void_with_its_device(
         owner.revoke_device(device.credentials.device_id)
     if who == "signer":
         assert asked(owner, "run_shell", command="true")
-    assert until(lambda: terms.lease_id not in standing(owner), 5)
+    assert until(lambda: terms.lease_id not in standing(owner))
     [ended] = [one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id]
     assert (ended.state, ended.reason) == ("void", "PRINCIPAL_GONE")
 
@@ -261,7 +261,7 @@ def test_an_agents_lease_is_the_agents_alone(
         assert not asked(bot, "run_shell", command="true")
         assert asked(owner, "run_shell", command="true")
     owner.revoke_agent(agent.id)
-    assert until(lambda: terms.lease_id not in standing(owner), 5)
+    assert until(lambda: terms.lease_id not in standing(owner))
 
 
 def test_a_lease_is_given_with_the_signers_key_about_the_waiting_call(

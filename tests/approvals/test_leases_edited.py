@@ -80,7 +80,7 @@ def test_an_end_by_another_hand_keeps_no_other_lease_from_its_end(daemon: Runnin
         def ended() -> dict[str, str]:
             return {one.lease_id: one.state for one in owner.list_leases(ended=True)}
 
-        assert until(lambda: ended().get(third) == "expired", 15)
+        assert until(lambda: ended().get(third) == "expired")
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_what_its_device_uses_up_the_agent_has_no_more(
     assert not asked(owner, "run_shell", **TRUE)
     assert not asked(owner, "run_shell", **TRUE)
     assert asked(agent, "run_shell", **TRUE)
-    assert until(lambda: not owner.list_leases(), 5)
+    assert until(lambda: not owner.list_leases())
 
 
 def test_nothing_wider_is_handed(
@@ -162,7 +162,7 @@ def test_it_ends_with_the_lease_it_is_a_part_of(
         found = (one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id)
         return [(one.state, one.reason) for one in found]
 
-    assert until(lambda: ended() == [("void", "PARENT_ENDED")], 5)
+    assert until(lambda: ended() == [("void", "PARENT_ENDED")])
 
 
 def test_policy_may_want_no_parts_for_agents(

@@ -145,7 +145,7 @@ def test_escalation_reaches_what_waits_in_the_database_alone() -> None:
             waiting.events.cancel()
         daemon.restart(signal.SIGKILL)
         with daemon.client() as owner:
-            assert until(lambda: "approval.escalated" in kinds(owner, waiting.call_id), 20)
+            assert until(lambda: "approval.escalated" in kinds(owner, waiting.call_id))
             assert not until(
                 lambda: kinds(owner, waiting.call_id).count("approval.escalated") > 1, 1.5
             )

@@ -133,7 +133,7 @@ def test_calls_that_wait_alone_end_with_their_device(
     time.sleep(1)
     owner.revoke_device(device_id)
     ended = ("CANCELLED", "DEVICE_REVOKED")
-    assert until(lambda: all(state(owner, call_id) == ended for call_id, _ in calls), 5)
+    assert until(lambda: all(state(owner, call_id) == ended for call_id, _ in calls))
     for _, approval_id in calls:
         gone = owner.get_approval(approval_id)
         assert gone.state == approval_pb2.APPROVAL_STATE_WITHDRAWN
@@ -145,7 +145,7 @@ def test_calls_that_wait_alone_expire(workspace: Path) -> None:
     with running(config) as daemon:
         with daemon.client() as owner:
             first, first_approval = left_alone(owner)
-            assert until(lambda: state(owner, first) == ("EXPIRED", "NOBODY_ANSWERED"), 10)
+            assert until(lambda: state(owner, first) == ("EXPIRED", "NOBODY_ANSWERED"))
             gone = owner.get_approval(first_approval)
             assert gone.state == approval_pb2.APPROVAL_STATE_EXPIRED
             second, _ = left_alone(owner)
@@ -153,7 +153,7 @@ def test_calls_that_wait_alone_expire(workspace: Path) -> None:
         time.sleep(5.5)
         daemon.start()
         with daemon.client() as owner:
-            assert until(lambda: state(owner, second) == ("EXPIRED", "NOBODY_ANSWERED"), 10)
+            assert until(lambda: state(owner, second) == ("EXPIRED", "NOBODY_ANSWERED"))
             assert kinds(owner, second)[-1] == "call.expired"
 
 
@@ -187,7 +187,7 @@ def test_a_statement_edited_while_the_daemon_was_down_is_found(
         signature = sign_answer(approver.credentials.key, edited.statement, True, "")
         with pytest.raises(Conflict):
             answer_raw(approver, approval_id, signature)
-        assert until(lambda: state(owner, call_id) == ("DENIED", "APPROVAL_DAMAGED"), 5)
+        assert until(lambda: state(owner, call_id) == ("DENIED", "APPROVAL_DAMAGED"))
         assert not approver.list_approvals()
 
 
@@ -285,7 +285,7 @@ def test_a_tool_replaced_meanwhile_voids_what_waits_alone(owner: Client, approve
         time.sleep(1)
         add_tool(owner, "aside", ["/bin/echo", "second"])
         approver.answer_approval(waiting.approval, approve=True)
-        assert until(lambda: state(owner, waiting.call_id) == ("DENIED", "APPROVAL_VOID"), 5)
+        assert until(lambda: state(owner, waiting.call_id) == ("DENIED", "APPROVAL_VOID"))
         assert "call.running" not in kinds(owner, waiting.call_id)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.running import CONFIG
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 
 
 def hours(seconds: float) -> float:

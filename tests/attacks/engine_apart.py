@@ -19,7 +19,7 @@ from tests.promises.acting import until
 from tests.running import WITH_ENGINES, make_directory
 
 ARGUMENTS = ["--platform=systrap", "--host-uds=open", "--network=none", "--oci-seccomp"]
-START_SECONDS = 40
+START_SECONDS = 120
 
 
 @dataclass

@@ -12,7 +12,7 @@ from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.running import finished
 
-SECONDS = 30
+SECONDS = 120
 DETAILS_KEY = "grpc-status-details-bin"
 
 

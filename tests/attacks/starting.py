@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.running import STOCKADED, RunningDaemon
 
-SECONDS = 60
+SECONDS = 120
 
 
 def serve(

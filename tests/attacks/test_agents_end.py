@@ -22,9 +22,8 @@ from tests.identity import making
 from tests.promises.acting import policy
 from tests.running import RunningDaemon, local_device
 
-DEADLINE = 20
-# "Within a second or so"; the machine that runs this may be busy.
-SOON = 3
+# What is "at once" on a machine that may be busy; without the cut, a call goes on for ten minutes.
+DEADLINE = 60
 READ = {"workspace": "work", "path": "hello.txt"}
 UNATTENDED = 'permit (principal, action == Action::"call_unattended", resource);'
 
@@ -114,7 +113,7 @@ def test_a_changed_manifest_is_another_agent(daemon: RunningDaemon) -> None:
         second = enroll_agent(daemon, "build", version="2", folder="second")
         assert second.id != first.id
         assert second.enrolled.answer.replaces == first.id
-        call.thread.join(SOON)
+        call.thread.join(DEADLINE)
         assert not call.thread.is_alive()
         assert until(lambda: not processes_with(token))
         for attempt in (old.who_am_i, lambda: old.renew_certificate(first.home)):
@@ -152,7 +151,7 @@ def test_a_revoked_agent_is_out_and_stays_out(daemon: RunningDaemon) -> None:
         with policy(owner, UNATTENDED):
             call = running_call(client, token)
             owner.revoke_agent(bot.id)
-        call.thread.join(SOON)
+        call.thread.join(DEADLINE)
         assert not call.thread.is_alive()
         assert until(lambda: not processes_with(token))
         for call_id in (call.events[0].call_id, waiting.call_id):
@@ -177,7 +176,7 @@ def test_an_agent_ends_with_its_device(daemon: RunningDaemon) -> None:
     with daemon.client() as owner, policy(owner, UNATTENDED), bot.client() as client:
         call = running_call(client, token)
         owner.revoke_device(device_id(home))
-        call.thread.join(SOON)
+        call.thread.join(DEADLINE)
         assert not call.thread.is_alive()
         assert until(lambda: not processes_with(token))
         with pytest.raises(NotAuthenticated):

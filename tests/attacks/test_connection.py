@@ -16,7 +16,7 @@ from tests.attacks.certificates import DAY, Presented, device_uri, presented
 from tests.attacks.probing import converse, newest, raw_error, send, sequence
 from tests.running import RunningDaemon, local_device
 
-SECONDS = 30
+SECONDS = 120
 
 
 def who_am_i(channel: grpc.Channel, *metadata: tuple[str, str]) -> device_pb2.WhoAmIResponse:

@@ -26,7 +26,7 @@ from tests.attacks.probing import ledger, newest, raw_error, receipts_of, send, 
 from tests.attacks.test_pairing import ask, invited
 from tests.running import STOCKADE, RunningDaemon, local_device
 
-DEADLINE = 40
+DEADLINE = 90
 WHO_AM_I = "/stockade.v1.DeviceService/WhoAmI"
 UNATTENDED = """
 @id("callers-unattended")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stockade.client import Client
+from stockade.client import Client, new_call_id
 from stockade.home import Home
 from stockade.v1 import call_pb2
 from tests.conftest import config_with
@@ -20,6 +20,7 @@ from tests.promises.acting import (
     export,
     policy_files,
     run,
+    state,
     until,
 )
 from tests.running import CONFIG, RunningDaemon, finished, running
@@ -73,29 +74,36 @@ def _call(daemon: RunningDaemon, stop: threading.Event) -> None:
 class Queue:
     """A call that runs, and one behind it that is permitted and waits for its turn."""
 
-    def __init__(self, owner: Client, caller: Client) -> None:
+    def __init__(self, owner: Client, caller: Client, workspace: Path) -> None:
         self._owner, self._caller = owner, caller
+        self._gate = workspace / f"gate-{new_call_id()}"
+        self._waits = new_call_id()
         self._first: Events | None = None
         self._ends: list[call_pb2.CallEvent.Finished] = []
 
     def begin(self) -> None:
         """Starts the one, and has the other wait."""
-        self._first = self._owner.call("run_shell", {"command": "sleep 2"})
+        wait = f"until [ -e {self._gate.name} ]; do sleep 0.05; done"
+        self._first = self._owner.call("run_shell", {"command": wait, "workspace": "work"})
         for event in self._first:
             if event.HasField("started"):
                 break
         self._second = threading.Thread(target=self._wait)
         self._second.start()
-        assert until(lambda: len(self._owner.list_calls().calls) >= 2)
+        assert until(lambda: state(self._owner, self._waits)[0] == "PERMITTED")
 
     def _wait(self) -> None:
-        self._ends.append(finished(list(self._caller.call("run_shell", {"command": "echo ran"}))))
+        arguments = {"command": "echo ran"}
+        events = self._caller.call("run_shell", arguments, call_id=self._waits)
+        self._ends.append(finished(list(events)))
 
     def end(self) -> tuple[int, str]:
         """How the second ended."""
         assert self._first is not None
+        self._gate.touch()
         assert finished(list(self._first)).state == call_pb2.CALL_STATE_SUCCEEDED
-        self._second.join(30)
+        self._second.join(60)
+        self._gate.unlink()
         return self._ends[0].state, self._ends[0].reason
 
 
@@ -111,21 +119,25 @@ def _caller_of(daemon: RunningDaemon) -> Home:
     return daemon.pair_device("caller", "callers")
 
 
-def test_who_left_the_group_meanwhile_does_not_get_their_turn(daemon: RunningDaemon) -> None:
+def test_who_left_the_group_meanwhile_does_not_get_their_turn(
+    daemon: RunningDaemon, workspace: Path
+) -> None:
     """The policy digest does not cover a device's groups: they are asked about again."""
     home = _caller_of(daemon)
     with daemon.client() as owner, connect(home, daemon) as caller:
-        queue = Queue(owner, caller)
+        queue = Queue(owner, caller, workspace)
         queue.begin()
         owner.set_device_groups(caller.credentials.device_id, ["auditors"])
         assert queue.end() == (call_pb2.CALL_STATE_FAILED, "POLICY_CHANGED")
 
 
-def test_who_else_is_paired_meanwhile_changes_nothing(daemon: RunningDaemon) -> None:
+def test_who_else_is_paired_meanwhile_changes_nothing(
+    daemon: RunningDaemon, workspace: Path
+) -> None:
     """Other entities, and the same answers: the call gets its turn."""
     home = _caller_of(daemon)
     with daemon.client() as owner, connect(home, daemon) as caller:
-        queue = Queue(owner, caller)
+        queue = Queue(owner, caller, workspace)
         queue.begin()
         daemon.pair_device("other", "callers")
         assert queue.end() == (call_pb2.CALL_STATE_SUCCEEDED, "SUCCEEDED")

@@ -12,7 +12,7 @@ from tests.attacks.marks import GOOD
 from tests.promises.acting import apply
 from tests.running import RunningDaemon, local_device
 
-DEADLINE = 20
+DEADLINE = 90
 NOBODY_FOLLOWS = """
 @id("auditors-follow-no-more")
 forbid (principal in Group::"auditors", action == Action::"follow_ledger", resource);

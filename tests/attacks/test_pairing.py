@@ -43,7 +43,7 @@ def ask(code: PairingCode, csr: bytes, proof: bytes) -> Iterator[device_pb2.Pair
         request = device_pb2.PairRequest(
             invitation_id=code.invitation_id, certificate_request=csr, proof=proof
         )
-        yield from device_pb2_grpc.PairingServiceStub(channel).Pair(request, timeout=20)
+        yield from device_pb2_grpc.PairingServiceStub(channel).Pair(request, timeout=90)
 
 
 def refused(code: PairingCode, csr: bytes, proof: bytes) -> grpc.StatusCode:

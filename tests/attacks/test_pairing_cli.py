@@ -12,7 +12,7 @@ from stockade.home import Home
 from stockade.pairing_code import parse_pairing_code
 from tests.running import STOCKADE, RunningDaemon
 
-SECONDS = 60
+SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from tests.attacks.test_transport import GARBAGE
 from tests.running import CONFIG, RunningDaemon, running
 
 SECONDS = 30
+# Sooner than a handshake that does not come is given up.
+HUNG_UP_SECONDS = 7
 STRANGER = "127.0.0.2"  # another source than the tests' own, and on this machine all the same
 BURST = 3
 RATES = f"[rates]\npairing_per_minute = 2\npairing_burst = {BURST}\n"
@@ -111,7 +113,9 @@ def test_a_source_that_holds_connections_gets_no_more_of_them(
         held = [stack.enter_context(dial(code, STRANGER)) for _ in range(MAX_OF_A_SOURCE)]
         assert not any(map(hung_up, held[:2]))
         for _ in range(3):
-            assert hung_up(stack.enter_context(dial(code, STRANGER)))
+            one_more = stack.enter_context(dial(code, STRANGER))
+            one_more.settimeout(HUNG_UP_SECONDS)
+            assert hung_up(one_more)
         assert pairs(client, code)
 
 
@@ -133,10 +137,10 @@ def test_places_are_given_back(shared_daemon: RunningDaemon) -> None:
 def test_a_source_that_connects_again_and_again_is_hung_up_on(slow: RunningDaemon) -> None:
     """Not only at once but in a row: handshakes cost, so they are counted too."""
     with slow.client() as client, invited(client) as (code, _):
-        ended = []
+        ended: list[bool] = []
         for _ in range(4 * BURST + 5):
             with dial(code, "127.0.0.3") as connection:
-                connection.settimeout(0.1)
+                connection.settimeout(0.1 if len(ended) < 4 * BURST else HUNG_UP_SECONDS)
                 ended.append(hung_up(connection))
         assert not ended[0]
         assert ended[-5:] == [True] * 5

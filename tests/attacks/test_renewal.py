@@ -20,7 +20,8 @@ from tests.attacks.test_devices import Listener
 from tests.conftest import config_with
 from tests.running import CONFIG, RunningDaemon, finished, local_device, output, running
 
-LIFETIME = 8.0
+LIFETIME = 12.0
+BRIEF = 8.0
 ANYTHING = """
 @id("callers-unattended")
 permit (principal in Group::"callers", action == Action::"call_unattended", resource);
@@ -41,7 +42,7 @@ def server_certificate(daemon: RunningDaemon) -> x509.Certificate:
 
 
 def test_a_client_that_stays_open_renews_and_loses_no_stream(workspace: Path) -> None:
-    """Streams and a running call go on over three lifetimes; requests use the newest."""
+    """Streams and a running call go on over two lifetimes; requests use the newest."""
     config = brief(device=LIFETIME) + config_with(workspace).removeprefix(CONFIG)
     with running(config) as daemon:
         home = daemon.pair_device("desk", "approvers", "auditors", "callers")
@@ -51,7 +52,7 @@ def test_a_client_that_stays_open_renews_and_loses_no_stream(workspace: Path) ->
             owner.apply_policy(files)
             approvals, receipts = client.watch_approvals(), client.follow_ledger(1)
             listeners = [Listener(approvals), Listener(receipts)]
-            seconds = int(3 * LIFETIME)
+            seconds = int(2 * LIFETIME)
             command = {"command": f"echo begun; sleep {seconds}; echo survived"}
             call = Listener(client.call("run_shell", command, call_id=new_call_id()))
             first = end_of(home)
@@ -68,7 +69,7 @@ def test_a_client_that_stays_open_renews_and_loses_no_stream(workspace: Path) ->
             waiting = Listener(
                 owner.call("write_file", {"workspace": "work", "path": "x", "content": "x"})
             )
-            assert listeners[0].first.wait(10)
+            assert listeners[0].first.wait(90)
             until(lambda: owner.list_approvals() != [])
             owner_sees = owner.status().ledger_sequence
             until(lambda: listeners[1].events[-1].sequence >= owner_sees)
@@ -77,7 +78,7 @@ def test_a_client_that_stays_open_renews_and_loses_no_stream(workspace: Path) ->
                 one["body"]["device"] for one in ledger(owner) if one["kind"].endswith("newed")
             ]
             mine = local_device(client).device_id
-            assert 3 <= kinds.count(mine) <= 3 * 3
+            assert 2 <= kinds.count(mine) <= 3 * 3
             for stream in (approvals, receipts, waiting.stream):
                 stream.cancel()
 
@@ -89,7 +90,7 @@ def test_the_old_certificate_stays_good_until_it_ends(shared_daemon: RunningDaem
     with certificates.client(shared_daemon, old) as before:
         stream = before.follow_ledger(1)
         listener = Listener(stream)
-        assert listener.first.wait(20)
+        assert listener.first.wait(90)
         with Client.open(home) as client:
             client.renew_certificate(home)
             assert Presented.of(home).certificate != old.certificate
@@ -114,7 +115,7 @@ def test_the_servers_certificate_is_renewed_while_it_serves() -> None:
         stream = client.follow_ledger(1)
         listener = Listener(stream)
         seen: dict[int, float] = {}
-        ends = time.time() + 3 * LIFETIME
+        ends = time.time() + 2 * LIFETIME + 2
         while time.time() < ends:
             shown = server_certificate(daemon)
             assert shown.not_valid_after_utc.timestamp() > time.time()
@@ -123,7 +124,7 @@ def test_the_servers_certificate_is_renewed_while_it_serves() -> None:
                 assert local_device(another).name == "local"
             time.sleep(0.5)
         assert min(seen.values()) < time.time() - LIFETIME
-        assert 4 <= len(seen) <= 8
+        assert 3 <= len(seen) <= 8
         assert listener.thread.is_alive()
         assert local_device(client).name == "local"
         stream.cancel()
@@ -139,7 +140,7 @@ def test_an_idle_daemon_shows_a_good_certificate_to_the_first_who_comes() -> Non
 
 def test_an_expired_local_device_heals_by_up() -> None:
     """Its user runs `stockade up`; while the daemon serves, it says to end it first."""
-    with running(brief(device=LIFETIME)) as daemon:
+    with running(brief(device=BRIEF)) as daemon:
         home = daemon.home
         device = load_credentials(home.client).device_id
         until(lambda: time.time() > end_of(home) + 1)
@@ -161,7 +162,7 @@ def test_an_expired_local_device_heals_by_up() -> None:
 
 def test_an_expired_remote_device_pairs_again_as_another() -> None:
     """It is told to, keeps nothing of its old id, and the old one is the owner's to revoke."""
-    with running(brief(device=LIFETIME)) as daemon, daemon.client() as owner:
+    with running(brief(device=BRIEF)) as daemon, daemon.client() as owner:
         home = daemon.pair_device("away", "auditors")
         old = load_credentials(home.client)
         until(lambda: time.time() > end_of(home) + 1)

@@ -86,11 +86,17 @@ def test_openssl_is_offered_no_early_data(shared_daemon: RunningDaemon, tmp_path
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as scanner:
-        try:
-            said, _ = scanner.communicate(PREFACE, timeout=3)
-        except subprocess.TimeoutExpired:
-            scanner.terminate()  # the daemon had time to send a ticket, and holds the line
-            said, _ = scanner.communicate(timeout=SECONDS)
+        assert scanner.stdin is not None
+        assert scanner.stdout is not None
+        scanner.stdin.write(PREFACE)
+        scanner.stdin.flush()
+        said = b""
+        for line in scanner.stdout:  # the daemon holds the line
+            said += line
+            if b"Max Early Data" in line:
+                break
+        scanner.terminate()
+        said += scanner.communicate(timeout=SECONDS)[0]
     assert b"Verify return code: 0 (ok)" in said
     assert b"ALPN protocol: h2" in said
     assert b"Compression: NONE" in said

@@ -18,7 +18,7 @@ from tests.attacks.certificates import Presented
 from tests.attacks.probing import raw_error, send, sequence
 from tests.running import RunningDaemon
 
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from daemon.calls.feed import Feed
 from stockade.v1 import call_pb2
 
-DEADLINE = 20
+DEADLINE = 90
 Stream = call_pb2.CallEvent.OutputChunk.Stream
 
 pytestmark = pytest.mark.anyio

@@ -101,7 +101,7 @@ def killed(home: Home, act: str, step: int) -> bool:
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr

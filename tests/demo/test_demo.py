@@ -17,8 +17,8 @@ import pytest
 from tests.running import make_directory
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo.py"
-PATIENCE_SECONDS = 180
-GONE_SECONDS = 10
+PATIENCE_SECONDS = 400
+GONE_SECONDS = 60
 
 
 @dataclass

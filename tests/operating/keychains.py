@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.running import make_directory
 
 PASSWORD = b"login-password-of-this-test"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 PRESENT = bool(shutil.which("dbus-daemon") and shutil.which("gnome-keyring-daemon"))
 
 _ITEMS = """
@@ -67,7 +67,7 @@ class Session:
         """What a program of the session prints."""
         done = subprocess.run(
             [sys.executable, "-I", "-c", code],
-            env=self.environment, capture_output=True, text=True, timeout=60, check=False,
+            env=self.environment, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -97,7 +97,7 @@ def test_a_hook_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
             assert finished(run(client, "run_shell", command="true")).reason == "SUCCEEDED"
         began = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 90  # and not as long as the other end hangs
 
 
 def test_what_is_less_grave_is_told_if_it_is_wanted(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def address(daemon: RunningDaemon) -> str:
 
 
 def page(daemon: RunningDaemon) -> str:
-    with urllib.request.urlopen(f"http://{address(daemon)}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address(daemon)}/metrics", timeout=90) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return str(answer.read().decode())
 
@@ -53,7 +53,7 @@ def samples(daemon: RunningDaemon) -> dict[tuple[str, str], float]:
 def asked(daemon: RunningDaemon, request: bytes) -> bytes:
     """What the page answers to these bytes."""
     host, _, port = address(daemon).rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=90) as connection:
         connection.sendall(request)
         said = b""
         while data := connection.recv(65536):

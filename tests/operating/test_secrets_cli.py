@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,8 +25,11 @@ def _granted(owner: Client) -> Iterator[None]:
     apply(owner, "")
 
 
-def tool(client: Client, name: str, secret: str, code: str) -> None:
-    rest = f'[[secrets]]\nreference = "secret://global/{secret}"\nenv = "IT"\n'
+IN_A_WORKSPACE = '[input.properties.workspace]\ntype = "string"\n[workspace]\naccess = "read"\n'
+
+
+def tool(client: Client, name: str, secret: str, code: str, more: str = "") -> None:
+    rest = f'{more}[[secrets]]\nreference = "secret://global/{secret}"\nenv = "IT"\n'
     python_tool(client, name, code, rest=rest)
 
 
@@ -74,14 +78,16 @@ def test_a_value_is_sealed_where_no_daemon_is(shared_daemon: RunningDaemon, owne
 
 @pytest.mark.parametrize(("how", "end"), [("--report", "SUCCEEDED"), ("--cancel-calls", "")])
 def test_a_secret_is_revoked(
-    shared_daemon: RunningDaemon, owner: Client, how: str, end: str
+    shared_daemon: RunningDaemon, owner: Client, workspace: Path, how: str, end: str
 ) -> None:
     """Who has it is named, and goes on or is ended as was said; nobody else gets it."""
     name = f"revoked{how.replace('-', '_')}"
     shared_daemon.cli("secrets", "put", name, stdin="value-Ee5")
-    code = "import time\nprint('up', flush=True)\ntime.sleep(8)\n"
-    tool(owner, f"has_{name}", name, code)
-    with owner.call(f"has_{name}", {}) as events:
+    gate = workspace / f"gate-{name}"
+    code = "import os, time\nprint('up', flush=True)\n"
+    code += f"while not os.path.exists('/workspace/{gate.name}'): time.sleep(0.05)\n"
+    tool(owner, f"has_{name}", name, code, IN_A_WORKSPACE)
+    with owner.call(f"has_{name}", {"workspace": "docs"}) as events:
         seen = []
         for event in events:
             seen.append(event)
@@ -89,8 +95,10 @@ def test_a_secret_is_revoked(
                 answer = shared_daemon.cli("secrets", "revoke", name, how)
                 assert answer.status == 0, answer.err
                 assert event.call_id in answer.out
+                gate.touch()
+    gate.unlink()
     assert finished(seen).reason == (end or "SECRET_REVOKED")
-    again = finished(run(owner, f"has_{name}"))
+    again = finished(run(owner, f"has_{name}", workspace="docs"))
     assert (again.state, again.reason) == (call_pb2.CALL_STATE_DENIED, "SECRET_REVOKED")
 
 

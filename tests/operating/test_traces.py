@@ -172,7 +172,7 @@ def test_a_dead_collector_slows_and_fails_nothing(dead: str) -> None:
                 assert not asked(client, "run_shell", command="true")
             began = time.monotonic()
             assert daemon.stop() == 0
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 90  # and not as long as the other end hangs
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:

@@ -64,7 +64,7 @@ def test_after_a_call_no_form_of_a_value_is_in_memory(restarted: RunningDaemon) 
         left.update(found_in_memory(restarted.pid, TRACES))
         return not left
 
-    assert until(none_left, seconds=3), left
+    assert until(none_left), left
 
 
 def test_the_daemon_writes_no_core_dump(restarted: RunningDaemon) -> None:

@@ -130,7 +130,7 @@ def test_the_values_do_not_stay_in_memory(both: Both) -> None:
         left.update(found_in_memory(both.daemon.pid, {OF_FILE, OF_BAO, token}))
         return not left
 
-    assert until(none_left, seconds=3), left
+    assert until(none_left), left
 
 
 def test_the_list_names_what_others_keep(both: Both) -> None:

@@ -31,7 +31,7 @@ from sandbox.tier import ProbeReport, Stream
 
 MIB = 2**20
 LIMITS = Limits(
-    wall_seconds=10,
+    wall_seconds=60,
     cpu_seconds=5,
     memory_bytes=256 * MIB,
     pids=64,

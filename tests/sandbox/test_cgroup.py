@@ -27,7 +27,7 @@ def sleeper() -> Iterator[int]:
     child = spawn(["/bin/sleep", "1000"], (null, null, null))
     os.close(null)
     yield child.pid
-    for _ in range(200):
+    for _ in range(6000):
         if reap(child.pidfd) is not None:
             break
         time.sleep(0.01)
@@ -124,11 +124,11 @@ def test_v2_kill_and_remove(sleeper: int) -> None:
 
 def wait_until(condition: "object") -> None:
     assert callable(condition)
-    for _ in range(200):
+    for _ in range(6000):
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("still not so after two seconds")
+    raise AssertionError("still not so after a minute")
 
 
 def test_v2_files(tmp_path: Path) -> None:

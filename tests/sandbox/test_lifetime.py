@@ -20,6 +20,7 @@ import pytest
 from sandbox import End, ProcessSandbox, ProcessSettings, SpecRefusedError, TierUnavailableError
 from sandbox.tier import Stream
 from tests.sandbox.conftest import (
+    LIMITS,
     Collected,
     ContainerRunner,
     ProcessRunner,
@@ -32,6 +33,9 @@ from tests.sandbox.conftest import (
 )
 
 pytestmark = pytest.mark.anyio
+
+# In seconds: what ends within this did not end by the clock.
+WELL_BEFORE_THE_LIMIT = LIMITS.wall_seconds * 0.75
 
 _DOUBLE_FORK = """
 import os, time
@@ -70,16 +74,15 @@ def gone_within(runner: Runner, seconds: float) -> bool:
 
 async def test_grandchild_holding_stdout(runner: Runner) -> None:
     """A double-forked grandchild in its own session holds stdout: the run ends, and so does it."""
-    begin = time.monotonic()
     outcome, sink = await runner(python(_DOUBLE_FORK))
     assert (outcome.end, outcome.exit_code, sink.text) == (End.EXITED, 0, "ready")
-    assert time.monotonic() - begin < 8  # and not the limit of 10
+    assert outcome.usage.wall_ms < WELL_BEFORE_THE_LIMIT * 1000
     assert runner.processes() == []
 
 
 async def test_background_child(runner: Runner) -> None:
     """A shell that leaves a background job ends with its own code, at once."""
-    with anyio.fail_after(8):
+    with anyio.fail_after(WELL_BEFORE_THE_LIMIT):
         outcome, _ = await runner(shell("sleep 1000 & nohup sleep 1000 & exit 4"))
     assert outcome.exit_code == 4
 
@@ -105,7 +108,7 @@ async def test_cancel(runner: Runner) -> None:
         await started.wait()
         begin = time.monotonic()
         group.cancel_scope.cancel()
-    assert time.monotonic() - begin < 5  # and not the limit of 10
+    assert time.monotonic() - begin < WELL_BEFORE_THE_LIMIT
     assert runner.processes() == []
 
 
@@ -161,15 +164,19 @@ async def test_many_at_once(runner: Runner) -> None:
 
 async def test_run_id_in_use(run: Runner) -> None:
     """Two runs with one id at once: the second is refused and the first goes on."""
-    spec = shell("sleep 0.2; echo done", run_id="twice")
     sink = Collected()
-    async with anyio.create_task_group() as group:
-        group.start_soon(run.sandbox.run, spec, sink)
-        await anyio.sleep(0.05)
-        with pytest.raises(SpecRefusedError) as caught:
-            await run(shell("true", run_id="twice"))
-    assert caught.value.code == "RUN_ID_IN_USE"
-    assert sink.text == "done"
+    refused: list[str] = []
+
+    async def meanwhile(stream: Stream, data: bytes) -> None:
+        await sink(stream, data)
+        if not refused:
+            with pytest.raises(SpecRefusedError) as caught:
+                await run(shell("true", run_id="twice"))
+            refused.append(caught.value.code)
+
+    await run.sandbox.run(shell("echo up; sleep 0.1; echo done", run_id="twice"), meanwhile)
+    assert refused == ["RUN_ID_IN_USE"]
+    assert sink.text.split() == ["up", "done"]
 
 
 async def test_engine_killed(bwrap: ProcessRunner) -> None:
@@ -213,7 +220,7 @@ def test_user_namespaces_switched_off() -> None:
     done = subprocess.run(
         ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c",
          f'{off} && {drop} "$@"', "sh", sys.executable, "-c", _NO_NAMESPACES],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30, check=False,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert done.stdout.startswith("USER_NAMESPACES_OFF sysctl -w user.max_user_names"), done.stderr
 
@@ -236,7 +243,7 @@ async def test_engine_hangs(place: Path) -> None:
     broken.write_text("#!/bin/sh\nexec sleep 1000\n")
     broken.chmod(0o755)
     settings = ProcessSettings("abcd", bubblewrap=str(broken), setup_seconds=0.2)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         outcome = await ProcessSandbox(settings).run(make_spec("/bin/true"), Collected())
     assert outcome.end is End.ENGINE_FAILURE
 
@@ -268,7 +275,7 @@ async def test_daemon_killed(bwrap: ProcessRunner) -> None:
     assert victim.stdout.readline() == b"up\n"
     assert len(bwrap.processes()) >= 4
     slay(victim)
-    assert gone_within(bwrap, 5)
+    assert gone_within(bwrap, 60)
     await bwrap.sandbox.reap()
     assert bwrap.groups() == []
 
@@ -281,7 +288,7 @@ async def test_daemon_killed_while_starting(bwrap: ProcessRunner) -> None:
         slay(victim)
         await anyio.sleep(0.05)
         await bwrap.sandbox.reap()
-        assert gone_within(bwrap, 5)
+        assert gone_within(bwrap, 60)
         assert bwrap.groups() == []
 
 
@@ -289,12 +296,16 @@ async def test_reap_leaves_others_alone(run: Runner) -> None:
     """Reaping removes this instance's leftovers, not another's, nor a run that is under way."""
     other = ProcessSandbox(ProcessSettings("otherinstance"))
     sink = Collected()
-    async with anyio.create_task_group() as group:
-        group.start_soon(run.sandbox.run, shell("sleep 0.3; echo done"), sink)
-        await anyio.sleep(0.1)
-        assert await other.reap() == 0
-        assert await run.sandbox.reap() == 0
-    assert sink.text == "done"
+    reaped: list[int] = []
+
+    async def meanwhile(stream: Stream, data: bytes) -> None:
+        await sink(stream, data)
+        if not reaped:
+            reaped.extend((await other.reap(), await run.sandbox.reap()))
+
+    await run.sandbox.run(shell("echo up; sleep 0.3; echo done"), meanwhile)
+    assert reaped == [0, 0]
+    assert sink.text.split() == ["up", "done"]
 
 
 async def test_the_gate_holds(bwrap: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:

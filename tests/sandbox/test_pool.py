@@ -69,7 +69,7 @@ async def kept(pool: Pool[str, Box]) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while not true():  # noqa: ASYNC110 - what is waited for has no event
             await anyio.sleep(0.001)
 

@@ -157,7 +157,7 @@ def test_as_an_ordinary_user() -> None:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no Python and libraries that an ordinary user can reach")
     done = subprocess.run(
-        [*command, "-c", _USER_SCRIPT], env=env, capture_output=True, timeout=30, check=False
+        [*command, "-c", _USER_SCRIPT], env=env, capture_output=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().strip() == "['1000', 'k'] 0"

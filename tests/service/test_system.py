@@ -201,15 +201,15 @@ def test_a_storm_of_reloads_is_survived(machine: Machine) -> None:
 
 def test_a_stuck_daemon_is_killed_and_started_again(machine: Machine) -> None:
     """The watchdog ends one whose loop stands still; its call is interrupted, once, and is dead."""
-    machine.write(f"{UNITS}/stockaded.service.d/90-test.conf", "[Service]\nWatchdogSec=2\n")
+    machine.write(f"{UNITS}/stockaded.service.d/90-test.conf", "[Service]\nWatchdogSec=5\n")
     machine.ok("systemctl", "daemon-reload")
     machine.ok("systemctl", "restart", "stockaded")
     call_id = begin(machine, "sleep 4711")
     restarts = int(machine.property("NRestarts"))
     pid = machine.property("MainPID")
     machine.ok("kill", "-STOP", pid)
-    assert until(lambda: int(machine.property("NRestarts")) > restarts, 60), machine.journal()
-    assert until(lambda: serves_again(machine), 60), machine.journal()
+    assert until(lambda: int(machine.property("NRestarts")) > restarts, 180), machine.journal()
+    assert until(lambda: serves_again(machine), 180), machine.journal()
     assert machine.property("MainPID") != pid
     assert not sleeping(machine, "4711")
     assert kinds(machine, call_id)[-1] == "call.interrupted"
@@ -218,9 +218,9 @@ def test_a_stuck_daemon_is_killed_and_started_again(machine: Machine) -> None:
 
 
 def test_a_daemon_that_works_is_left_alone(machine: Machine) -> None:
-    """Under the same short watchdog a call of six seconds runs to its end."""
+    """Under the same short watchdog a call that takes longer runs to its end."""
     restarts = machine.property("NRestarts")
-    assert call(machine, "sleep 6; echo whole") == "whole\n"
+    assert call(machine, "sleep 8; echo whole") == "whole\n"
     assert machine.property("NRestarts") == restarts
     machine.ok("rm", f"{UNITS}/stockaded.service.d/90-test.conf")
     machine.ok("systemctl", "daemon-reload")

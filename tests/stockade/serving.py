@@ -139,6 +139,7 @@ class World:
     gone: threading.Event = field(default_factory=threading.Event)
     confirmed: list[device_pb2.ConfirmPairingRequest] = field(default_factory=list)
     renewed_lifetime_hours: int = 24
+    invited_for: float = 60.0  # seconds until an invitation that nobody confirms is refused
 
     def add(self, said: Statement) -> approval_pb2.Approval:
         self.approvals[said.approval_id] = approval(said)
@@ -276,8 +277,8 @@ class Devices(device_pb2_grpc.DeviceServiceServicer):
         event = device_pb2.InviteDeviceEvent
         yield event(opened=event.Opened(invitation_id="inv1", pairing_code="stockade-pair-1:abc"))
         yield event(waiting=event.Waiting(name="phone", words="oak-sky", source="10.0.0.7"))
-        deadline = time.monotonic() + 10
-        while not self._world.confirmed and time.monotonic() < deadline:
+        deadline = time.monotonic() + self._world.invited_for
+        while not self._world.confirmed and context.is_active() and time.monotonic() < deadline:
             time.sleep(0.02)
         accepted = bool(self._world.confirmed) and self._world.confirmed[-1].accept
         reason = "PAIRED" if accepted else "REFUSED"

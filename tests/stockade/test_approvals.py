@@ -202,7 +202,7 @@ def test_approve_defaults_to_no(daemon: Daemon, world: World) -> None:
         time.sleep(0.3)
         terminal.type("\n")
         terminal.expect("nothing was answered")
-        assert terminal.process.wait(10) == 1
+        assert terminal.process.wait(90) == 1
     finally:
         terminal.close()
     assert world.requests == []
@@ -228,6 +228,6 @@ def test_watch_by_lines(daemon: Daemon, world: World) -> None:
         assert world.requests == []
         process.stdin.write(f"reject {ID} too risky\nquit\n".encode())
         process.stdin.flush()
-        process.communicate(timeout=15)
+        process.communicate(timeout=90)
     assert process.returncode == 0
     assert (world.requests[-1].approve, world.requests[-1].reason) == (False, "too risky")

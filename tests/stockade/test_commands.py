@@ -70,6 +70,7 @@ def test_invite_is_not_confirmed_by_a_pipe(
 ) -> None:
     """Without a terminal an invitation is not confirmed by what is on standard input."""
     world.confirmed.clear()
+    world.invited_for = 1
     result = stockade("devices", "invite", "--name", "phone", "-g", "approvers", stdin=b"y\ny\n")
     assert world.confirmed == []
     assert "devices confirm inv1" in result.err

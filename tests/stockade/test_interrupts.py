@@ -35,7 +35,7 @@ def test_ctrl_c(
 
     def going_on() -> Iterator[call_pb2.CallEvent]:
         yield output(b"begun\n")
-        world.cancelled.wait(20)
+        world.cancelled.wait(90)
 
     world.watched = going_on
     world.add(statement(1))
@@ -48,7 +48,7 @@ def test_ctrl_c(
         if left:
             terminal.expect(left)
             terminal.expect("\r\n")
-        assert terminal.process.wait(10) == 130
+        assert terminal.process.wait(90) == 130
     finally:
         world.cancelled.set()
         terminal.close()

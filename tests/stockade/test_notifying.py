@@ -39,7 +39,7 @@ def hook(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -80,7 +80,7 @@ def test_a_hook_is_bounded_in_time_and_number(
     hook: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is ended with what it started; what comes meanwhile is told together."""
-    monkeypatch.setattr(notifying, "SECONDS", 1.0)
+    monkeypatch.setattr(notifying, "SECONDS", 2.0)
     script = (
         '#!/bin/sh\necho "$STOCKADE_SUMMARY" >> "OUT"\nsleep 3600 & echo $! >> "OUT.pids"\nwait\n'
     )

@@ -109,7 +109,7 @@ def _serving(folder: Path, port: int) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", "/dev/null", *given], stderr=log)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not _answers(port):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline
@@ -173,6 +173,6 @@ def test_a_line_that_is_cut_answers_nothing(server: Server, daemon: Daemon, worl
         ]
         assert there
         psutil.Process(pane.pid).kill()
-        _, alive = psutil.wait_procs(there, timeout=30)
+        _, alive = psutil.wait_procs(there, timeout=90)
         assert not alive
     assert world.requests == []

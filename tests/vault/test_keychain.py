@@ -50,7 +50,7 @@ class Home:
             env=self.environment | more,
             cwd=self.folder,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
@@ -170,7 +170,7 @@ def test_a_keychain_that_hangs_is_given_up(home: Home, mute_bus: str) -> None:
     before = time.monotonic()
     answer = home.run("silent", DBUS_SESSION_BUS_ADDRESS=mute_bus)
     assert answer == ["KEYCHAIN_SILENT", "KEYCHAIN_SILENT", False]
-    assert time.monotonic() - before < 15
+    assert time.monotonic() - before < 50  # and not the minute that the test would wait
 
 
 class Plaintext(KeyringBackend):

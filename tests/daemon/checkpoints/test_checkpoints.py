@@ -19,7 +19,7 @@ from ledger.verify import verify
 from tests.daemon.checkpoints.conftest import Book, Opened, Shelf
 from tests.daemon.store.specimen import CHAIN, PUBLIC, exported
 
-PATIENCE = 20
+PATIENCE = 90
 pytestmark = pytest.mark.anyio
 
 

@@ -18,7 +18,7 @@ from ledger.checkpoint import Checkpoint, parse_checkpoint, sign
 from tests.daemon.store.specimen import CHAIN, KEYS, PUBLIC
 from tests.ledger.specimen import KEYS as OTHER_KEYS
 
-PATIENCE = 10
+PATIENCE = 60
 
 
 def signed(size: int) -> bytes:

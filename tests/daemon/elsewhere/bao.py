@@ -20,7 +20,7 @@ from tests.running import make_directory
 
 BAO = Path(sys.executable).parent / "bao"
 ROOT_TOKEN = "root-token-of-this-test"  # of a server that lives as long as the test
-READY_SECONDS = 60
+READY_SECONDS = 180
 
 
 @dataclass

@@ -102,14 +102,14 @@ def race(engines: EngineFactory, attempt: Callable[[Engine], bool], runners: int
     wins: list[bool] = []
 
     def run(engine: Engine) -> None:
-        barrier.wait(10)
+        barrier.wait(90)
         wins.append(attempt(engine))
 
     threads = [threading.Thread(target=run, args=(engine,)) for engine in opened]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert len(wins) == runners
     return sum(wins)
 

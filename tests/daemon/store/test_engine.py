@@ -131,6 +131,6 @@ def test_importing_the_store_imports_neither_orm_nor_alembic() -> None:
         "print([m for m in ('alembic', 'mako', 'sqlalchemy.orm', 'grpc') if m in sys.modules])"
     )
     found = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=90
     )
     assert found.stdout.strip() == "[]"

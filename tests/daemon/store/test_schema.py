@@ -113,7 +113,7 @@ def test_a_second_start_does_not_import_alembic(path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=90,
     )
     assert found.stdout.strip() == "False"
 
@@ -126,7 +126,7 @@ def test_two_starts_at_once_migrate_once(path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(path)]
     children = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
-    errors = [child.communicate(timeout=60)[1] for child in children]
+    errors = [child.communicate(timeout=180)[1] for child in children]
     assert [child.returncode for child in children] == [0, 0, 0], errors
 
 

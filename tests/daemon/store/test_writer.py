@@ -54,7 +54,7 @@ class Gate:
 
     def __call__(self, _tx: Tx) -> None:
         self.entered.set()
-        assert self.leave.wait(10)
+        assert self.leave.wait(90)
 
     async def hold(self) -> None:
         assert await asyncio.to_thread(self.entered.wait, 10)
@@ -174,7 +174,7 @@ async def test_whatever_is_raised_is_answered(engine: Engine, error: BaseExcepti
     """No exception leaves a caller waiting for ever, or ends the thread."""
     async with writer(engine) as store:
         future = store.submit(failing("x", error))
-        await asyncio.wait([future], timeout=5)
+        await asyncio.wait([future], timeout=90)
         raised = future.exception()
         assert raised is error or isinstance(raised, RuntimeError)
         assert await store.write(put("a")) == "a"
@@ -235,7 +235,7 @@ async def test_leaving_stores_what_was_submitted(engine: Engine) -> None:
     await asyncio.sleep(0.01)
     task.cancel()
     gate.leave.set()
-    await asyncio.wait([task], timeout=10)
+    await asyncio.wait([task], timeout=90)
     assert all(future.done() and not future.exception() for future in futures)
     assert noted(engine) == [f"k{number}" for number in range(10)]
 

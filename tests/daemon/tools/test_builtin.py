@@ -47,7 +47,7 @@ def run(tool: Tool, cwd: Path, **arguments: Any) -> subprocess.CompletedProcess[
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", **invocation.env},
         check=False,
-        timeout=20,
+        timeout=90,
     )
 
 

@@ -30,6 +30,10 @@ class Opened:
     base: Foundation
     vault: Vault
 
+    def pass_time(self, ms: int) -> None:
+        """So much later: as if the wall clock were set forward."""
+        self.base.clock._offset += ms
+
     async def put(self, reference: str, value: bytes, expires_ms: int | None = None) -> int:
         version, _ = await self.vault.changes.put(reference, Secret(value), expires_ms, "me")
         return version
