@@ -28,6 +28,8 @@ _log = structlog.get_logger("stockade.rpc")
 
 TLS_VERSION = b"TLSv1.3"
 CALL = "/stockade.v1.ToolService/Call"
+# Streams of `CallEvent`, of which one that is `finished` is the last.
+OF_A_CALL = frozenset({CALL, "/stockade.v1.ToolService/WatchCall"})
 
 
 class Doorkeeper(Protocol):
@@ -104,6 +106,12 @@ class Gate(grpc.aio.ServerInterceptor):
         if handler.request_streaming and handler.response_streaming:
             inner = self._guard(method, rule, self._streaming(method, rule, handler.stream_stream))
             return grpc.stream_stream_rpc_method_handler(inner, **codec)
+        if method in OF_A_CALL:
+            # How many answers a method has is not on the wire. To our gRPC it is one, the last: so
+            # that it and the end of the stream are one write, and wake the client once.
+            encode = handler.response_serializer
+            drive = self._streaming(method, rule, handler.unary_stream, encode)
+            return grpc.unary_unary_rpc_method_handler(self._guard(method, rule, drive), **codec)
         if handler.response_streaming:
             inner = self._guard(method, rule, self._streaming(method, rule, handler.unary_stream))
             return grpc.unary_stream_rpc_method_handler(inner, **codec)
@@ -118,11 +126,20 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return drive
 
-    def _streaming(self, method: str, rule: Rule | None, handler: object) -> Inner:
-        """A streaming method as a coroutine: one task owns it from first to last message."""
+    def _streaming(
+        self,
+        method: str,
+        rule: Rule | None,
+        handler: object,
+        encode: Callable[[Any], bytes] | None = None,
+    ) -> Inner:
+        """A streaming method as a coroutine: one task owns it from first to last message.
+
+        With `encode` the last message, which says that it is finished, is left for gRPC to send.
+        """
         inner = cast("Inner", handler)
 
-        async def drive(request: Any, context: Context) -> None:
+        async def drive(request: Any, context: Context) -> Any:
             principal = current_principal()
             with self._live.stream(principal):
                 messages = cast("AsyncGenerator[Any, None]", inner(request, context))
@@ -130,7 +147,12 @@ class Gate(grpc.aio.ServerInterceptor):
                     async for message in stream:
                         # Groups and policies change meanwhile: who may no longer, hears no more.
                         self._authorize(principal, method, rule)
-                        await context.write(message)
+                        if encode and message.HasField("finished"):
+                            return message
+                        await context.write(encode(message) if encode else message)
+            if encode:
+                raise RuntimeError(f"{method} ended without a last message")
+            return None
 
         return drive
 

@@ -1,0 +1,95 @@
+"""The end of a call reaches its client with the last message, in one piece."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from stockade.client import Client
+from stockade.connection import Connection
+from stockade.credentials import load_credentials
+from stockade.v1 import call_pb2
+from tests.running import RunningDaemon
+
+CALLS = 12
+CHUNK = 65_536
+
+
+class Wire:
+    """Passes a connection on, and counts the TLS records that the daemon sends."""
+
+    def __init__(self, daemon: str) -> None:
+        self._daemon = daemon
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.records = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Takes no more connections."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        outer, _ = self._listener.accept()
+        host, _, port = self._daemon.rpartition(":")
+        inner = socket.create_connection((host, int(port)))
+        with outer, inner:
+            asks = threading.Thread(target=_pass, args=(outer, inner), daemon=True)
+            asks.start()
+            self._answers(inner, outer)
+            asks.join()
+
+    def _answers(self, inner: socket.socket, outer: socket.socket) -> None:
+        waiting = b""
+        while data := inner.recv(CHUNK):
+            waiting += data
+            while len(waiting) >= 5 and len(waiting) >= (size := 5 + _length(waiting)):
+                self.records += 1
+                # Counted before it is passed on: whoever has it finds it counted.
+                outer.sendall(waiting[:size])
+                waiting = waiting[size:]
+        outer.shutdown(socket.SHUT_WR)
+
+
+def _length(record: bytes) -> int:
+    return int(struct.unpack_from("!H", record, 3)[0])
+
+
+def _pass(source: socket.socket, sink: socket.socket) -> None:
+    while data := source.recv(CHUNK):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def wire(shared_daemon: RunningDaemon) -> Iterator[Wire]:
+    """A way to the daemon that is looked at."""
+    made = Wire(shared_daemon.address)
+    yield made
+    made.close()
+
+
+def test_a_denied_call_is_answered_in_one_piece(shared_daemon: RunningDaemon, wire: Wire) -> None:
+    """All events of a call that is denied at once, and the end of its stream, are one record."""
+    credentials = load_credentials(shared_daemon.home.client)
+    seen: list[int] = []
+    with Client(Connection(wire.address, credentials), credentials) as client:
+        client.who_am_i()
+        for _ in range(CALLS):
+            before = wire.records
+            events = list(client.call("no_such_tool", {}))
+            assert events[-1].finished.state == call_pb2.CALL_STATE_DENIED
+            seen.append(wire.records - before)
+    # Now and then HTTP/2 has a word of its own to say.
+    assert min(seen) == 1, seen
+
+
+def test_a_call_that_ended_is_watched_to_its_end(shared_daemon: RunningDaemon) -> None:
+    """Who watches a call that is over gets its events and then the end, with and without output."""
+    with shared_daemon.client() as client:
+        first = list(client.call("no_such_tool", {}))
+        again = list(client.watch_call(first[0].call_id))
+    assert [event.WhichOneof("event") for event in again] == ["received", "decision", "finished"]
+    assert again[-1].finished.receipt == first[-1].finished.receipt
