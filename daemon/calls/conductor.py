@@ -5,8 +5,9 @@ however it ends. Every write is shielded, so a cancelled call knows what was rec
 leaves `conduct`: what went wrong is in `live.fault`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,9 +76,24 @@ class Conductor:
         self._lease_taken = lease_taken
         self._places = Places(config.calls.max_running)
 
+    def refuse(
+        self, live: LiveCall, admission: records.Admission, over: Callable[[], None]
+    ) -> None:
+        """A call that policy denies, recorded, then told: a life too short for a task of its own.
+
+        Whatever becomes of the caller meanwhile. `over` is called at its end.
+        """
+
+        def told(recorded: asyncio.Future[Entry | Existing]) -> None:
+            with self._to_its_end(live):
+                self._admitted(live, admission, recorded.result())
+            over()
+
+        self._steps.begin(lambda tx: records.admit(tx, admission)).add_done_callback(told)
+
     async def conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
         """The whole life of a call; without an admission, from where it waits for approval."""
-        try:
+        with self._to_its_end(live):
             if admission is not None:
                 await self._begin(live, admission)
             else:
@@ -85,6 +101,12 @@ class Conductor:
                     await self._live(live, None)
             if not live.ended and live.cancel_reason:
                 await self._waiting.withdraw(live)
+
+    @contextmanager
+    def _to_its_end(self, live: LiveCall) -> Iterator[None]:
+        """Whatever happens in it, who waits for the call or its end waits no longer."""
+        try:
+            yield
         except Fault as fault:
             # The store failed: what could not be recorded is not told as if it were.
             live.fault = fault
@@ -173,7 +195,12 @@ class Conductor:
                 self._upheld.require_current(live.verdict)
             return records.admit(tx, admission)
 
-        admitted = await self._steps.write(operation)
+        return self._admitted(live, admission, await self._steps.write(operation))
+
+    def _admitted(
+        self, live: LiveCall, admission: records.Admission, admitted: Entry | Existing
+    ) -> bool:
+        """What was recorded is told; whether the call is a new one."""
         if isinstance(admitted, Existing):
             live.existing = admitted.row
             return False
@@ -182,7 +209,7 @@ class Conductor:
             self._lease_taken(live.verdict.lease)
         live.last_entry = admitted
         live.state = next_state(State.RECEIVED, records.EVENT_OF[live.verdict.ruling])
-        if run is not None:
+        if admission.started is not None:
             live.state = next_state(live.state, Event.START)
         live.admitted.set()
         if live.statement is not None:

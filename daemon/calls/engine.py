@@ -6,7 +6,7 @@ do with a call holds it, and gives it back. What leaves `submit` are the caller'
 (`AlreadyExists`, `Exhausted`) and the store's (`Unavailable`).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -34,7 +34,6 @@ from daemon.store.calls import CallRow
 from daemon.vault.keeper import VaultKeeper
 from daemon.world import World
 from daemon.worlds import Worlds
-from stockade.v1 import call_pb2
 
 _Judged = tuple[Prepared, Verdict, int]
 
@@ -192,7 +191,11 @@ class Calls:
         live = self._open(request, prepared, verdict, now)
         live.hold()
         self._keep(live)
-        self._group.start_soon(self._conduct, live, self._admission(live, prepared, now))
+        admission = self._admission(live, prepared, now)
+        if verdict.ruling is Ruling.DENY:
+            self._conductor.refuse(live, admission, partial(self._over, live))
+        else:
+            self._group.start_soon(self._conduct, live, admission)
         try:
             await live.admitted.wait()
             if live.fault is not None:
@@ -275,12 +278,16 @@ class Calls:
         try:
             await self._conductor.conduct(live, admission)
         finally:
-            del self._live[live.call_id]
-            self._open_bytes -= len(live.arguments)
-            if live.ended:
-                self._remembered.put(live)
-            elif live.state is State.PENDING_APPROVAL:
-                self._aside.add(live.call_id, Caller.of(live.principal), live.cancel_reason)
+            self._over(live)
+
+    def _over(self, live: LiveCall) -> None:
+        """Nothing is done about it any more."""
+        del self._live[live.call_id]
+        self._open_bytes -= len(live.arguments)
+        if live.ended:
+            self._remembered.put(live)
+        elif live.state is State.PENDING_APPROVAL:
+            self._aside.add(live.call_id, Caller.of(live.principal), live.cancel_reason)
 
     def _keep(self, live: LiveCall) -> None:
         self._live[live.call_id] = live
@@ -313,34 +320,6 @@ class Calls:
         except Fault as fault:
             return _denial(verdict, fault.code, fault.message, fault.fix)
         return verdict
-
-
-async def watch(live: LiveCall, *, together: bool = False) -> AsyncIterator[call_pb2.CallEvent]:
-    """The events of a call; raises the fault that kept it from an end, if one did.
-
-    With `together`, those of one moment come as the last of them with the others in it.
-    """
-    async for events in live.feed.watch():
-        if together:
-            yield _joined(events)
-        else:
-            for event in events:
-                yield event
-    if not live.ended:
-        raise live.fault or Unavailable(
-            "the call was left unfinished",
-            code="CALL_UNFINISHED",
-            fix="watch it again by its id: `stockade calls watch`",
-        )
-
-
-def _joined(events: list[call_pb2.CallEvent]) -> call_pb2.CallEvent:
-    if len(events) == 1:
-        return events[0]
-    joined = call_pb2.CallEvent()
-    joined.CopyFrom(events[-1])  # others may be watching the same event
-    joined.earlier.extend(events[:-1])
-    return joined
 
 
 def _denial(verdict: Verdict, code: str, message: str, fix: str) -> Verdict:

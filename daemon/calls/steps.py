@@ -4,6 +4,7 @@ Every write is shielded: a call that is cancelled meanwhile knows what was recor
 the store's faults, and `Conflict` for a call that somebody else has moved.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from daemon.clock import Clock
 from daemon.lifecycle import Event, State, next_state
 from daemon.outcome import Ending
 from daemon.store.commit import Tx
+from daemon.store.faults import StoreFault
 from daemon.store.writer import Writer
 from ledger.chain import Entry
 
@@ -33,6 +35,15 @@ class Steps:
     writer: Writer
     clock: Clock
     changed: Callable[[str], None]
+
+    def begin(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """What the operation returns, or why it could not be, once that is certain."""
+        try:
+            return self.writer.submit(operation)
+        except StoreFault as fault:
+            refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            refused.set_exception(fault)
+            return refused
 
     async def write(self, operation: Callable[[Tx], T]) -> T:
         """What the operation returns, once it is durable."""

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from daemon.calls.engine import Calls, watch
+from daemon.calls.engine import Calls
 from daemon.calls.live import LiveCall, Request, timestamp
 from daemon.calls.tell import STATES, receipt
+from daemon.calls.watching import watch
 from daemon.errors import NotFound
 from daemon.identity.devices import Devices, device_entity
 from daemon.permission import Permission
