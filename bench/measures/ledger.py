@@ -90,14 +90,17 @@ async def _paced(n: int) -> Samples:
         await base.writer.write(_operation)
         began = time.perf_counter() + 0.05
 
-        async def one(number: int) -> None:
-            due = began + number / RATE
-            # Not later because the one before was late: what waits is part of the time.
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        async def one(due: float) -> None:
             await base.writer.write(_operation)
             samples.seconds.append(time.perf_counter() - due)
 
-        await asyncio.gather(*(one(number) for number in range(n)))
+        async with asyncio.TaskGroup() as group:
+            for number in range(n):
+                due = began + number / RATE
+                # Not later because the one before was late: what waits is part of the time. Nor
+                # are all of them made at once: the first would be late for that alone.
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                group.create_task(one(due))
     return samples
 
 
