@@ -23,6 +23,7 @@ from daemon.calls.signatures import Signatures
 from daemon.calls.timing import Timings
 from daemon.calls.unsure import Unsure
 from daemon.calls.upheld import Upheld
+from daemon.contents.keeping import Keeping
 from daemon.leases.book import LeaseBook
 from daemon.leases.granting import Granting
 from daemon.leases.keeping import LeaseKeeper
@@ -75,6 +76,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         upheld=Upheld(parts.worlds, parts.devices, book, base.clock),
         judge_again=lambda live, by_leases: calls.judge_again(live, by_leases),
         lease_taken=book.taken,
+        keeping=Keeping(config.ledger.contents, base.reader, parts.vault.keeper),
     )
     calls = Calls(
         config=config,

@@ -136,6 +136,8 @@ def _found(receipt: Receipt, evidence: Evidence) -> dict[str, str]:
     arguments = _text_of(evidence, body.get("arguments_digest"))
     if arguments is not None:
         found["arguments"] = arguments
+    if "redacted_arguments_digest" in body:
+        found["arguments"] = _redacted(evidence, body)
     if receipt.kind == "approval.answered":
         statement = _text_of(evidence, body.get("statement_digest"))
         found["signed"] = _signed(None if statement is None else approver_signed(body, statement))
@@ -146,6 +148,13 @@ def _found(receipt: Receipt, evidence: Evidence) -> dict[str, str]:
         if right is not None and len(right) > 1:
             found["signed"] = _by_each(right)
     return found
+
+
+def _redacted(evidence: Evidence, body: Mapping[str, Any]) -> str:
+    true = body.get("arguments_salted_digest", "none")
+    said = f"redacted copy; the true input has digest {true} (salted)"
+    copy = _text_of(evidence, body["redacted_arguments_digest"])
+    return f"{said}\n{copy}" if copy is not None else f"{said}; the copy is not in this evidence"
 
 
 def _by_each(right: tuple[bool, ...]) -> str:

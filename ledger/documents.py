@@ -128,6 +128,7 @@ def _tool(document: dict[str, Any]) -> str:
 
 _SORTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[dict[str, Any]], str]]]] = {
     "arguments": (("text",), _plain),
+    "redacted-arguments": (("text",), _plain),
     "statement": (("text",), _plain),
     "agent-manifest": (("text",), _plain),
     "lease": (("text",), _lease),

@@ -43,6 +43,7 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 _NAMED_BY: Final = {
     "arguments_digest": "arguments",
+    "redacted_arguments_digest": "redacted-arguments",
     "statement_digest": "statement",
     "manifest_digest": "agent-manifest",
     "terms_digest": "lease",
@@ -133,8 +134,9 @@ def verify_evidence(lines: Iterable[bytes], known: PublicKeys | Lineage) -> Evid
     else:
         _check_subject(receipts, subject)
     named = names(receipts)
-    if any((one["what"], digest) not in named for digest, one in documents.items()):
-        _refuse("DOCUMENT", "a document is not what any of the receipts names")
+    for digest, one in documents.items():
+        if (one["what"], digest) not in named:
+            _refuse("DOCUMENT", f"a document, {one['what']}, is not what any of the receipts names")
     return Evidence(keys.chain, subject, checkpoint, tuple(receipts), documents)
 
 

@@ -8,6 +8,7 @@ decodes it. A sink's exception is kept for the caller; nothing else leaves.
 import contextlib
 import fcntl
 import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,21 +27,21 @@ class Tally:
     """What was delivered of one stream."""
 
     count: int = 0
-    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    state: "hashlib._Hash | hmac.HMAC" = field(default_factory=hashlib.sha256, repr=False)
 
     def add(self, data: bytes) -> None:
         """One delivered chunk."""
         self.count += len(data)
-        self._hash.update(data)
+        self.state.update(data)
 
     @property
     def digest(self) -> OutputDigest:
         """Of everything so far."""
-        return OutputDigest(f"sha256:{self._hash.hexdigest()}")
+        return OutputDigest(f"sha256:{self.state.hexdigest()}")
 
     def forget(self) -> None:
         """Push what was written last out of the hash, which would keep up to a block of it."""
-        self._hash.update(bytes(2 * self._hash.block_size))
+        self.state.update(bytes(2 * self.state.block_size))
 
 
 class Output:

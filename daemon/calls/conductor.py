@@ -25,6 +25,7 @@ from daemon.calls.upheld import LapsedError, OvertakenError, Upheld
 from daemon.calls.waiting import Waiting, WhoMayApprove
 from daemon.clock import Clock
 from daemon.config import Config
+from daemon.contents.keeping import Asked, Keeping
 from daemon.errors import Fault
 from daemon.leases.book import LeaseLapsedError
 from daemon.lifecycle import ENDS, Event, State, next_state
@@ -63,7 +64,9 @@ class Conductor:
         upheld: Upheld,
         judge_again: JudgeAgain,
         lease_taken: Callable[[str], None],
+        keeping: Keeping,
     ) -> None:
+        self._keeping = keeping
         self._vault = vault
         self._workspaces = workspaces
         self._egress = egress
@@ -189,6 +192,7 @@ class Conductor:
         """Records the call, its ruling and perhaps its start; whether it is a new one."""
         if run is not None:
             admission = replace(admission, started=_start_body(live, run))
+        live.kept = await self._keeping.of(_asked(live))
 
         def operation(tx: Tx) -> Entry | Existing:
             if live.verdict.ruling is not Ruling.DENY:
@@ -266,6 +270,14 @@ class Conductor:
 
     async def _fail(self, live: LiveCall, error: Exception) -> None:
         await self._steps.finish(live, refusal_ending(error, live))
+
+
+def _asked(live: LiveCall) -> Asked:
+    found = live.candidate
+    schema, references = (
+        (None, ()) if found is None else (found.tool.manifest.input.schema, found.secrets)
+    )
+    return Asked(live.arguments, schema, references, live.verdict.message)
 
 
 def _start_body(live: LiveCall, run: Run) -> dict[str, object]:

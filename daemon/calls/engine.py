@@ -246,7 +246,8 @@ class Calls:
     def _require_same(self, request: Request, found: LiveCall | CallRow) -> None:
         prepared = prepare(self._worlds.current, request)
         mine = (str(request.principal), prepared.tool_name, prepared.canonical)
-        if mine != (str(found.principal), found.tool, found.arguments):
+        gone = isinstance(found, CallRow) and found.redacted is not None
+        if gone or mine != (str(found.principal), found.tool, found.arguments):
             raise AlreadyExists(
                 "this call id was used for another call",
                 code="CALL_ID_REUSED",

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from daemon.calls.feed import Feed
 from daemon.calls.judge import Candidate, Verdict
+from daemon.contents.kept import Kept
 from daemon.errors import Fault
 from daemon.lifecycle import ENDS, State
 from daemon.principal import Principal
@@ -59,6 +60,7 @@ class LiveCall:
     feed: Feed = field(repr=False)
     candidate: Candidate | None = field(default=None, repr=False)
     statement: Statement | None = field(default=None, repr=False)
+    kept: Kept = field(default_factory=Kept)
     last_entry: Entry | None = field(default=None, repr=False)
     # Why the call is being cancelled, once it is; the first reason stays.
     cancel_reason: str = ""

@@ -2,17 +2,18 @@
 
 Every change of state is here, each a compare-and-swap with its receipt in the same transaction, so
 a state without its receipt, or a receipt without its state, does not exist. Receipts hold digests
-of arguments and output, never the bytes.
+of arguments and output, never the bytes; and none that tells anything of what was redacted.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Verdict
 from daemon.calls.live import LiveCall
+from daemon.contents.kept import Kept
 from daemon.errors import Conflict
 from daemon.lifecycle import Event, State, next_state
 from daemon.store import approvals, calls, snapshots
@@ -47,15 +48,17 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     """Records arrival and ruling; or finds the call that has this id."""
     live, verdict = admission.live, admission.live.verdict
     state = next_state(State.RECEIVED, EVENT_OF[verdict.ruling])
-    starts = admission.started is not None
+    starts, kept = admission.started is not None, live.kept
+    # Those of a call that waits are needed until it has its end.
+    stored = not kept.redacted or state is State.PENDING_APPROVAL
     row = CallRow(
         call_id=CallId(live.call_id),
         principal=str(live.principal),
         device_id=DeviceId(live.principal.device_id),
         tool=live.tool,
         tool_digest=admission.tool_digest,
-        digest=verdict.exact.digest() if verdict.exact else "",
-        arguments=live.arguments,
+        digest=verdict.exact.digest() if verdict.exact and stored else "",
+        arguments=live.arguments if stored else b"",
         workspace=live.candidate.workspace if live.candidate else "",
         state=next_state(state, Event.START) if starts else state,
         reason="STARTED" if starts else verdict.code,
@@ -63,6 +66,8 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         origin=live.principal.origin,
         created_ms=admission.now_ms,
         updated_ms=admission.now_ms,
+        redacted=kept.copy if kept.redacted else None,
+        salt=kept.salt if kept.redacted and stored else None,
     )
     found = calls.create(tx.connection, row)
     if isinstance(found, Existing):
@@ -75,7 +80,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         "origin": live.principal.origin,
         "tool": live.tool,
         "tool_digest": admission.tool_digest,
-        "arguments_digest": hashlib.sha256(live.arguments).hexdigest(),
+        **kept.told(live.arguments),
         "detach": live.detach,
     }
     _receipt(tx, live, "call.received", received)
@@ -84,7 +89,8 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
         admission.take(tx)
     if live.statement is not None:
         _ask(tx, live)
-    entry = _receipt(tx, live, f"call.{state}", verdict_body(verdict))
+    said = verdict if kept.message is None else replace(verdict, message=kept.message)
+    entry = _receipt(tx, live, f"call.{state}", verdict_body(said, kept))
     if admission.started is not None:
         body = {"reason": "STARTED", **admission.started}
         entry = _receipt(tx, live, f"call.{State.RUNNING}", body)
@@ -114,7 +120,7 @@ def _ask(tx: Tx, live: LiveCall) -> None:
     body = {
         "approval": statement.approval_id,
         "statement_digest": hashlib.sha256(encoded).hexdigest(),
-        "call_digest": statement.call.digest(),
+        "call_digest": live.kept.digest_of(statement.call),
         "expires_ms": statement.expires_ms,
     }
     _receipt(tx, live, "approval.asked", body)
@@ -170,7 +176,7 @@ def was_kept(verdict: Verdict) -> None:
         verdict.heard.snapshot.kept = True
 
 
-def verdict_body(verdict: Verdict) -> dict[str, Any]:
+def verdict_body(verdict: Verdict, kept: Kept) -> dict[str, Any]:
     """A verdict, as a receipt has it."""
     exact = verdict.exact
     heard = {"heard": verdict.heard.to_json()} if verdict.heard else {}
@@ -184,7 +190,7 @@ def verdict_body(verdict: Verdict) -> dict[str, Any]:
         "risk_milli": verdict.risk_milli,
         "tier": verdict.tier.label if verdict.tier else None,
         "policy_digest": verdict.policy_digest,
-        "call_digest": exact.digest() if exact else None,
+        "call_digest": kept.digest_of(exact),
         "secrets": list(exact.secrets) if exact else [],
         "workspace": exact.workspace if exact else "",
         **({"lease": verdict.lease} if verdict.lease else {}),

@@ -13,6 +13,7 @@ from daemon.calls.feed import Feed
 from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Candidate, Verdict, risk_inputs
 from daemon.calls.live import LiveCall
+from daemon.contents.kept import Kept
 from daemon.evidence import attested
 from daemon.identity.devices import Devices
 from daemon.lifecycle import State
@@ -103,6 +104,7 @@ class Revival:
             feed=Feed(self.keep_bytes),
             candidate=candidate,
             statement=statement,
+            kept=Kept(copy=row.redacted or b"", salt=row.salt or b""),
         )
 
     def _candidate(

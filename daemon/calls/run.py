@@ -14,6 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from daemon.calls.live import LiveCall
+from daemon.contents.kept import salted
 from daemon.egress import TARGET as EGRESS_TARGET
 from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
@@ -87,7 +88,7 @@ class Run:
         self._redaction: Redaction | None = None
         self._redactors: dict[Stream, Redactor] = {}
         self._offsets: dict[Stream, int] = {"stdout": 0, "stderr": 0}
-        self._delivered: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
+        self._delivered: dict[Stream, Tally] = {}
         self._tool: Contents | None = None
         self._spec: RunSpec | None = None
 
@@ -122,6 +123,7 @@ class Run:
     async def execute(self) -> Finished:
         """Runs the tool to its end, its output going to the call's feed."""
         assert self._spec is not None  # noqa: S101 - prepared before
+        self._delivered = {stream: self._tally(stream) for stream in _STREAMS}
         try:
             folders = self._sandbox.name == "gvisor"  # which cannot mount over a socket
             async with self._workspaces.guarded(
@@ -135,7 +137,7 @@ class Run:
                     await self._publish(stream, redactor.finish())
         finally:
             self.discard()
-        if self._secrets:
+        if self._secrets or self._live.kept.redacted:
             # It may quote what the tool wrote, cut anywhere: redaction would miss half a secret.
             outcome = replace(outcome, detail="no details, since the tool had secrets")
         redactions = sum(redactor.count for redactor in self._redactors.values())
@@ -144,10 +146,7 @@ class Run:
             **outcome_body(outcome),
             # Of what was delivered, not of what was written: from a digest of output that holds a
             # short secret, the secret can be found by trying.
-            **{
-                stream: {"bytes": tally.count, "digest": tally.digest}
-                for stream, tally in self._delivered.items()
-            },
+            **{stream: self._told(tally) for stream, tally in self._delivered.items()},
             "exit_code": ending.exit_code,
             "signal": ending.signal,
             "limit": ending.limit,
@@ -156,6 +155,16 @@ class Run:
         if guarded.put_aside:
             body["put_aside"] = guarded.put_aside
         return Finished(ending, outcome, redactions, tuple(guarded.put_aside), body)
+
+    def _tally(self, stream: Stream) -> Tally:
+        kept = self._live.kept
+        # A tool may print what it was given, and of that something is not to be found by trying.
+        return Tally(state=salted(kept.salt, stream)) if kept.redacted else Tally()
+
+    def _told(self, tally: Tally) -> dict[str, object]:
+        if self._live.kept.redacted:
+            return {"bytes": tally.count, "salted_digest": tally.state.hexdigest()}
+        return {"bytes": tally.count, "digest": tally.digest}
 
     def discard(self) -> None:
         """Wipes the secrets; the run is over, or is not to be."""

@@ -87,11 +87,13 @@ class Ledger(Section):
             " rotated. A token signs some hundred to some thousand receipts a second."
         ),
     )
-    contents: Literal["full", "none"] = Field(
+    contents: Literal["full", "redacted", "none"] = Field(
         default="full",
         description=(
-            'Whether the contents below are kept at all once a call is over: "none" takes them out'
-            " within a minute. Receipts have their digests in either case."
+            "What of the contents below is kept once a call is over: all of it, the arguments"
+            " without what is or may be a secret (a copy, with its own digest in the receipt; what"
+            ' people were shown goes within a minute), or nothing. "none" takes them out within a'
+            " minute. Each call's first receipt says which it was."
         ),
     )
     retain_days: int = Field(

@@ -64,6 +64,15 @@ class Sources:
             for name in one.names()
         )
 
+    def at_hand(self) -> list[str]:
+        """The references of what is read from a file here, in order."""
+        return sorted(
+            f"secret://source/{source}/{name}"
+            for source, one in self._sources.items()
+            if isinstance(one, EnvironmentFile)
+            for name in one.names()
+        )
+
     def chosen(self, source: str) -> Mapping[str, Source]:
         """The source of that name; all, in order, if none is named."""
         if not source:

@@ -133,7 +133,8 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone, terms: Terms) -> E
     if case is not None and translation is not None:
         leases = past.leases_of(told, case, terms, translation, then.pdp)
     if case is None or leases is None:
-        note = "the receipt does not say all that policy was told: its answers stand"
+        why = past.missing(row) or "the receipt does not say all that policy was told"
+        note = f"{why}: the receipt's answers stand"
         return replace(found, notes=(note,))
     transcript = Transcript()
     approvers = past.approvers_of(told, then.pdp.entities)

@@ -8,7 +8,7 @@ the store's faults.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -73,6 +73,8 @@ class PastCall:
     today: Explained | None
     today_unknown: str
     differences: tuple[str, ...]
+    # What is kept in place of the arguments, where it is what the receipt names.
+    redacted: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Source:
     version: str = ""
     files: Mapping[str, str] | None = None
 
+
+_CHANGED = ", and the database has another than its receipt names: somebody changed it"
 
 StandingFor = Callable[[World, str, Sequence[EntityUid], Tool], Sequence[Standing]]
 """The leases that stand now for calls of this tool by this principal."""
@@ -140,7 +144,8 @@ class Inquiry:
         for told in hearings:
             then = await self._archive.then(told.policy_digest, str(told.heard.get("entities")))
             rulings.append(await anyio.to_thread.run_sync(explain_past, row, told, then, terms))
-        today, why = await self._today(row)
+        copy = past.redacted_copy(row, rows)
+        today, why = await self._today(row, copy)
         answers = (row.entry for row in rows if row.entry.kind == "approval.answered")
         return PastCall(
             row,
@@ -149,6 +154,7 @@ class Inquiry:
             today,
             why,
             differences(rulings[0], today) if today and rulings else (),
+            copy,
         )
 
     async def supposed_call(
@@ -243,14 +249,15 @@ class Inquiry:
             )
         return people
 
-    async def _today(self, row: CallRow) -> tuple[Explained | None, str]:
+    async def _today(self, row: CallRow, copy: bytes | None) -> tuple[Explained | None, str]:
         """The call as it would be if it came now; or why that cannot be said."""
         world = self._worlds.current
         tool = world.registry.get(row.tool)
         if tool is None:
             return None, f"there is no tool {row.tool} any more"
         if not row.arguments:
-            return None, "its arguments were pruned (ledger.retain_days, ledger.retain_mib)"
+            changed = row.redacted is not None and copy is None
+            return None, f"{past.missing(row)}{_CHANGED if changed else ''}"
         try:
             parsed = parse_arguments(row.arguments)
             validate(tool, parsed)

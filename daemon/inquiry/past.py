@@ -113,6 +113,25 @@ def subjects(row: CallRow) -> tuple[EntityUid, ...]:
     return (EntityUid("Agent", name), device) if kind == "agent" else (device,)
 
 
+def missing(row: CallRow) -> str:
+    """Why the arguments of a call are not to be had; empty where they are."""
+    if row.arguments:
+        return ""
+    if row.redacted is not None:
+        return "only a redacted copy of its arguments is kept (ledger.contents)"
+    return "its arguments were pruned (ledger.retain_days, ledger.retain_mib)"
+
+
+def redacted_copy(row: CallRow, rows: Iterable[ReceiptRow]) -> bytes | None:
+    """The redacted copy of a call's arguments, if it is the one that its receipt names."""
+    if row.redacted is None:
+        return None
+    digest = hashlib.sha256(row.redacted).hexdigest()
+    arrivals = (one.entry.canonical for one in rows if one.entry.kind == "call.received")
+    named = (json.loads(one)["body"].get("redacted_arguments_digest") for one in arrivals)
+    return row.redacted if digest in named else None
+
+
 def case_of(row: CallRow, told: Told, translation: Translation | None) -> Case | None:
     """The case as policy had it then; None where the records do not tell.
 

@@ -185,7 +185,8 @@ class Replay:
         if translation is None:
             raise _PassedError("its tool is not there any more")
         if not row.arguments:
-            raise _PassedError("its arguments were pruned")
+            redacted = row.redacted is not None
+            raise _PassedError(f"its arguments were {'redacted' if redacted else 'pruned'}")
         case = past.case_of(row, last, translation)
         if case is None:
             raise _PassedError("its tool takes other arguments now")

@@ -72,6 +72,7 @@ class Documents:
         row = calls.get(self._connection, CallId(name))
         if row is not None:
             yield from _text("arguments", row.arguments)
+            yield from _text("redacted-arguments", row.redacted or b"")
             for approval in approvals.of_call(self._connection, CallId(name)):
                 yield from _text("statement", approval.statement)
 

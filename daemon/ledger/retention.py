@@ -16,7 +16,7 @@ import structlog
 from daemon.clock import Clock
 from daemon.config import Ledger
 from daemon.errors import Unavailable
-from daemon.store import retention, shares
+from daemon.store import redaction, retention, shares
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.retention import Pruned
@@ -28,8 +28,8 @@ _log = structlog.get_logger("stockade.retention")
 
 FIRST_SECONDS: Final = 5.0
 EVERY_SECONDS: Final = 3600.0
-NONE_SECONDS: Final = 30.0
-"""Where no contents are kept."""
+SOON_SECONDS: Final = 30.0
+"""Where not all contents are kept."""
 _DAY_MS: Final = 86_400_000
 _MIB: Final = 1024 * 1024
 
@@ -51,11 +51,12 @@ class Retention:
                 await self.run()
             except Unavailable as error:
                 _log.warning("retention.failed", reason=error.code, message=error.message)
-            await anyio.sleep(EVERY_SECONDS if self.config.contents == "full" else NONE_SECONDS)
+            await anyio.sleep(EVERY_SECONDS if self.config.contents == "full" else SOON_SECONDS)
 
     async def run(self) -> int:
-        """Prune what is too old, then what of anybody is beyond his share; how many calls."""
-        count, now = 0, self.clock.now_ms()
+        """Prune what is redacted but in its copy, what is too old, and what is beyond a share."""
+        now = self.clock.now_ms()
+        count = await self._without_originals(now)
         if self.config.contents == "none":
             count += await self._until_done(now + 1, "contents")
             place, held = await self.reader.read(retention.held_back)
@@ -70,6 +71,16 @@ class Retention:
                 count += await self._down_to_share(device, much)
         if count:
             await self.writer.scrub()
+        return count
+
+    async def _without_originals(self, now: int) -> int:
+        """What people were shown of calls of which only a redacted copy stays; how many calls."""
+        count = 0
+        while found := await self.reader.read(redaction.left):
+            taken = await self.writer.write(partial(_redact, call_ids=found, before_ms=now))
+            if not taken.anything:
+                break
+            count += len(found)
         return count
 
     async def _until_done(self, before_ms: int, cause: str = "age") -> int:
@@ -102,6 +113,13 @@ def _prune(tx: Tx, before_ms: int, cause: str) -> Pruned:
     if pruned.anything:
         tx.receipt("ledger.pruned", {"cause": cause, **_said(pruned)})
     return pruned
+
+
+def _redact(tx: Tx, call_ids: list[str], before_ms: int) -> Pruned:
+    taken = redaction.take(tx.connection, call_ids, before_ms)
+    if taken.anything:
+        tx.receipt("ledger.pruned", {"cause": "redacted", **_said(taken)})
+    return taken
 
 
 def _take(tx: Tx, device: str, after: tuple[int, str], enough: int) -> Taken:

@@ -109,7 +109,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
             return
         try:
             async for event in watch(found, together=request.together):
-                yield event
+                yield _with_salt(event, found)
         finally:
             # The stream that began the call is its caller; others only watch.
             if new and not found.detach and not found.ended:
@@ -215,3 +215,15 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         if rows:
             event.finished.receipt.CopyFrom(receipt(rows[-1].entry))
         yield event
+
+
+def _with_salt(event: call_pb2.CallEvent, live: LiveCall) -> call_pb2.CallEvent:
+    """For the caller: what the digests of its contents in the ledger are salted with."""
+    if not live.kept.redacted:
+        return event
+    told = call_pb2.CallEvent()
+    told.CopyFrom(event)  # others may be watching the same event
+    for one in (told, *told.earlier):
+        if one.HasField("received"):
+            one.received.contents_salt = live.kept.salt
+    return told

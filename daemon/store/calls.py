@@ -1,7 +1,9 @@
 """Calls, by their id, which is the idempotency key.
 
 Trusted to create a call once and to move it only from a state the caller named. Which moves are
-legal is daemon.lifecycle's; that each has a receipt is the enforcement point's.
+legal is daemon.lifecycle's; that each has a receipt is the enforcement point's. Of a call that
+has a redacted copy, nothing but that copy is left once it has ended: arguments, their salt and the
+digest that they could be found by go with the change of its state.
 
 Functions over a connection; the caller's transaction decides. Leaves: StoreFault.
 """
@@ -14,14 +16,16 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     bindparam,
+    case,
     func,
     literal,
+    null,
     select,
     tuple_,
     update,
 )
 
-from daemon.lifecycle import UNFINISHED, State
+from daemon.lifecycle import ENDS, UNFINISHED, State
 from daemon.store.engine import insertion_once
 from daemon.store.faults import stored_state
 from daemon.store.ids import CallId, DeviceId
@@ -32,7 +36,7 @@ MAX_PAGE: Final = 500
 
 _GET: Final = select(calls).where(calls.c.call_id == bindparam("b_call"))
 _CREATE: Final = Prepared(insertion_once(calls))
-_MOVE: Final = Prepared(
+_MOVED: Final = (
     update(calls)
     .where(calls.c.call_id == bindparam("b_call"), calls.c.state == bindparam("b_from"))
     .values(
@@ -40,6 +44,15 @@ _MOVE: Final = Prepared(
         reason=bindparam("b_reason"),
         updated_ms=bindparam("b_now"),
         outcome=func.coalesce(bindparam("b_outcome", type_=calls.c.outcome.type), calls.c.outcome),
+    )
+)
+_MOVE: Final = Prepared(_MOVED)
+_REDACTED: Final = calls.c.redacted.is_not(None)
+_END: Final = Prepared(
+    _MOVED.values(
+        arguments=case((_REDACTED, bindparam("b_no_bytes")), else_=calls.c.arguments),
+        digest=case((_REDACTED, bindparam("b_no_text")), else_=calls.c.digest),
+        salt=null(),
     )
 )
 _WAITING: Final = (
@@ -64,7 +77,10 @@ _BEGUN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """A call as it is stored. `arguments` is canonical JSON and is in no repr."""
+    """A call as it is stored. `arguments` is canonical JSON and is in no repr.
+
+    They are the true ones, or empty: what is in `redacted` is never to be judged.
+    """
 
     call_id: CallId
     principal: str
@@ -81,6 +97,8 @@ class CallRow:
     created_ms: int
     updated_ms: int
     outcome: bytes | None = field(default=None, repr=False)
+    redacted: bytes | None = field(default=None, repr=False)
+    salt: bytes | None = field(default=None, repr=False)
 
 
 _COLUMNS: Final = tuple(column.name for column in fields(CallRow))
@@ -151,8 +169,10 @@ def transition(
         "b_reason": reason,
         "b_now": now_ms,
         "b_outcome": outcome,
+        "b_no_bytes": b"",
+        "b_no_text": "",
     }
-    return _MOVE.run(connection, values) == 1
+    return (_END if to_state in ENDS else _MOVE).run(connection, values) == 1
 
 
 def page(

@@ -16,6 +16,7 @@ from daemon.store import meta
 from daemon.store.approvals import ApprovalState
 from daemon.store.leases import LeaseState
 from daemon.store.tables import (
+    CONTENTS_SIZE,
     approval_answers,
     approval_shown,
     approvals,
@@ -29,19 +30,23 @@ _REACHED: Final = "retention.reached"
 
 _PLACE: Final = tuple_(calls.c.created_ms, calls.c.call_id)
 _OLDEST: Final = (
-    select(calls.c.call_id, calls.c.created_ms, calls.c.state, func.length(calls.c.arguments))
+    select(calls.c.call_id, calls.c.created_ms, calls.c.state, CONTENTS_SIZE)
     .where(tuple_(bindparam("b_created"), bindparam("b_call")) < _PLACE)
     .where(calls.c.created_ms < bindparam("b_before"))
     .order_by(calls.c.created_ms, calls.c.call_id)
     .limit(bindparam("b_limit"))
 )
 _HELD_BACK: Final = (
-    select(calls.c.device_id, func.sum(func.length(calls.c.arguments)))
+    select(calls.c.device_id, func.sum(CONTENTS_SIZE))
     .where(tuple_(bindparam("b_created"), bindparam("b_call")) < _PLACE)
-    .where(calls.c.state.in_(ENDS), func.length(calls.c.arguments) > 0)
+    .where(calls.c.state.in_(ENDS), CONTENTS_SIZE > 0)
     .group_by(calls.c.device_id)
 )
-_EMPTY: Final = update(calls).where(calls.c.call_id == bindparam("b_pruned")).values(arguments=b"")
+_EMPTY: Final = (
+    update(calls)
+    .where(calls.c.call_id == bindparam("b_pruned"))
+    .values(arguments=b"", redacted=None)
+)
 _child: Final = leases.alias()
 _LEASES: Final = (
     select(leases.c.lease_id)

@@ -16,6 +16,7 @@ from daemon.lifecycle import ENDS
 from daemon.store.approvals import ApprovalState
 from daemon.store.leases import LeaseState
 from daemon.store.tables import (
+    CONTENTS_SIZE,
     approval_answers,
     approval_shown,
     approvals,
@@ -26,9 +27,9 @@ from daemon.store.tables import (
 
 BATCH: Final = 200
 
-_ARGUMENTS: Final = select(
-    calls.c.device_id, func.coalesce(func.sum(func.length(calls.c.arguments)), 0)
-).group_by(calls.c.device_id)
+_ARGUMENTS: Final = select(calls.c.device_id, func.coalesce(func.sum(CONTENTS_SIZE), 0)).group_by(
+    calls.c.device_id
+)
 _STATEMENTS: Final = (
     select(calls.c.device_id, func.coalesce(func.sum(func.length(approvals.c.statement)), 0))
     .join(calls, calls.c.call_id == approvals.c.call_id)
@@ -36,13 +37,17 @@ _STATEMENTS: Final = (
 )
 _PLACE: Final = tuple_(calls.c.created_ms, calls.c.call_id)
 _OLDEST: Final = (
-    select(calls.c.call_id, calls.c.created_ms, calls.c.state, func.length(calls.c.arguments))
+    select(calls.c.call_id, calls.c.created_ms, calls.c.state, CONTENTS_SIZE)
     .where(calls.c.device_id == bindparam("b_device"))
     .where(tuple_(bindparam("b_created"), bindparam("b_call")) < _PLACE)
     .order_by(calls.c.created_ms, calls.c.call_id)
     .limit(bindparam("b_limit"))
 )
-_EMPTY: Final = update(calls).where(calls.c.call_id == bindparam("b_pruned")).values(arguments=b"")
+_EMPTY: Final = (
+    update(calls)
+    .where(calls.c.call_id == bindparam("b_pruned"))
+    .values(arguments=b"", redacted=None)
+)
 _child: Final = leases.alias()
 _OF_CALLS: Final = (
     select(approvals.c.approval_id, func.length(approvals.c.statement))
@@ -114,14 +119,17 @@ def take(
         if row[3]:
             connection.execute(_EMPTY, {"b_pruned": row.call_id})
             count, taken = count + 1, taken + row[3]
-    ended, settled, statements = _asked(connection, over)
+    ended, settled, statements = asked_about(connection, over)
     taken += statements
     more = len(rows) == limit or reached[1] != (rows[-1].call_id if rows else after[1])
     return Taken(count, settled, ended, taken, reached[0], reached if more else None)
 
 
-def _asked(connection: Connection, over: list[str]) -> tuple[int, int, int]:
-    """What people were asked about these calls, and leases of it that have ended."""
+def asked_about(connection: Connection, over: list[str]) -> tuple[int, int, int]:
+    """Take what people were asked about these calls, and leases of it that have ended.
+
+    How many leases, how many approvals, and how many bytes these had.
+    """
     found = _ids(connection, _OF_CALLS, {"b_calls": over})
     ended = connection.execute(_ENDED, {"b_approvals": list(found)}).scalars().all()
     if ended:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    func,
 )
 
 metadata: Final = MetaData(
@@ -95,11 +96,19 @@ calls: Final = Table(
     _number("created_ms"),
     _number("updated_ms"),
     _bytes("outcome", null=True),
+    # What stays of the arguments where they do not, and the salt that their digest is keyed with.
+    _bytes("redacted", null=True),
+    _bytes("salt", null=True),
     Index(None, "principal", "created_ms", "call_id"),
     Index(None, "device_id", "created_ms", "call_id"),
     Index(None, "state", "created_ms", "call_id"),
     Index(None, "created_ms", "call_id"),
 )
+
+CONTENTS_SIZE: Final = func.length(calls.c.arguments) + func.coalesce(
+    func.length(calls.c.redacted), 0
+)
+"""Bytes of a call's contents."""
 
 approvals: Final = Table(
     "approvals",

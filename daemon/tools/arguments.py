@@ -60,12 +60,12 @@ def parse_arguments(raw: bytes, limits: JsonLimits = JsonLimits()) -> ParsedArgu
             "the arguments are refused: not an object",
             "Send one JSON object, {} if there are no arguments.",
         )
-    encoded = _canonical(value)
+    encoded = canonical_form(value)
     digest = hashlib.sha256(DOMAIN + encoded).hexdigest()
     return ParsedArguments(value, encoded, ArgumentsDigest(digest))
 
 
-def _canonical(value: dict[str, JsonValue]) -> bytes:
+def canonical_form(value: dict[str, JsonValue]) -> bytes:
     """RFC 8785: by the ledger's encoder, which is fast and has no floats, or else by the library.
 
     Where both can encode a value, a test of the ledger holds them to the same bytes.

@@ -14,10 +14,10 @@ from typing import Any
 
 from stockade.cli import diff_view, rows
 from stockade.cli.lookalike import revealed
-from stockade.cli.masking import is_command_name, masker
 from stockade.cli.rows import Row, cut
 from stockade.cli.terminal import size
 from stockade.cli.visible import visible
+from stockade.masking import is_command_name, masker
 
 FOLD_LINES = 12
 FOLD_CHARACTERS = 800

@@ -14,11 +14,11 @@ from stockade.cli.desk_state import REASONS, Desk, Mode
 from stockade.cli.ids import SHORTEST
 from stockade.cli.lease_choice import ANYTHING, NOT_YET
 from stockade.cli.leasing import meaning
-from stockade.cli.masking import masked
 from stockade.cli.rows import Row, clipped
 from stockade.cli.statement_view import Page, labelled
 from stockade.cli.terminal import local_time, size
 from stockade.cli.visible import visible
+from stockade.masking import masked
 from stockade.v1.approval_pb2 import Approval
 
 LISTED, SAID = 4, 3

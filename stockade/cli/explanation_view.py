@@ -33,6 +33,8 @@ def lines(answer: "policy_pb2.ExplainPolicyResponse") -> Iterator[str]:
         if not supposed:
             yield from _fact("tool", answer.tool)
         yield from _fact("arguments", answer.arguments.decode())
+        if answer.arguments_redacted:
+            yield from _fact("", "a redacted copy: what policy was asked about is not kept")
         if answer.workspace:
             yield from _fact("workspace", answer.workspace)
     origin = f" from {answer.origin}" if answer.origin else ""

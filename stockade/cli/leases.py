@@ -99,8 +99,8 @@ def revoke(
 
 
 def _row(one: "lease_pb2.Lease", short: str) -> tuple[str, ...]:
-    from stockade.cli.masking import masked
     from stockade.lease import LeaseError, parse_lease
+    from stockade.masking import masked
 
     try:
         terms = parse_lease(one.terms)

@@ -12,10 +12,10 @@ from typing import Any
 
 from stockade.approving import lease_for
 from stockade.bounds import BoundError, parse_bounds
-from stockade.cli.masking import masked, masked_arguments, masked_bounds
 from stockade.cli.statement_view import labelled
 from stockade.cli.terminal import UsageError, local_time, time_left
 from stockade.lease import LeaseTerms
+from stockade.masking import masked, masked_arguments, masked_bounds
 from stockade.statement import Statement
 
 _TIME = re.compile(r"([1-9][0-9]{0,5})([smhd])")

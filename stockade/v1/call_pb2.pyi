@@ -183,18 +183,24 @@ class CallEvent(_message.Message):
 
         TOOL_FIELD_NUMBER: _builtins.int
         PRINCIPAL_FIELD_NUMBER: _builtins.int
+        CONTENTS_SALT_FIELD_NUMBER: _builtins.int
         tool: _builtins.str
         principal: _builtins.str
         """Who asked, from the certificate of the connection: "device/<id>" or "agent/<name>"."""
+        contents_salt: _builtins.bytes
+        """Where a redacted copy of the arguments is kept in place of them: the salt of the digests that
+        the ledger has of arguments and output. Told to the caller alone, and kept nowhere.
+        """
         def __init__(
             self,
             *,
             tool: _builtins.str = ...,
             principal: _builtins.str = ...,
+            contents_salt: _builtins.bytes = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "tool", b"tool"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["contents_salt", b"contents_salt", "principal", b"principal", "tool", b"tool"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

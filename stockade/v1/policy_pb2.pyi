@@ -890,6 +890,7 @@ class ExplainPolicyResponse(_message.Message):
     TODAY_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     TODAY_UNKNOWN_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_REDACTED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     principal: _builtins.str
     """"device/<id>" or "agent/<id>"."""
@@ -900,6 +901,8 @@ class ExplainPolicyResponse(_message.Message):
     origin: _builtins.str
     today_unknown: _builtins.str
     """Why `today` is unset."""
+    arguments_redacted: _builtins.bool
+    """Whether `arguments` is a redacted copy, which nothing was judged by."""
     @_builtins.property
     def rulings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
         """The rulings on it, in order: the first when it came, a second when approvals were enough."""
@@ -930,10 +933,11 @@ class ExplainPolicyResponse(_message.Message):
         today: Global___Explanation | None = ...,
         differences: _abc.Iterable[_builtins.str] | None = ...,
         today_unknown: _builtins.str = ...,
+        arguments_redacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["today", b"today"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "arguments", b"arguments", "call_id", b"call_id", "differences", b"differences", "origin", b"origin", "principal", b"principal", "rulings", b"rulings", "today", b"today", "today_unknown", b"today_unknown", "tool", b"tool", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "arguments", b"arguments", "arguments_redacted", b"arguments_redacted", "call_id", b"call_id", "differences", b"differences", "origin", b"origin", "principal", b"principal", "rulings", b"rulings", "today", b"today", "today_unknown", b"today_unknown", "tool", b"tool", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,9 +17,9 @@ from stockade.cli.diff_view import parse_diff
 from stockade.cli.keyboard import BURST, key_of, typed
 from stockade.cli.leasing import meaning
 from stockade.cli.lookalike import revealed
-from stockade.cli.masking import masked, masked_value, masker
 from stockade.cli.rows import Row, clipped, cut
 from stockade.cli.statement_view import page
+from stockade.masking import masked, masked_value, masker
 from tests.stockade.serving import statement
 
 DIFF = "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n same\n-old\n+new\n same\n"

@@ -14,6 +14,7 @@ SHARED = (
     "stockade.canonical",
     "stockade.home",
     "stockade.lease",
+    "stockade.masking",
     "stockade.pairing_code",
     "stockade.statement",
     "stockade.v1",

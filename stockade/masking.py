@@ -67,8 +67,13 @@ _SHAPES = tuple(
 
 def masked(text: str) -> str:
     """The text with what looks like a secret replaced by how long it is."""
+    return replaced(text, mask)
+
+
+def replaced(text: str, mark: Callable[[str], str]) -> str:
+    """The text with each thing in it that looks like a secret replaced by its mark."""
     for shape in _SHAPES:
-        text = shape.sub(_replaced, text)
+        text = shape.sub(lambda found: _marked(found, mark), text)
     return text
 
 
@@ -124,7 +129,7 @@ def _masked_one(rule: Callable[[str], str], value: Any) -> Any:
 def _masked_key(text: str) -> str:
     """The text with the private key masked that it is; empty if it is something else."""
     found = _KEY.fullmatch(text) if len(text) <= MAX_KEY else None
-    return _replaced(found) if found is not None and _is_key(text.encode()) else ""
+    return _marked(found, mask) if found is not None and _is_key(text.encode()) else ""
 
 
 def _is_key(pem: bytes) -> bool:
@@ -144,6 +149,6 @@ def _is_key(pem: bytes) -> bool:
     return True
 
 
-def _replaced(found: re.Match[str]) -> str:
+def _marked(found: re.Match[str], mark: Callable[[str], str]) -> str:
     start, end = (one - found.start() for one in found.span("secret"))
-    return found[0][:start] + mask(found["secret"]) + found[0][end:]
+    return found[0][:start] + mark(found["secret"]) + found[0][end:]

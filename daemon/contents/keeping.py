@@ -1,0 +1,116 @@
+"""What is kept of a call, decided before its first record: by config, the vault, the tool's schema.
+
+Trusted to ask for every value that this machine has: all versions in the vault, what environment
+files hold, what the call itself was given from elsewhere; and to keep nothing but keys and types
+where one of them cannot be had. The values are open only while the copy is made, beside the event
+loop. Raises the store's faults.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio.to_thread
+from sqlalchemy import Connection
+
+from daemon.contents.copy import Why, redacted_copy, redacted_text
+from daemon.contents.kept import Kept, Setting, new_salt
+from daemon.errors import Fault, NotFound
+from daemon.store import secrets
+from daemon.store.faults import StoreFault
+from daemon.store.reader import Reader
+from daemon.store.secrets import SecretRow
+from daemon.tools.arguments import parse_arguments
+from daemon.tools.strict_json import JsonValue
+from daemon.vault.keeper import VaultKeeper, parsed_reference
+from vault.errors import RedactorError
+from vault.redact import Redaction
+from vault.reference import SecretName, SecretReference, parse_reference
+from vault.secret import Secret
+
+Named = list[tuple[SecretName, Secret]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call brings: its arguments, canonical, and what holds of them."""
+
+    # Empty where they could not be read.
+    arguments: bytes = field(repr=False)
+    # None where they fit none.
+    schema: Mapping[str, JsonValue] | None
+    # The references of its tool.
+    secrets: Sequence[str]
+    message: str
+
+
+class Keeping:
+    """See the module."""
+
+    def __init__(self, setting: Setting, reader: Reader, vault: VaultKeeper) -> None:
+        self.setting = setting
+        self._reader = reader
+        self._vault = vault
+
+    async def of(self, asked: Asked) -> Kept:
+        """What is kept of this call."""
+        if self.setting != "redacted":
+            return Kept(self.setting)
+        every, values = None, Named()
+        try:
+            values = await self._values(asked.secrets)
+        except StoreFault:
+            raise
+        except Fault:
+            every = Why.LOCKED
+        with ExitStack() as stack:
+            for _, value in values:
+                stack.callback(value.wipe)
+            return await anyio.to_thread.run_sync(partial(_kept, asked, values, every))
+
+    async def _values(self, own: Sequence[str]) -> Named:
+        opened: Named = []
+        try:
+            for row in await self._reader.read(_rows):
+                reference = parse_reference(f"secret://{row.scope}/{row.name}")
+                opened.append((reference.name, self._vault.value(reference, row)))
+            for one in self._elsewhere(own):
+                with suppress(NotFound):  # it is not there: no value to look for
+                    opened.append((one.name, (await self._vault.sources.fetch(one))[1]))
+        except BaseException:
+            for _, value in opened:
+                value.wipe()
+            raise
+        return opened
+
+    def _elsewhere(self, own: Sequence[str]) -> list[SecretReference]:
+        """What others keep: what is a file here, and what the call is to have anyway."""
+        mine = (parsed_reference(reference) for reference in own)
+        found = {one for one in mine if one.scope.source is not None}
+        found |= {parse_reference(reference) for reference in self._vault.sources.at_hand()}
+        return sorted(found, key=str)
+
+
+def _rows(connection: Connection) -> list[SecretRow]:
+    rows: list[SecretRow] = []
+    after = secrets.BEFORE_ALL
+    while page := secrets.page(connection, after=after):
+        rows += page
+        after = (page[-1].scope, page[-1].name, page[-1].version)
+    return rows
+
+
+def _kept(asked: Asked, values: Named, every: Why | None) -> Kept:
+    try:
+        found = Redaction(values)
+    except RedactorError:  # not on this processor
+        found, every = Redaction(()), Why.LOCKED
+    with found as redaction:
+        message = redacted_text(asked.message, redaction)
+        if not asked.arguments:
+            return Kept("redacted", message=message)
+        arguments = parse_arguments(asked.arguments).value
+        copy = redacted_copy(arguments, redaction, asked.schema, every)
+    salt = new_salt() if copy.withheld else b""
+    return Kept("redacted", copy.canonical, copy.withheld, salt, message)
