@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import anyio.to_thread
-from sqlalchemy import Connection
 
 from daemon.contents.copy import Why, redacted_copy, redacted_text
 from daemon.contents.kept import Kept, Setting, new_salt
@@ -20,7 +19,6 @@ from daemon.errors import Fault, NotFound
 from daemon.store import secrets
 from daemon.store.faults import StoreFault
 from daemon.store.reader import Reader
-from daemon.store.secrets import SecretRow
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.strict_json import JsonValue
 from daemon.vault.keeper import VaultKeeper, parsed_reference
@@ -72,7 +70,7 @@ class Keeping:
     async def _values(self, own: Sequence[str]) -> Named:
         opened: Named = []
         try:
-            for row in await self._reader.read(_rows):
+            for row in await self._reader.read(secrets.all_versions):
                 reference = parse_reference(f"secret://{row.scope}/{row.name}")
                 opened.append((reference.name, self._vault.value(reference, row)))
             for one in self._elsewhere(own):
@@ -90,15 +88,6 @@ class Keeping:
         found = {one for one in mine if one.scope.source is not None}
         found |= {parse_reference(reference) for reference in self._vault.sources.at_hand()}
         return sorted(found, key=str)
-
-
-def _rows(connection: Connection) -> list[SecretRow]:
-    rows: list[SecretRow] = []
-    after = secrets.BEFORE_ALL
-    while page := secrets.page(connection, after=after):
-        rows += page
-        after = (page[-1].scope, page[-1].name, page[-1].version)
-    return rows
 
 
 def _kept(asked: Asked, values: Named, every: Why | None) -> Kept:

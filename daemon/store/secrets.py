@@ -235,6 +235,16 @@ def page(
     return tuple(_row(found) for found in connection.execute(_PAGE, values).mappings())
 
 
+def all_versions(connection: Connection) -> list[SecretRow]:
+    """Every version that still holds something."""
+    rows: list[SecretRow] = []
+    after = BEFORE_ALL
+    while found := page(connection, after=after):
+        rows += found
+        after = (found[-1].scope, found[-1].name, found[-1].version)
+    return rows
+
+
 def under(connection: Connection, root_key_id: str, limit: int) -> tuple[SecretRow, ...]:
     """Versions that are sealed under this root key."""
     values = {"b_root": root_key_id, "b_limit": _bounded(limit)}

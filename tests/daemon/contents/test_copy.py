@@ -38,7 +38,7 @@ def made(value: Any, schema: Any, *secrets: bytes, every: Why | None = None) -> 
 
 def test_what_is_no_secret_stays_as_it_is() -> None:
     """Numbers, texts, lists, null: the copy is the very arguments, and nothing was taken out."""
-    value = {"a": [1, 2.5, True, None, "text"], "b": {"c": "d"}, "path": "/etc/hosts"}
+    value: dict[str, Any] = {"a": [1, 2.5, True, None, "text"], "b": {"c": "d"}, "path": "/etc/hosts"}
     assert made(value, OPEN, SECRET) == RedactedCopy(canonical_form(value), ())
 
 
@@ -74,7 +74,7 @@ def test_two_keys_that_become_one_stay_two() -> None:
 
 def test_a_value_across_leaves_takes_all_leaves() -> None:
     """A secret that is JSON, sent as the JSON that it is, is in no leaf: none is kept."""
-    value = {"account": {"id": "someone", "key": "k-4711"}}
+    value: dict[str, Any] = {"account": {"id": "someone", "key": "k-4711"}}
     whole = canonical_form(value["account"])
     copy, places = copied({**value, "n": 1}, OPEN, whole)
     marks = "[redacted string: whole]"
@@ -203,12 +203,13 @@ def test_no_form_of_a_value_of_the_vault_is_in_the_copy(data: st.DataObject) -> 
     around = data.draw(st.text(max_size=5)), data.draw(st.text(max_size=5))
     text = around[0] + spelt + around[1]
     place = data.draw(st.sampled_from(["text", "key", "list", "object"]))
-    value |= {
+    added: dict[str, Any] = {
         "text": {"v": text},
         "key": {text: 1},
         "list": {"v": [1, [text]]},
         "object": {"v": {"w": {"x": text}}},
-    }[place]
+    }
+    value |= added[place]
     copy = made(value, OPEN, secret).canonical
     assert not [one for one in forms(secret) if one in copy]
     assert made(value, OPEN, secret).canonical == copy
