@@ -72,7 +72,7 @@ def test_an_end_by_another_hand_keeps_no_other_lease_from_its_end(daemon: Runnin
     with daemon.client() as owner, Client.open(home) as approver:
         commands = ("true", "id", "pwd")
         first, second, third = (
-            give(owner, approver, "run_shell", seconds=4, command=one).lease_id for one in commands
+            give(owner, approver, "run_shell", seconds=8, command=one).lease_id for one in commands
         )
         assert edit(daemon, "UPDATE leases SET state = 'revoked' WHERE lease_id = ?", first) == 1
         assert edit(daemon, "DELETE FROM leases WHERE lease_id = ?", second) == 1

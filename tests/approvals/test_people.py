@@ -111,7 +111,7 @@ def test_another_device_of_the_requesters_does_not_approve(
 
 def test_a_second_group_may_answer_after_a_time() -> None:
     """Before, it may not; then caller, watchers and ledger are told who may, and it answers."""
-    config = CONFIG + "[approvals]\nescalate_after_seconds = 2\n"
+    config = CONFIG + "[approvals]\nescalate_after_seconds = 5\n"
     with running(config) as daemon, daemon.client() as owner:
         home = daemon.pair_device("pager", "on-call")
         with policy(owner, LATER), Client.open(home) as pager:

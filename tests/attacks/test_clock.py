@@ -75,8 +75,8 @@ def clock() -> Iterator[WallClock]:
 
 @pytest.fixture
 def daemon(clock: WallClock) -> Iterator[RunningDaemon]:
-    """A daemon that lives by it; approvals wait for five seconds."""
-    config = brief(device=HOUR) + "[approvals]\nlifetime_seconds = 5\n"
+    """A daemon that lives by it; approvals wait for eight seconds."""
+    config = brief(device=HOUR) + "[approvals]\nlifetime_seconds = 8\n"
     made = RunningDaemon(make_directory(), config, clock.environ)
     yield made.start()
     made.stop()
@@ -176,7 +176,7 @@ def test_a_lease_ends_though_the_clock_jumps_back(daemon: RunningDaemon, clock: 
 def test_an_approval_expires_though_the_clock_jumps_back(
     daemon: RunningDaemon, clock: WallClock
 ) -> None:
-    """Set back an hour while it waits: it has its five seconds all the same, and no more."""
+    """Set back an hour while it waits: it has its eight seconds all the same, and no more."""
     with daemon.client() as owner:
         call = acting.ask(owner, "run_shell", command="true")
         clock.set(-HOUR)
