@@ -17,13 +17,22 @@ def hours(seconds: float) -> float:
     return seconds / 3600
 
 
-def brief(*, device: float = 86400, server: float = 86400, overlap: float = 86400) -> str:
-    """A configuration with these lifetimes, in seconds."""
+def brief(
+    *,
+    device: float = 86400,
+    local: float = 86400,
+    server: float = 86400,
+    overlap: float = 86400,
+) -> str:
+    """A configuration with these lifetimes, in seconds.
+
+    The local device's begins before the daemon starts, which may take a while.
+    """
     return (
         CONFIG
         + "[identity]\n"
         + f"device_certificate_hours = {hours(device):.6f}\n"
-        + f"local_certificate_hours = {hours(device):.6f}\n"
+        + f"local_certificate_hours = {hours(local):.6f}\n"
         + f"server_certificate_hours = {hours(server):.6f}\n"
         + f"authority_overlap_hours = {hours(overlap):.6f}\n"
     )

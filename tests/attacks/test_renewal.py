@@ -78,7 +78,7 @@ def test_a_client_that_stays_open_renews_and_loses_no_stream(workspace: Path) ->
                 one["body"]["device"] for one in ledger(owner) if one["kind"].endswith("newed")
             ]
             mine = local_device(client).device_id
-            assert 2 <= kinds.count(mine) <= 3 * 3
+            assert 2 <= kinds.count(mine) <= 2 + (time.time() - first + LIFETIME) / (LIFETIME / 3)
             for stream in (approvals, receipts, waiting.stream):
                 stream.cancel()
 
@@ -140,7 +140,7 @@ def test_an_idle_daemon_shows_a_good_certificate_to_the_first_who_comes() -> Non
 
 def test_an_expired_local_device_heals_by_up() -> None:
     """Its user runs `stockade up`; while the daemon serves, it says to end it first."""
-    with running(brief(device=BRIEF)) as daemon:
+    with running(brief(local=BRIEF)) as daemon:
         home = daemon.home
         device = load_credentials(home.client).device_id
         until(lambda: time.time() > end_of(home) + 1)
@@ -152,6 +152,7 @@ def test_an_expired_local_device_heals_by_up() -> None:
         assert serving.status == 20
         assert "stockade down" in serving.err
         assert daemon.cli("down").status == 0
+        home.config_file.write_text(brief())  # so that the next lasts, however long a start takes
         assert daemon.cli("up", "--detach").status == 0
         try:
             assert daemon.cli("whoami").status == 0
@@ -162,7 +163,7 @@ def test_an_expired_local_device_heals_by_up() -> None:
 
 def test_an_expired_remote_device_pairs_again_as_another() -> None:
     """It is told to, keeps nothing of its old id, and the old one is the owner's to revoke."""
-    with running(brief(device=BRIEF)) as daemon, daemon.client() as owner:
+    with running(brief(device=LIFETIME)) as daemon, daemon.client() as owner:
         home = daemon.pair_device("away", "auditors")
         old = load_credentials(home.client)
         until(lambda: time.time() > end_of(home) + 1)

@@ -1,7 +1,9 @@
 """What alerts bring about by themselves: only what policy permits the rule, recorded, undoable."""
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -240,10 +242,13 @@ def test_whoever_provokes_many_alerts_makes_it_work_no_more_than_so_often(
 ) -> None:
     """Ten reactions a minute; beyond that each is recorded as not done, and nobody is shut out."""
     agents = [enroll_agent(daemon, f"many-{number}") for number in range(MOST_IN_A_MINUTE + 2)]
-    with policy(owner, permit("suspend_principal")):
-        names = [provoke(daemon, agent.home) for agent in agents]
+    began = time.monotonic()
+    with policy(owner, permit("suspend_principal")), ThreadPoolExecutor(len(agents)) as threads:
+        names = list(threads.map(lambda agent: provoke(daemon, agent.home), agents))
         results = [reacted(owner, name, "suspend_principal") for name in names]
-    assert set(results) == {"DONE", "REACTIONS_EXHAUSTED"}
-    assert results.count("DONE") <= MOST_IN_A_MINUTE
+    minutes = 1 + (time.monotonic() - began) // 60  # more than one where the machine is that busy
+    assert set(results) <= {"DONE", "REACTIONS_EXHAUSTED"}
+    assert results.count("DONE") <= MOST_IN_A_MINUTE * minutes
+    assert minutes > 1 or "REACTIONS_EXHAUSTED" in results
     for agent, result in zip(agents, results, strict=True):
         assert refusal(daemon, agent.home) == ("PRINCIPAL_SUSPENDED" if result == "DONE" else "")

@@ -5,6 +5,7 @@ import secrets
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 
 from sandbox import ProcessSettings, bubblewrap
@@ -36,7 +37,7 @@ async def test_secrets_nowhere_else(run: Runner) -> None:
     """While the tool runs: not in any argv, nor any other environment, nor on any disk."""
     token, key, plain = (secrets.token_hex(16).encode() for _ in range(3))
     seen: list[str] = []
-    begin = time.time()
+    begin, looked = time.time(), anyio.Event()
 
     async def look(_stream: Stream, _data: bytes) -> None:
         ours = run.processes()
@@ -50,14 +51,18 @@ async def test_secrets_nowhere_else(run: Runner) -> None:
             if holds and engine:
                 seen.append(f"environ of {pid}")
         seen.extend(files_with((token, key, plain), begin))
+        looked.set()
 
     spec = shell(
-        "echo; exec sleep 0.5",
+        "echo; exec sleep 1000",
         env={"PLAIN": plain.decode()},
         secret_env={"TOKEN": token},
         secret_files={"/run/key": key},
     )
-    await run.sandbox.run(spec, look)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.sandbox.run, spec, look)
+        await looked.wait()
+        group.cancel_scope.cancel()
     assert seen == []
     assert files_with((token, key, plain), begin) == []
 

@@ -489,7 +489,7 @@ async def test_reads_do_not_wait_for_the_writer(engine: Engine) -> None:
         held = store.submit(holding)
         await gate.hold()
         read = reader.read(lambda c: (meta.get(c, "a"), meta.get(c, "b")))
-        assert await asyncio.wait_for(read, 5) == ("1", None)
+        assert await asyncio.wait_for(read, 60) == ("1", None)
         gate.leave.set()
         await held
         assert await reader.read(lambda c: meta.get(c, "b")) == "1"
