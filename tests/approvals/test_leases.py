@@ -98,7 +98,7 @@ def test_every_use_counts_and_the_last_is_the_last(owner: Client, approver: Clie
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert sorted(ends) == [False] * 3 + [True] * 7
     assert until(lambda: not owner.list_leases())
     [ended] = [one for one in owner.list_leases(ended=True) if one.lease_id == terms.lease_id]

@@ -74,7 +74,7 @@ def test_the_callers_terminal_says_what_it_waits_for(
         assert told[1].strip() == "who can give it: approver"
         assert told[2].strip() == f"there: stockade approvals show {approval_id}"
         approver.answer_approval(approver.get_approval(approval_id), approve=True)
-        out, _ = call.communicate(timeout=60)
+        out, _ = call.communicate(timeout=180)
     assert (call.returncode, out) == (0, "given\n")
 
 

@@ -79,7 +79,7 @@ class Load:
     def join(self) -> None:
         """The daemon is gone; so are they."""
         for thread in self._threads:
-            thread.join(30)
+            thread.join(90)
             assert not thread.is_alive(), "a client did not notice that the daemon is gone"
         assert not self.errors, self.errors
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from tests.docs.pages import ROOT, fenced
 from tests.running import make_directory
 
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 400
 _ASKS = "echo $?"
 _SEED = Path(__file__).with_name("seed.py")
 

@@ -99,7 +99,7 @@ class SoftToken:
         self.tokens.mkdir(parents=True)
         pins = ["--pin", PIN, "--so-pin", SO_PIN]
         command = ["softhsm2-util", "--init-token", "--free", "--label", label, *pins]
-        subprocess.run(command, env=self.environ, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, env=self.environ, check=True, capture_output=True, timeout=180)
 
     @property
     def tokens(self) -> Path:
@@ -160,7 +160,7 @@ class SoftToken:
     def _run(self, program: str, *arguments: object) -> str:
         command: Sequence[str] = [sys.executable, "-c", program, *map(str, arguments)]
         done = subprocess.run(
-            command, env=self.environ, check=False, capture_output=True, text=True, timeout=60
+            command, env=self.environ, check=False, capture_output=True, text=True, timeout=180
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -60,14 +60,14 @@ def test_a_value_is_sealed_where_no_daemon_is(shared_daemon: RunningDaemon, owne
     sealed = subprocess.run(
         [STOCKADE, "secrets", "seal", "boxed", "--key", key],
         env={"PATH": "/usr/bin:/bin", "STOCKADE_HOME": "/nonexistent"},
-        input=b"sealed-far-away-Gg6", capture_output=True, timeout=60, check=True,
+        input=b"sealed-far-away-Gg6", capture_output=True, timeout=180, check=True,
     ).stdout  # fmt: skip
     assert b"Gg6" not in sealed
 
     def put(name: str) -> int:
         return subprocess.run(
             [STOCKADE, "secrets", "put", name, "--sealed"],
-            env=shared_daemon.environ(), input=sealed, capture_output=True, timeout=60, check=False,
+            env=shared_daemon.environ(), input=sealed, capture_output=True, timeout=180, check=False,
         ).returncode  # fmt: skip
 
     assert put("another_name") != 0

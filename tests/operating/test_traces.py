@@ -179,7 +179,7 @@ def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
     """Off by default: what makes traces is not even imported by what the daemon is made of."""
     code = "import sys, daemon.composition; print([m for m in sys.modules if 'telemetry' in m])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert json.loads(done.stdout.replace("'", '"')) == []
 
@@ -198,7 +198,7 @@ def test_an_endpoint_without_what_makes_traces_keeps_it_from_starting() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
     assert done.returncode == 2, done.stderr
     assert "TRACES_NOT_INSTALLED" in done.stderr

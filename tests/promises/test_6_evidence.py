@@ -50,7 +50,7 @@ class Auditor:
             env={"STOCKADE_HOME": str(self.folder / "none"), "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

@@ -48,7 +48,7 @@ class Book:
             env={"STOCKADE_HOME": str(self.folder / "nobody-is-home"), "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         said = json.loads(done.stdout.splitlines()[0]) if done.stdout else {}

@@ -85,6 +85,6 @@ def test_no_limit_and_no_pipe_brings_the_dump_back() -> None:
         " resource.getrlimit(resource.RLIMIT_CORE))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert done.stdout.split(maxsplit=1) == ["0", "(0, 0)\n"]
