@@ -67,7 +67,8 @@ def test_a_value_is_sealed_where_no_daemon_is(shared_daemon: RunningDaemon, owne
     def put(name: str) -> int:
         return subprocess.run(
             [STOCKADE, "secrets", "put", name, "--sealed"],
-            env=shared_daemon.environ(), input=sealed, capture_output=True, timeout=180, check=False,
+            env=shared_daemon.environ(), input=sealed,
+            capture_output=True, timeout=180, check=False,
         ).returncode  # fmt: skip
 
     assert put("another_name") != 0
