@@ -77,18 +77,25 @@ def _form(value: CedarValue, uids: set[EntityUid], depth: int) -> Hashable:
     if depth > _MAX_NESTING:
         raise ValueError("nested too deeply")
     if isinstance(value, dict):
-        return _form_of_record(value, uids, depth)
+        if len(value) == 1 and (escape := _form_of_escape(value, uids)) is not None:
+            return escape
+        return tuple(
+            [
+                # Most are scalars, for which a step down is most of the work.
+                (name, _SCALARS.get(type(one)) or _form(one, uids, depth + 1))
+                for name, one in value.items()
+            ]
+        )
     if isinstance(value, list):
         return frozenset([_form(item, uids, depth + 1) for item in value])
     raise ValueError(f"{type(value).__name__} is no type of Cedar's")
 
 
-def _form_of_record(record: dict[str, CedarValue], uids: set[EntityUid], depth: int) -> Hashable:
-    if len(record) == 1:
-        match record:
-            case {"__entity": {"type": str(type_name), "id": str(id_)}}:
-                uids.add(EntityUid(type_name, id_))
-                return ("__entity", type_name)
-            case {"__extn": {"fn": str(function), "arg": str()}}:
-                return ("__extn", function)
-    return tuple([(name, _form(value, uids, depth + 1)) for name, value in record.items()])
+def _form_of_escape(record: dict[str, CedarValue], uids: set[EntityUid]) -> Hashable | None:
+    match record:
+        case {"__entity": {"type": str(type_name), "id": str(id_)}}:
+            uids.add(EntityUid(type_name, id_))
+            return ("__entity", type_name)
+        case {"__extn": {"fn": str(function), "arg": str()}}:
+            return ("__extn", function)
+    return None

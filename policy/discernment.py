@@ -51,11 +51,11 @@ class Discernment:
         self, principal: EntityUid, action: str, resource: EntityUid, context: Context
     ) -> Put | None:
         """The question as these policies see it; None where that cannot be told, or is long."""
-        text = orjson.dumps(context.only(self.names))
-        if len(text) > _MAX_TEXT:
-            return None
         found = seen(self.looks, context.values_by_name) if self.looks else ()
-        return None if found is None else Put(principal, action, resource, text, found)
+        if found is None:
+            return None
+        text = orjson.dumps(context.only(self.names))
+        return Put(principal, action, resource, text, found) if len(text) <= _MAX_TEXT else None
 
 
 class LookedAt:

@@ -7,7 +7,7 @@ UnicodeError, and what is no `Exception`, such as a panic.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cedarpy
 
@@ -21,8 +21,7 @@ class EngineError(Exception):
     """The engine failed; its text is the name of the failure. Ends in a denial."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What the engine says. Policies are called as in the set that was given."""
 
     decision: cedarpy.Decision

@@ -11,6 +11,7 @@ from policy.pdp import Decision
 from policy.risk import Tier
 
 QUESTIONS = {Tier.PROCESS: "run_in_process", Tier.CONTAINER: "run_in_container"}
+_UPWARDS = sorted(QUESTIONS.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,11 @@ class TierChoice:
 def choose_tier(floor: Tier, ask: Callable[[str], Decision]) -> TierChoice:
     """Asks for each tier below gVisor, weakest first, starting at the floor."""
     asked: list[tuple[str, Decision]] = []
-    for tier in sorted(QUESTIONS):
+    for tier, question in _UPWARDS:
         if tier < floor:
             continue
-        decision = ask(QUESTIONS[tier])
-        asked.append((QUESTIONS[tier], decision))
+        decision = ask(question)
+        asked.append((question, decision))
         if decision.allowed is True:
             return TierChoice(tier, tuple(asked))
     return TierChoice(Tier.GVISOR, tuple(asked))
