@@ -130,8 +130,9 @@ def _read(statement: Statement, problems: list[Problem]) -> Reading | None:
         problem_at(
             statement,
             "IMPOSSIBLE_ID",
-            f"nothing can be called {uid.type}::{uid.id!r}, so this would never match",
-            "check case, white space and spelling",
+            # In ASCII: a letter of another script often looks like the one that was meant.
+            f"nothing can be called {uid.type}::{uid.id!a}, so this would never match",
+            "check case, white space, spelling, and letters that only look alike",
         )
         for uid in sorted(reading.uids, key=str)
         if not is_valid_id(uid)

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "stockade policy diff",
-    "stockade policy diff 11 12",
-    "stockade policy diff now ./candidate --last 5000 --json",
+    "stockade policy diff ./candidate",
+    "stockade policy diff 11 12 --last 5000 --json",
 )
 
 
 def diff(
-    before: Annotated[
-        str, typer.Argument(metavar="SET", help="A folder, a version, or `now`.")
-    ] = IN_FORCE,
-    after: Annotated[
-        str, typer.Argument(metavar="SET", help="The same; default: this home's policies.")
+    one: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="A folder, a version, or `now`. If it is the only one, what would change if it"
+            " came into force; default: this home's policies.",
+        ),
+    ] = "",
+    other: Annotated[
+        str, typer.Argument(metavar="SET", help="What the first is compared with.")
     ] = "",
     last: Last = LAST,
     json_: Json = False,
@@ -39,6 +44,8 @@ def diff(
     from stockade.client import Client
     from stockade.v1 import policy_pb2
 
+    alone = not other and one != IN_FORCE
+    before, after = (IN_FORCE, one) if alone else (one, other)
     sources = source_of(before), source_of(after)
     with Client.open() as client:
         found = client.diff_policy(*sources)

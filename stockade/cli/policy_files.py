@@ -36,7 +36,8 @@ def read_folder(folder: Path | None, pattern: str = "*.cedar") -> "list[policy_p
     files, unreadable = read(where, pattern)
     if unreadable:
         first = unreadable[0]
-        raise UsageError(f"{where / first.file}: {first.message}", fix=first.fix)
+        at = f"{where / first.file}:{first.line}" if first.line else str(where / first.file)
+        raise UsageError(f"{at}: {first.message}", fix=first.fix)
     return [policy_pb2.PolicyFile(name=name, text=text) for name, text in files.items()]
 
 

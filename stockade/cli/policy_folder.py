@@ -3,6 +3,7 @@
 Raises `UsageError` for a folder that cannot be meant.
 """
 
+import errno
 import os
 import stat
 from dataclasses import asdict, dataclass
@@ -60,7 +61,8 @@ def read(where: Path, pattern: str = "*.cedar") -> tuple[dict[str, str], list[Fi
             message = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
             findings.append(Finding(path.name, line, "POLICY_UNREADABLE", message, _FIX))
         except (OSError, ValueError) as error:
-            message = getattr(error, "strerror", None) or str(error)
+            is_link = getattr(error, "errno", None) == errno.ELOOP
+            message = "a symbolic link" if is_link else getattr(error, "strerror", None) or str(error)
             findings.append(Finding(path.name, 0, "POLICY_UNREADABLE", message, _FIX))
     return files, findings
 

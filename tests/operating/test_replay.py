@@ -201,6 +201,7 @@ def test_nothing_is_changed_by_it(owner: Client, tmp_path: Path) -> None:
     assert after.policy_digest == before.policy_digest
 
 
+@pytest.mark.usefixtures("made")
 def test_the_command_line(shared_daemon: RunningDaemon, owner: Client, tmp_path: Path) -> None:
     """Replay and diff: what is otherwise, in which direction, and what that is based on."""
     apply(owner, "")
@@ -220,6 +221,8 @@ def test_the_command_line(shared_daemon: RunningDaemon, owner: Client, tmp_path:
     assert "added    permit alone (extra.cedar:1)  (could permit more)" in differs.out
     assert "+" + ALONE in differs.out.splitlines()
     assert "could do more:" in differs.out
+    # One that is named alone is what would come, not what was.
+    assert shared_daemon.cli("policy", "diff", str(more)).out == differs.out
     number = str(owner.status().policy_version)
     assert shared_daemon.cli("policy", "diff", number, "now").status == 0
     fewer = shared_daemon.cli("policy", "diff", str(more), str(same))

@@ -87,6 +87,14 @@ def test_what_does_not_validate_never_becomes_a_bundle(text: str, code: str) -> 
     assert caught.value.code == code
 
 
+def test_a_letter_that_only_looks_alike_is_shown_by_its_number() -> None:
+    """Else whoever reads the message sees the very name that was meant."""
+    text = 'permit (principal in Group::"\u043ewners", action, resource);'
+    (problem,) = Bundle.check({"a.cedar": text}, SCHEMA)
+    assert problem.code == "IMPOSSIBLE_ID"
+    assert "Group::'\\u043ewners'" in problem.message
+
+
 def test_an_invalid_schema_activates_nothing() -> None:
     """A schema that does not parse is an error, never ignored."""
     with pytest.raises(SchemaError):

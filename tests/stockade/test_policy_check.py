@@ -169,7 +169,9 @@ def test_what_is_no_policy_file_is_a_problem_by_name(
         "POLICY_UNREADABLE",
     )
     assert says in problem["message"]
-    assert stockade("policy", "apply", str(folder)).status == 2
+    applied = stockade("policy", "apply", str(folder))
+    assert applied.status == 2
+    assert f"odd.cedar:{line}: " in applied.err if line else "odd.cedar: " in applied.err
     assert world.requests == []
 
 
