@@ -61,8 +61,9 @@ def read(where: Path, pattern: str = "*.cedar") -> tuple[dict[str, str], list[Fi
             message = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
             findings.append(Finding(path.name, line, "POLICY_UNREADABLE", message, _FIX))
         except (OSError, ValueError) as error:
-            is_link = getattr(error, "errno", None) == errno.ELOOP
-            message = "a symbolic link" if is_link else getattr(error, "strerror", None) or str(error)
+            message = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) == errno.ELOOP:
+                message = "a symbolic link"
             findings.append(Finding(path.name, 0, "POLICY_UNREADABLE", message, _FIX))
     return files, findings
 
