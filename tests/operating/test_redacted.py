@@ -311,6 +311,22 @@ def test_replay_passes_over_what_is_redacted(kept: Kept) -> None:
     assert last.summary.same == 1
 
 
+def test_a_backup_has_the_copies_and_nothing_else(kept: Kept, tmp_path: Path) -> None:
+    """Restored in another home, the copy is there and what was taken out is not."""
+    file, root = tmp_path / "home.backup", tmp_path / "home"
+    words = "correct horse battery staple"
+    assert kept.daemon.cli("backup", str(file), stdin=words).status == 0
+    restored = replace(kept.daemon, root=root, process=None)
+    answer = restored.cli("restore", str(file), stdin=words)
+    assert answer.status == 0, answer.err
+    path = restored.home.data / "stockade.db"
+    assert not found_in(path.read_bytes())
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        wanted = "SELECT redacted FROM calls WHERE call_id = ?"
+        copy = database.execute(wanted, (kept.calls["marked"],)).fetchone()[0]
+    assert json.loads(copy)["pin"] == "[redacted string: schema]"
+
+
 def test_its_id_stays_taken(kept: Kept) -> None:
     """Sent again after a restart, it is refused and does not run again."""
     with kept.daemon.client() as client, pytest.raises(StockadeError) as refused:
