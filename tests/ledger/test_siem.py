@@ -16,6 +16,7 @@ from ledger.export import encode_line, parse_line
 from ledger.receipt import Receipt, parse_time
 from ledger.siem import cef_line, ocsf_line
 
+from .cef import read_cef
 from .specimen import KEYS, START_MS, uuid7
 
 # Every word in the daemon's sources that has the form of a kind: the kinds, and some more.
@@ -34,16 +35,6 @@ def receipted(kind: str, body: dict[str, Any]) -> tuple[Receipt, Entry]:
     entry = chain.append(kind, body, receipt_id=uuid7(1), now_ms=START_MS)
     line = parse_line(encode_line(entry))
     return line.receipt, line.entry
-
-
-def read_cef(line: str) -> tuple[list[str], dict[str, str]]:
-    """CEF as its specification has it read: unescaped pipes part the header, then key=value."""
-    header = re.split(r"(?<!\\)(?:\\\\)*\|", line, maxsplit=7)
-    fields = re.findall(r"(?:^| )([A-Za-z0-9]+)=((?:\\.|[^\\=])*)(?=$| [A-Za-z0-9]+=)", header[7])
-    undone = {r"\\": "\\", r"\=": "=", r"\n": "\n", r"\r": "\r"}
-    return header[:7], {
-        name: re.sub(r"\\[\\=nr]", lambda found: undone[found[0]], value) for name, value in fields
-    }
 
 
 def test_a_denied_call_in_cef() -> None:
