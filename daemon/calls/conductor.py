@@ -79,13 +79,20 @@ class Conductor:
         self._lease_taken = lease_taken
         self._places = Places(config.calls.max_running)
 
+    @property
+    def refuses_at_once(self) -> bool:
+        """Whether what is kept of a call is known before anything is done about it."""
+        return self._keeping.at_once is not None
+
     def refuse(
         self, live: LiveCall, admission: records.Admission, over: Callable[[], None]
     ) -> None:
         """A call that policy denies, recorded, then told: a life too short for a task of its own.
 
-        Whatever becomes of the caller meanwhile. `over` is called at its end.
+        Whatever becomes of the caller meanwhile. `over` is called at its end. Only where it
+        `refuses_at_once`.
         """
+        live.kept = self._keeping.at_once
 
         def told(recorded: asyncio.Future[Entry | Existing]) -> None:
             with self._to_its_end(live):

@@ -192,7 +192,7 @@ class Calls:
         live.hold()
         self._keep(live)
         admission = self._admission(live, prepared, now)
-        if verdict.ruling is Ruling.DENY:
+        if verdict.ruling is Ruling.DENY and self._conductor.refuses_at_once:
             self._conductor.refuse(live, admission, partial(self._over, live))
         else:
             self._group.start_soon(self._conduct, live, admission)

@@ -60,7 +60,7 @@ class LiveCall:
     feed: Feed = field(repr=False)
     candidate: Candidate | None = field(default=None, repr=False)
     statement: Statement | None = field(default=None, repr=False)
-    kept: Kept = field(default_factory=Kept)
+    kept: Kept | None = None
     last_entry: Entry | None = field(default=None, repr=False)
     # Why the call is being cancelled, once it is; the first reason stays.
     cancel_reason: str = ""
@@ -88,6 +88,13 @@ class LiveCall:
         if self.statement is None:
             raise LookupError("nobody is asked about this call")
         return self.statement
+
+    @property
+    def contents(self) -> Kept:
+        """What is kept of it; LookupError before that was decided: nothing may be recorded then."""
+        if self.kept is None:
+            raise LookupError("it was not decided what is kept of this call")
+        return self.kept
 
     @property
     def ended(self) -> bool:

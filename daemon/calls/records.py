@@ -48,7 +48,7 @@ def admit(tx: Tx, admission: Admission) -> Entry | Existing:
     """Records arrival and ruling; or finds the call that has this id."""
     live, verdict = admission.live, admission.live.verdict
     state = next_state(State.RECEIVED, EVENT_OF[verdict.ruling])
-    starts, kept = admission.started is not None, live.kept
+    starts, kept = admission.started is not None, live.contents
     # Those of a call that waits are needed until it has its end.
     stored = not kept.redacted or state is State.PENDING_APPROVAL
     row = CallRow(
@@ -120,7 +120,7 @@ def _ask(tx: Tx, live: LiveCall) -> None:
     body = {
         "approval": statement.approval_id,
         "statement_digest": hashlib.sha256(encoded).hexdigest(),
-        "call_digest": live.kept.digest_of(statement.call),
+        "call_digest": live.contents.digest_of(statement.call),
         "expires_ms": statement.expires_ms,
     }
     _receipt(tx, live, "approval.asked", body)

@@ -137,7 +137,7 @@ class Run:
                     await self._publish(stream, redactor.finish())
         finally:
             self.discard()
-        if self._secrets or self._live.kept.redacted:
+        if self._secrets or self._live.contents.redacted:
             # It may quote what the tool wrote, cut anywhere: redaction would miss half a secret.
             outcome = replace(outcome, detail="no details, since the tool had secrets")
         redactions = sum(redactor.count for redactor in self._redactors.values())
@@ -157,12 +157,12 @@ class Run:
         return Finished(ending, outcome, redactions, tuple(guarded.put_aside), body)
 
     def _tally(self, stream: Stream) -> Tally:
-        kept = self._live.kept
+        kept = self._live.contents
         # A tool may print what it was given, and of that something is not to be found by trying.
         return Tally(state=salted(kept.salt, stream)) if kept.redacted else Tally()
 
     def _told(self, tally: Tally) -> dict[str, object]:
-        if self._live.kept.redacted:
+        if self._live.contents.redacted:
             return {"bytes": tally.count, "salted_digest": tally.state.hexdigest()}
         return {"bytes": tally.count, "digest": tally.digest}
 

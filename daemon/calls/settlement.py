@@ -316,7 +316,7 @@ def _close(
     if not settled:
         raise not_pending(None)
     records.keep_told(tx, verdict, now)
-    body = {"approval": str(row.approval_id), **records.verdict_body(verdict, live.kept)}
+    body = {"approval": str(row.approval_id), **records.verdict_body(verdict, live.contents)}
     origin = State.PENDING_APPROVAL
     moved = records.move(tx, live, event, verdict.code, now, body, from_state=origin)
     if moved is None:

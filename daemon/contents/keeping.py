@@ -51,10 +51,15 @@ class Keeping:
         self._reader = reader
         self._vault = vault
 
+    @property
+    def at_once(self) -> Kept | None:
+        """What is kept of any call, where none has to be looked at for that."""
+        return None if self.setting == "redacted" else Kept(self.setting)
+
     async def of(self, asked: Asked) -> Kept:
         """What is kept of this call."""
-        if self.setting != "redacted":
-            return Kept(self.setting)
+        if (kept := self.at_once) is not None:
+            return kept
         every, values = None, Named()
         try:
             values = await self._values(asked.secrets)

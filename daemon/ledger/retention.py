@@ -6,7 +6,7 @@ its receipt, so others get their turn between two. Raises nothing: a fault of th
 and the next hour tries again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -34,7 +34,7 @@ _DAY_MS: Final = 86_400_000
 _MIB: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Retention:
     """See the module."""
 
@@ -42,6 +42,8 @@ class Retention:
     reader: Reader
     writer: Writer
     clock: Clock
+    # Whether what was taken may still be in the database's log: somebody read an older state.
+    unscrubbed: bool = field(default=False, init=False)
 
     async def keep(self) -> None:
         """Its task."""
@@ -51,7 +53,8 @@ class Retention:
                 await self.run()
             except Unavailable as error:
                 _log.warning("retention.failed", reason=error.code, message=error.message)
-            await anyio.sleep(EVERY_SECONDS if self.config.contents == "full" else SOON_SECONDS)
+            rarely = self.config.contents == "full" and not self.unscrubbed
+            await anyio.sleep(EVERY_SECONDS if rarely else SOON_SECONDS)
 
     async def run(self) -> int:
         """Prune what is redacted but in its copy, what is too old, and what is beyond a share."""
@@ -69,8 +72,9 @@ class Retention:
             room = self.config.retain_mib * _MIB
             for device, much in shares.excess(held, room).items():
                 count += await self._down_to_share(device, much)
-        if count:
-            await self.writer.scrub()
+        if count or self.unscrubbed:
+            self.unscrubbed = True
+            self.unscrubbed = not await self.writer.scrub()
         return count
 
     async def _without_originals(self, now: int) -> int:

@@ -219,7 +219,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
 
 def _with_salt(event: call_pb2.CallEvent, live: LiveCall) -> call_pb2.CallEvent:
     """For the caller: what the digests of its contents in the ledger are salted with."""
-    if not live.kept.redacted:
+    if live.kept is None or not live.kept.redacted:
         return event
     told = call_pb2.CallEvent()
     told.CopyFrom(event)  # others may be watching the same event

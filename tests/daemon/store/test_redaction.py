@@ -1,5 +1,6 @@
 """What is left of calls of which only a redacted copy stays, and what goes with their end."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.daemon.store.test_retention import CONTENT, approval, call, kept, lea
 
 COPY = b'{"a":"[redacted number: schema]"}'
 SALT = b"s" * 32
+MARK = b"what-people-were-shown"
 
 
 def redacted(number: int, state: str) -> dict[str, Any]:
@@ -137,3 +139,27 @@ def test_nothing_is_left_where_nothing_was_asked(engine: Engine) -> None:
         connection.execute(insert(calls), [redacted(1, State.SUCCEEDED)])
         assert redaction.left(connection) == []
         assert connection.execute(select(calls.c.redacted)).scalar_one() == COPY
+
+
+@pytest.mark.anyio
+async def test_what_was_taken_leaves_the_log_once_nobody_reads_it(engine: Engine) -> None:
+    """A reader of an older state holds up the scrubbing: it is tried again, with nothing new."""
+    with writing(engine).begin() as connection:
+        connection.execute(insert(calls), [redacted(1, State.SUCCEEDED)])
+        connection.execute(insert(approvals), [{**approval(1, "approved", 1), "statement": MARK}])
+    async with specimen.writer(engine) as writer:
+        retention = Retention(
+            Ledger(retain_days=0, contents="redacted"), Reader(engine), writer, Clock()
+        )
+        with engine.connect() as connection, connection.begin():
+            assert connection.execute(select(approvals.c.statement)).scalar_one() == MARK
+            await retention.run()
+            assert on_disk(engine)
+        await retention.run()
+        assert not on_disk(engine)
+
+
+def on_disk(engine: Engine) -> bool:
+    """Whether the mark is in the database's file or its log."""
+    files = Path(str(engine.url.database)).parent.glob("stockade.db*")
+    return any(MARK in file.read_bytes() for file in files)
