@@ -1,17 +1,24 @@
 """Fixtures that several folders share."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.running import CONFIG, RunningDaemon, make_directory, running
 
-# How long an example takes says how busy the machine is, and nothing of the rule.
-settings.register_profile("stockade", deadline=None)
+# How long an example takes to make or to try says how busy the machine is, and nothing of the rule.
+# CI tries the same examples each time; whoever works on the code tries others in every run.
+settings.register_profile(
+    "stockade",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
 settings.load_profile("stockade")
 
 # A shell that starts us in the background has SIGINT ignored, and every program we start would

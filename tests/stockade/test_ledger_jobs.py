@@ -74,7 +74,9 @@ def outcome(run: Callable[[], Verified]) -> object:
         return (bad.code, bad.line, bad.sequence, bad.message)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     how=st.sampled_from(sorted(EDITS)),
     at=st.integers(0, 59),

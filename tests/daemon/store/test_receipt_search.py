@@ -112,7 +112,9 @@ def collected(turn: Callable[[int], Page], at: int, over: Callable[[int], bool])
     return found
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(wanted=WANTED, limit=st.integers(1, 9), scan=st.integers(1, 80))
 def test_pages_are_all_that_fits_in_order(
     stored: Engine, wanted: Wanted, limit: int, scan: int
@@ -140,7 +142,9 @@ def test_pages_are_all_that_fits_in_order(
     assert back == expected[::-1]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(moment=st.integers(-2, 25))
 def test_the_first_of_a_time_is_found_by_halving(stored: Engine, moment: int) -> None:
     """Also between two times, before the first and after the last."""

@@ -55,7 +55,10 @@ def test_receipts_are_read_as_they_were_signed(engine: Engine, rows: list[Receip
     assert verified(engine).count == COUNT
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+)
 @given(first=st.integers(1, COUNT + 2), size=st.integers(1, COUNT + 2))
 def test_streams_are_complete(
     engine: Engine, rows: list[ReceiptRow], first: int, size: int

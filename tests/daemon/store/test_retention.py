@@ -79,7 +79,9 @@ def kept(engine: Engine, table: Any, column: Any) -> list[Any]:
         return list(connection.execute(select(column).order_by(*table.primary_key)).scalars())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     states=st.lists(st.sampled_from(sorted(State)), min_size=1, max_size=12),
     before=st.integers(-1, 14),

@@ -67,7 +67,9 @@ def prune(engine: Engine, device: str, enough: int, limit: int = 2) -> int:
     return total
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     states=st.lists(st.sampled_from(sorted(State)), max_size=9),
     enough=st.integers(0, 80),
