@@ -25,8 +25,9 @@ from sandbox.docker_engine import DockerEngine, EngineError
 from sandbox.errors import SpecRefusedError
 
 T = TypeVar("T")
-_LAUNCHER = Path(__file__).with_name("launcher.py")
+_LAUNCHER = [Path(__file__).with_name(name) for name in ("in_place.py", "launcher.py")]
 _THREADS = 8
+_SPARE = 2  # address spaces: one for what the tool becomes, one for what it starts
 
 
 class ContainerStarter:
@@ -36,7 +37,7 @@ class ContainerStarter:
         self._settings = settings
         self.docker = DockerEngine(settings.socket)
         self._images: dict[str, str] = {}
-        self._launcher = _LAUNCHER.read_text("utf-8")
+        self._launcher = "\n".join(part.read_text("utf-8") for part in _LAUNCHER)
         self._threads = anyio.CapacityLimiter(_THREADS)
         # What bears our labels and is none of these was left by an earlier daemon, or while the
         # engine could not be asked to remove it.
@@ -94,7 +95,8 @@ class ContainerStarter:
             start = foreign_root.command() if profile.own_image else frame.PYTHON
             found = mounted(profile.mounts, self._settings, name, fds, programs_at=below)
             try:
-                command = (*start, "-c", self._launcher)
+                spare = _SPARE if self._settings.gvisor and not profile.own_image else 0
+                command = (*start, "-c", self._launcher, str(spare))
                 wanted = config(profile, self._settings, command, found)
                 return Box.of(self.docker.start(name, wanted, found.volumes), found)
             except BaseException:

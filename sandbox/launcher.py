@@ -1,11 +1,12 @@
 """What a container starts: it waits for one request, carries it out once, and reports the end.
 
-Standalone: sent as text to the interpreter inside, so it imports nothing of ours. Its first process
-is the container's init and stays the daemon's: out of the tool's reach (not dumpable, deaf to
-kill). It takes the request and the tool's input; when the tool has ended it kills and reaps what is
-left, and only then says how it ended, under a number the tool does not know. Its child reads the
-request from a pipe, becomes the tool (by execve or, for Python that is run in place, by running
-it), and has the input on that pipe.
+Standalone: sent as text, after `in_place`, to the interpreter inside, so it imports nothing of
+ours. Its first process is the container's init and stays the daemon's: out of the tool's reach (not
+dumpable, deaf to kill). It takes the request and the tool's input; when the tool has ended it kills
+and reaps what is left, and only then says how it ended, under a number the tool does not know. Its
+child reads the request from a pipe, becomes the tool (by execve or, for Python that is run in
+place, by running it), and has the input on that pipe. While they wait, both go the way of a request
+once: a page that is touched for the first time costs, in gVisor as much as ten system calls.
 
 Standard input is the only way in, and open for as long as the daemon wants the run: its end is the
 end of everything here. So a daemon that dies leaves nothing running, and no tool is given half of
@@ -27,8 +28,12 @@ LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
 LOOK_MILLISECONDS = 500
 CHUNK = 65536
-PAGE = 4096
-FLAGS = 5  # words of `python3 -I -S -X utf8`: how this runs, and how Python in place would be run
+QUIET_MILLISECONDS = 50  # after which nobody is taken to be in a hurry
+SPARE = int(sys.argv[1])
+
+MYPY = False
+if MYPY:  # this comes after it, in one text
+    from sandbox.in_place import empty, run_python
 
 
 def exactly(count: int) -> bytes:
@@ -77,25 +82,6 @@ def expendable() -> None:
         pass
 
 
-def own(known: set[str]) -> None:
-    """Have all memory of this process for itself, while there is time.
-
-    It is the init's too, since the fork, and each page of it would be copied when it is first
-    written to: a thousand faults, in the tool's time, and gVisor's are slow. What was imported for
-    that is forgotten: the tool finds the modules that any Python has.
-    """
-    move = ctypes.memmove
-    with open("/proc/self/maps", "rb") as file:
-        found = [line.split(None, 2)[:2] for line in file]
-    for where, access in found:
-        if access == b"rw-p":
-            first, end = (int(part, 16) for part in where.split(b"-"))
-            for at in range(first, end, PAGE):
-                move(at, at, 1)  # itself onto itself, in one step
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
-
-
 def bound(limits: list[bytes]) -> None:
     """The limits of each process of the tool, which inherit them."""
     for limit in limits:
@@ -125,29 +111,23 @@ def become(program: bytes, argv: list[bytes], environment: dict[bytes, bytes]) -
     raise FileNotFoundError(2, "no such program")
 
 
-def run_python(argv: list[bytes]) -> None:
-    """`python3 FLAGS -c CODE ...` or `python3 FLAGS FILE ...`, in this interpreter."""
-    rest = [os.fsdecode(word) for word in argv[FLAGS:]]
-    main = type(sys)("__main__")
-    main.__dict__["__builtins__"] = sys.modules["builtins"]
-    try:
-        if rest[0] == "-c":
-            name, source, sys.argv = "<string>", rest[1].encode(), ["-c", *rest[2:]]
-        else:
-            name, sys.argv = rest[0], rest
-            main.__file__ = name
-            with open(name, "rb") as file:
-                source = file.read()
-        sys.modules["__main__"] = main
-        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the tool's, shown as Python does
-        shown = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-        sys.excepthook(type(shown), shown, shown.__traceback__)
-        sys.exit(1)
-
-
 def tool() -> None:
     """One request, carried out."""
+    kind, program, argv, environment = prepared()
+    if kind == b"run":
+        try:
+            become(program, argv, environment)
+        except OSError as error:
+            fail(b"program", error)
+    TROUBLE.close()
+    os.environb.clear()
+    os.environb.update(environment)
+    time.tzset()
+    run_python(argv)
+
+
+def prepared() -> tuple[bytes, bytes, list[bytes], dict[bytes, bytes]]:
+    """A request, with everything done but its last step."""
     (kind, cwd, program), limits, files, argv, pairs = request()
     environment = dict(pair.split(b"=", 1) for pair in pairs)
     step = b"files"
@@ -157,17 +137,58 @@ def tool() -> None:
         os.chdir(cwd)
         step = b"limits"
         bound(limits)
-        step = b"program"
-        if kind == b"run":
-            become(program, argv, environment)
     except OSError as error:
-        TROUBLE.write(b"no-%s %d" % (step, error.errno or 0))
-        os._exit(127)
-    TROUBLE.close()
-    os.environb.clear()
-    os.environb.update(environment)
+        fail(step, error)
+    return kind, program, argv, environment
+
+
+def fail(step: bytes, error: OSError) -> None:
+    """The tool cannot start: say why, and end."""
+    TROUBLE.write(b"no-%s %d" % (step, error.errno or 0))
+    os._exit(127)
+
+
+def rehearse() -> None:
+    """Go the way of a request that does nothing and leaves nothing changed."""
+    after, before = os.dup(0), os.pipe()
+    limits = [b"%d:%d:%d" % (one, *resource.getrlimit(one)) for one in (resource.RLIMIT_CORE,) * 3]
+    what = [b"run", b".", b"/nonexistent"]
+    body = b"".join(map(put, (what, limits, list[bytes](), [b"x"], [b"PATH=/nonexistent"])))
+    os.write(before[1], len(body).to_bytes(4, "big") + body)
+    os.dup2(before[0], 0)
+    try:
+        _, program, argv, environment = prepared()
+        become(program, argv, environment)
+    except FileNotFoundError:
+        pass
+    finally:
+        os.dup2(after, 0)
+        for fd in (after, *before):
+            os.close(fd)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     time.tzset()
-    run_python(argv)
+    names = dict(sys.modules["__main__"].__dict__)
+    code = "class A:\n def f(self, *x, **y): return [f'{one}' for one in x]\nA().f(1, 2, a=3)"
+    exec(compile(code, "<string>", "exec", dont_inherit=True), {})  # noqa: S102
+    empty(names)
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()
+
+
+def put(fields: list[bytes]) -> bytes:
+    """A list of a request."""
+    sized = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return len(fields).to_bytes(4, "big") + sized
+
+
+def quiet() -> bool:
+    """Whether nothing has come for a while."""
+    waiting = select.poll()
+    waiting.register(0, select.POLLIN)
+    return not waiting.poll(QUIET_MILLISECONDS)
 
 
 def attend(child: int, pipe: int) -> int | None:
@@ -203,6 +224,23 @@ def attend(child: int, pipe: int) -> int | None:
                     look = LOOK_MILLISECONDS
                     widen(pipe, len(came))
                     waiting.register(pipe, select.POLLOUT)
+
+
+def make_spare() -> None:
+    """Address spaces that gVisor keeps, for the tool's to be one of them: they are slow to make.
+
+    Elsewhere none, for a group's limit would count them; and none for an image of a tool's own, of
+    which nothing runs before its call.
+    """
+    for _ in range(SPARE):
+        spare = os.fork()
+        if spare == 0:
+            os.closerange(0, 3)
+            try:
+                os.execve(b"/usr/bin/true", [b"true"], {b"LANG": b"C.UTF-8"})
+            finally:
+                os._exit(0)
+        os.waitpid(spare, 0)
 
 
 def woke(wake: int) -> None:
@@ -267,9 +305,9 @@ def report(status: int, trouble: bytes) -> bytes:
 
 TROUBLE = mmap.mmap(-1, 64)  # shared; no descriptor that a tool could say anything by
 KNOWN = set(sys.modules)
-import ctypes  # noqa: E402 - to be forgotten again
+import select  # noqa: E402 - to be forgotten again by the child
 
-# What is there by now stays. A collection would write to all of it, and there is one at every end.
+# What is there by now stays. A collection would write to all of it.
 gc.freeze()
 OUT, INTO = os.pipe()
 CHILD = os.fork()
@@ -280,11 +318,15 @@ if CHILD == 0:
     os.setsid()
     OURS = sys.modules["__main__"]  # kept: these functions' names are in it
     expendable()
-    own(KNOWN)
+    if quiet():
+        rehearse()
+    # The tool finds the modules that any Python has.
+    for NAME in set(sys.modules) - KNOWN:
+        del sys.modules[NAME]
     tool()
 else:
+    import ctypes
     import fcntl
-    import select
 
     os.close(OUT)
     # None that the kernel or gVisor may bring an init, for whatever reason, ends it.
@@ -293,6 +335,9 @@ else:
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: our memory is not the tool's to read
     NONCE = os.urandom(16).hex().encode()
     os.write(1, b"ready %s\n" % NONCE)
+    if quiet():
+        make_spare()
+        report(0, b"")
     STATUS = attend(CHILD, INTO)
     end_all()
     if STATUS is not None:

@@ -1,10 +1,13 @@
 """Python that is run by the interpreter that waits."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sandbox import End, Mount, RunSpec
+from sandbox import in_place as in_place_module
 from sandbox.frame import PYTHON
 from tests.sandbox.conftest import Collected, ContainerRunner, make_spec
 
@@ -45,10 +48,10 @@ async def test_python_in_place_has_the_modules_of_any_python(box: ContainerRunne
     assert waited[0] == started[0] == b"[]\nTrue 4\n"
 
 
-async def test_a_waiting_interpreter_has_its_memory_to_itself(box: ContainerRunner) -> None:
-    """It was forked, and shares no page any more that it would have to copy in its tool's time."""
+async def test_a_collection_does_not_touch_what_was_there_before(box: ContainerRunner) -> None:
+    """The interpreter was forked, and its pages would be copied one by one in the tool's time."""
     code = (
-        "import gc, resource; before = resource.getrusage(0).ru_minflt; gc.unfreeze();"
+        "import gc, resource; before = resource.getrusage(0).ru_minflt;"
         " gc.collect(); print(resource.getrusage(0).ru_minflt - before)"
     )
     if box.gvisor:
@@ -56,6 +59,61 @@ async def test_a_waiting_interpreter_has_its_memory_to_itself(box: ContainerRunn
     faults, how = await ran(box, in_place(code))
     assert how == "started for this run"
     assert int(faults) < 100
+
+
+_LATE = "import os, sys; late = os.fdopen(os.dup(1), 'w'); late.write('late');"
+_DYING = "class Dying:\n    def __del__(self): print('died', json.dumps([1]))\nimport json\n"
+ENDINGS = {
+    "status": "import sys; sys.exit(7)",
+    "status of no byte": "import sys; sys.exit(-1)",
+    "message": "import sys; sys.exit('said')",
+    "true": "raise SystemExit(True)",
+    "error": "1/0",
+    "file": _LATE,
+    "file of a function": _LATE + "keep = lambda: late; keep.itself = keep",
+    "file of a signal": _LATE + "import signal; signal.signal(signal.SIGUSR1, lambda *_: late)",
+    "file of an error": _LATE + "error = ValueError(late); raise KeyError(1) from error",
+    "file of a frame": "def f():\n    " + _LATE + "\n    1/0\nf()",
+    "file and status": _LATE + "sys.exit(3)",
+    "finalizer": _DYING + "one = Dying()",
+    "finalizer in a circle": _DYING + "one = Dying(); one.itself = one",
+    "generator": "def f():\n    try: yield\n    finally: print('closed')\none = f(); next(one)",
+    "exit handler": "import atexit; atexit.register(print, 'late')",
+    "thread": "import threading, time; print(1)\n"
+    "threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()",
+    "C library": "import ctypes; ctypes.CDLL(None).puts(b'late')",
+    "output closed": "import os; print('lost'); os.close(1)",
+    "output replaced": "import io, sys; print('kept', flush=True); sys.stdout = io.StringIO()",
+    "output none": "import sys; print('kept', flush=True); sys.stdout = None",
+    "modules": "import sys; sys.modules['x'] = None; sys.modules['y'] = 1; print('kept')",
+    "without main": "import sys; del sys.modules['__main__']; print('kept')",
+}
+
+
+@pytest.mark.parametrize("code", ENDINGS.values(), ids=ENDINGS)
+def test_the_end_of_python_in_place_is_pythons(code: str) -> None:
+    """Whether it leaves at once or takes itself apart: the same output, errors and status."""
+    sent = Path(in_place_module.__file__).read_text("utf-8")
+    words = [*(word.encode() for word in PYTHON), b"-c", code.encode()]
+    waited = subprocess.run([*PYTHON, "-c", f"{sent}\nrun_python({words})"], capture_output=True)
+    started = subprocess.run([*PYTHON, "-c", code], capture_output=True)
+    assert (waited.returncode, waited.stdout) == (started.returncode, started.stdout)
+    assert without_addresses(waited.stderr) == without_addresses(started.stderr)
+
+
+def without_addresses(text: bytes) -> bytes:
+    return re.sub(rb"0x[0-9a-f]+", b"0x", text)
+
+
+def test_python_in_place_leaves_at_once() -> None:
+    """Where nothing waits for its end, Python is not taken apart: no object of ours dies."""
+    sent = Path(in_place_module.__file__).read_text("utf-8")
+    ours = "class Ours:\n    def __del__(self): print('ours')\nours = Ours()\n"
+    for code, taken_apart in (("import json", False), ("import threading", True)):
+        words = [*(word.encode() for word in PYTHON), b"-c", code.encode()]
+        text = f"{sent}\n{ours}\nKNOWN = set(sys.modules)\nrun_python({words})"
+        done = subprocess.run([*PYTHON, "-c", text], capture_output=True, check=True)
+        assert (done.stdout == b"ours\n") == taken_apart
 
 
 @pytest.mark.parametrize(
