@@ -28,7 +28,7 @@ LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
 LOOK_MILLISECONDS = 500
 CHUNK = 65536
-QUIET_MILLISECONDS = 50  # after which nobody is taken to be in a hurry
+QUIET_MILLISECONDS = 100  # after which nobody is taken to be in a hurry
 SPARE = int(sys.argv[1])
 
 MYPY = False
