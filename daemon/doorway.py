@@ -166,16 +166,23 @@ class Doorway:
 
 @contextmanager
 def inner_place(data: Path, name: str) -> Iterator[Path]:
-    """Where gRPC listens: a socket in the data directory, which is this user's alone.
+    """Where gRPC listens: a socket in the data directory, which is this user's alone."""
+    with place_in(data, f"{name}-{secrets.token_hex(4)}.sock") as inner:
+        yield inner
 
-    By way of its descriptor, since the path of a socket has at most 107 bytes.
+
+@contextmanager
+def place_in(data: Path, name: str) -> Iterator[Path]:
+    """A socket of that name in a directory; it is removed at the end.
+
+    By way of the directory's descriptor, since the path of a socket has at most 107 bytes.
     """
     folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    inner = Path(f"/proc/self/fd/{folder}/{name}-{secrets.token_hex(4)}.sock")
+    place = Path(f"/proc/self/fd/{folder}/{name}")
     try:
-        yield inner
+        yield place
     finally:
-        inner.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
         os.close(folder)
 
 

@@ -77,9 +77,20 @@ class AlreadyExists(Conflict):
 
 
 class Exhausted(Fault):
-    """A bound was reached; later may help."""
+    """A bound was reached; later may help: in `retry_seconds`, unless that is 0 (not known)."""
 
     code = "RESOURCE_EXHAUSTED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        fix: str = "",
+        retry_seconds: float = 0,
+    ) -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.retry_seconds = retry_seconds
 
 
 class Unavailable(Fault):

@@ -10,6 +10,7 @@ from daemon.calls.engine import Calls
 from daemon.health import Health
 from daemon.ledger.book import Book
 from daemon.parts import Parts
+from daemon.rpc.port import Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,10 @@ class Gauge:
     says: str
     read: Callable[[], float | Mapping[str, float]]
     label: str = ""
+    counts: bool = False  # it only grows, since the start
 
 
-def gauges(parts: Parts, calls: Calls, book: Book, health: Health) -> Sequence[Gauge]:
+def gauges(parts: Parts, calls: Calls, book: Book, health: Health, port: Port) -> Sequence[Gauge]:
     """All of them."""
     tiers, writer = parts.tiers, parts.base.writer
     return (
@@ -30,6 +32,19 @@ def gauges(parts: Parts, calls: Calls, book: Book, health: Health) -> Sequence[G
         Gauge("stockade_calls_running", "Tools that run.", lambda: calls.running),
         Gauge("stockade_calls_open", "Calls that have not ended.", lambda: calls.open),
         Gauge("stockade_approvals_pending", "Calls that wait for people.", lambda: calls.pending),
+        Gauge(
+            "stockade_connections",
+            "Connections of the port: of principals, and of who has not said yet who it is.",
+            lambda: port.open,
+            label="of",
+        ),
+        Gauge(
+            "stockade_connections_ended",
+            "Connections ended or refused so that others can come, by why.",
+            lambda: port.ended,
+            label="why",
+            counts=True,
+        ),
         Gauge("stockade_ledger_sequence", "Number of the last receipt.", lambda: book.sequence),
         Gauge(
             "stockade_ledger_works",

@@ -21,7 +21,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from daemon.gauges import Gauge
@@ -40,16 +40,17 @@ class _Gauges(Collector):
     def __init__(self, gauges: Sequence[Gauge]) -> None:
         self._gauges = gauges
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         """Each as it is now."""
         for gauge in self._gauges:
             found = gauge.read()
+            kind = CounterMetricFamily if gauge.counts else GaugeMetricFamily
             if isinstance(found, Mapping):
-                family = GaugeMetricFamily(gauge.name, gauge.says, labels=[gauge.label])
+                family = kind(gauge.name, gauge.says, labels=[gauge.label])
                 for value, number in found.items():
                     family.add_metric([value], number)
             else:
-                family = GaugeMetricFamily(gauge.name, gauge.says, value=found)
+                family = kind(gauge.name, gauge.says, value=found)
             yield family
 
 

@@ -39,8 +39,8 @@ class TooOften(Exhausted):
         super().__init__(
             f"more {kind.value} than {rate.per_second:g} a second (and {rate.burst} at once)",
             fix=f"wait {retry_seconds:.3f} s; the limits are under [rates] in config.toml",
+            retry_seconds=retry_seconds,
         )
-        self.retry_seconds = retry_seconds
 
 
 @dataclass(slots=True)

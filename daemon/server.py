@@ -47,6 +47,7 @@ from daemon.rpc.listening import listening, most_connections
 from daemon.rpc.live_rpcs import SWEEP_SECONDS, LiveRpcs
 from daemon.rpc.methods import by_name
 from daemon.rpc.policies import PolicyService
+from daemon.rpc.port import Port
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
@@ -126,8 +127,10 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         answer_ms = config.server.keepalive_seconds * 1000 // 3
         most = most_connections(doors=bool(handed))
         doorway = Doorway(group, None, of_a_source=most, at_once=most)
+        port = Port(most, config.rates.open_connections, parts.local_device, parts.alerts.held)
+        gate = Gate(permission, live_rpcs, errands, rates, port, doorway.origin_of)
         server = grpc.aio.server(
-            interceptors=[Gate(permission, live_rpcs, errands, rates, doorway.origin_of)],
+            interceptors=[gate],
             options=[
                 # With it, a second daemon would silently share the port.
                 ("grpc.so_reuseport", 0),
@@ -150,7 +153,9 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         )
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
         await rotation.retire_if_due()
-        address = await ways_in.enter_async_context(listening(server, base, handed, doorway))
+        ways = await ways_in.enter_async_context(listening(server, base, handed, doorway))
+        address = ways.address
+        port.listens(ways.ports)
         registrar = membership.registrar(parts, calls, live_rpcs, asked.leases)
         enrolment = membership.enrolment(parts, calls, live_rpcs, asked.leases)
         suspending = membership.suspending(parts, calls, live_rpcs, asked.leases)
@@ -172,7 +177,14 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         facts = Facts(base.clock.now_ms(), address, base.estate.home.data, parts.tiers)
         daemon_pb2_grpc.add_DaemonServiceServicer_to_server(
             DaemonService(
-                facts, parts, calls, book, _battery(parts), lambda: health.state, permission
+                facts,
+                parts,
+                calls,
+                book,
+                _battery(parts),
+                lambda: health.state,
+                permission,
+                port,
             ),
             by_name(server),
         )
@@ -183,6 +195,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         await asked.recovery.run()
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
+        group.start_soon(port.keep)
         group.start_soon(asked.aside.keep)
         group.start_soon(asked.leases.keep)
         group.start_soon(asked.escalation.keep)
@@ -202,7 +215,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         if parts.traces is not None:
             group.start_soon(parts.traces.keep)
         if parts.metrics is not None:
-            parts.metrics.show(gauges(parts, calls, book, health))
+            parts.metrics.show(gauges(parts, calls, book, health, port, gate.put_off))
             page = metrics_page(config.metrics.listen, parts.metrics.page)
             _log.info("metrics.ready", address=await ways_in.enter_async_context(page))
         try:

@@ -22,7 +22,7 @@ from stockade.credentials import (
     save_certificate,
 )
 from stockade.device_requests import DeviceRequests
-from stockade.endpoint import load_endpoint, read_endpoint
+from stockade.endpoint import load_endpoint, own_socket, read_endpoint
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 from stockade.home import Home
 from stockade.ledger_requests import LedgerRequests
@@ -57,17 +57,21 @@ class Client(
         self._daemon = daemon_pb2_grpc.DaemonServiceStub(connection.channel)
 
     @classmethod
-    def open(cls, home: Home | None = None) -> Self:
+    def open(cls, home: Home | None = None, *, by_socket: bool = True) -> Self:
         """Connects as the device of `home`.
 
-        Its certificate is renewed when half its life is over: now, or while the client is open.
+        The device of the daemon's machine does so by the daemon's own socket, which no other
+        client can keep busy; without `by_socket` it comes by the port as others do. The certificate
+        is renewed when half its life is over: now, or while the client is open.
         """
         home = home or Home.locate()
         credentials = load_credentials(home.client)
         moment = now()
         if credentials.expired(moment):
             raise _expired(credentials)
-        client = cls(Connection(_address(home, credentials), credentials), credentials)
+        address = _address(home, credentials)
+        socket = own_socket(home, credentials) if by_socket else None
+        client = cls(Connection(address, credentials, socket), credentials)
         if credentials.renewal_due(moment):
             client._renew_quietly(home, moment)
         keep_renewed(client, home, client._closed)

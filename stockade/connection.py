@@ -5,8 +5,10 @@ whatever address. No proxy is asked, no other authority is trusted, nothing is s
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, cast
+from urllib.parse import quote
 
 import grpc
 from grpc.experimental import ChannelOptions
@@ -69,11 +71,15 @@ class Stream(Generic[Response]):
 
 
 class Connection:
-    """The way to a daemon. Opening it dials nobody yet; the first request does."""
+    """The way to a daemon. Opening it dials nobody yet; the first request does.
 
-    def __init__(self, address: str, credentials: Credentials) -> None:
+    By its `socket`, if one is named, instead of its address.
+    """
+
+    def __init__(self, address: str, credentials: Credentials, socket: Path | None = None) -> None:
         self.target = address
-        self._switch = Switch(_device_channel(address, credentials))
+        self._dialled = address if socket is None else f"unix:{quote(str(socket))}"
+        self._switch = Switch(_device_channel(self._dialled, credentials))
 
     @property
     def channel(self) -> grpc.Channel:
@@ -82,7 +88,7 @@ class Connection:
 
     def use(self, credentials: Credentials) -> None:
         """New requests go out with these; those under way are not touched."""
-        self._switch.use(_device_channel(self.target, credentials))
+        self._switch.use(_device_channel(self._dialled, credentials))
 
     def tidy(self) -> None:
         """Closes what credentials of before left open, and nobody uses any more."""

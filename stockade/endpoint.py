@@ -7,12 +7,15 @@ that is not what a daemon writes is taken for none.
 import fcntl
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from stockade.credentials import Credentials
 from stockade.home import Home
 
 _MAX_FILE = 4096
+MAX_SOCKET_PATH = 107  # unix(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,17 @@ def read_endpoint(path: Path) -> Endpoint | None:
     if not isinstance(pid, int) or not isinstance(address, str) or pid < 1 or not address:
         return None
     return Endpoint(pid, address)
+
+
+def own_socket(home: Home, credentials: Credentials) -> Path | None:
+    """The daemon's socket in this home, for its local device; None where there is none to use."""
+    if credentials.address is not None or len(os.fsencode(home.socket)) > MAX_SOCKET_PATH:
+        return None
+    try:
+        there = stat.S_ISSOCK(home.socket.stat().st_mode)
+    except OSError:
+        return None
+    return home.socket if there else None
 
 
 def is_served(home: Home) -> bool:

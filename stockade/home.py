@@ -66,6 +66,11 @@ class Home:
         return self.data / "daemon.json"
 
     @property
+    def socket(self) -> Path:
+        """Where a serving daemon listens for the device of its machine, and for nobody else."""
+        return self.data / "stockaded.sock"
+
+    @property
     def lock(self) -> Path:
         """Locked by the one daemon that owns the data directory."""
         return self.data / "lock"

@@ -108,7 +108,7 @@ class Rules:
         body: Mapping[str, Any] = orjson.loads(entry.canonical)["body"]
         now = parse_time(entry.time)
         for rule, severity, subject, message in self._found(entry.kind, body, now):
-            if self._is_news(rule, subject, now):
+            if self.is_news(rule, subject, now):
                 yield Alert(rule, severity, subject, message, now, entry.sequence)
 
     def _found(
@@ -160,7 +160,8 @@ class Rules:
         _remember(self._seen, key, times)
         return len(times) == burst and now - times[0] <= MINUTE_MS
 
-    def _is_news(self, rule: str, subject: str, now: int) -> bool:
+    def is_news(self, rule: str, subject: str, now: int) -> bool:
+        """Whether that has not been told of the subject lately; it is, from now on."""
         key = (rule, subject)
         last = self._told.get(key)
         if last is not None and now - last < QUIET_MS:

@@ -47,6 +47,12 @@ class Alerts:
         rule = "serving" if serves else "not_serving"
         self._tell(Alert(rule, severity, "daemon", state, self._now_ms()))
 
+    def held(self, whose: str, said: str) -> None:
+        """A principal or a source holds more of the port than it may: there is no receipt of it."""
+        now = self._now_ms()
+        if self._rules.is_news("connections_held", whose, now):
+            self._tell(Alert("connections_held", Severity.WARNING, whose, f"{whose} {said}", now))
+
     def _tell(self, alert: Alert) -> None:
         if self._react is not None:
             self._react(alert)

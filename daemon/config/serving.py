@@ -187,6 +187,16 @@ class Rates(Section):
             " end, approvals or receipts that are followed. A device's agents share as many."
         ),
     )
+    open_connections: int = Field(
+        default=256,
+        ge=4,
+        le=16_384,
+        description=(
+            "Connections of one principal that are open at one time; one is enough for all that a"
+            " client does. A device's agents share as many. No principal gets more than a quarter"
+            " of what the port takes in all."
+        ),
+    )
     pairing_per_minute: int = Field(
         default=30,
         ge=1,

@@ -13,7 +13,6 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from daemon import errors
-from daemon.rates import TooOften
 
 DOMAIN = "stockade"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -60,7 +59,7 @@ def status_of(fault: errors.Fault) -> status_pb2.Status:
     detail = any_pb2.Any()
     detail.Pack(info)
     details = [detail]
-    if isinstance(fault, TooOften):
+    if isinstance(fault, errors.Exhausted) and fault.retry_seconds:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(math.ceil(fault.retry_seconds * 1000))
         details.append(any_pb2.Any())

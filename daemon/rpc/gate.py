@@ -8,6 +8,7 @@ statuses leave.
 
 from __future__ import annotations  # grpc's generic types exist for the checker only
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
 from typing import Any, Protocol, cast
@@ -16,12 +17,13 @@ import grpc
 import structlog
 
 from daemon.errands import Errands
-from daemon.errors import Fault, Hidden, NotServed, Refused, Unauthenticated, Unavailable
+from daemon.errors import Exhausted, Fault, Hidden, NotServed, Refused, Unauthenticated, Unavailable
 from daemon.principal import Principal, current_principal, set_current_principal
 from daemon.rates import Kind, Rates
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs
+from daemon.rpc.port import Port
 from daemon.source import source_of_peer
 
 _log = structlog.get_logger("stockade.rpc")
@@ -57,14 +59,18 @@ class Gate(grpc.aio.ServerInterceptor):
         live: LiveRpcs,
         errands: Errands,
         rates: Rates,
+        port: Port,
         origin_of: Callable[[str], str] = str,
     ) -> None:
         """`origin_of` gives the address of a peer, who may have come by a door."""
         self._doorkeeper = doorkeeper
         self._origin_of = origin_of
         self._rates = rates
+        self._port = port
         self._errands = errands
         self._live = live
+        # Requests that a bound put off, by reason.
+        self.put_off: Counter[str] = Counter()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -163,6 +169,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 try:
                     principal = self._authenticate(context, origin)
                     subject = str(principal)
+                    if not self._port.knows(origin, principal):
+                        await self._port.let_in(origin, principal)
                     self._count(principal, method, request)
                     self._authorize(principal, method, rule)
                     held = until_told.enter_context(self._live.held(principal))
@@ -182,6 +190,7 @@ class Gate(grpc.aio.ServerInterceptor):
         try:
             return authenticate(context, origin, self._doorkeeper.principal)
         except Unauthenticated:
+            self._port.unknown(origin)
             # Each refusal is a receipt: nobody without a name fills the ledger faster than others.
             self._rates.take(f"unknown/{source_of_peer(origin)}", Kind.ADMINISTRATION)
             raise
@@ -203,6 +212,8 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def _refused(self, subject: str, origin: str, method: str, fault: Fault) -> None:
         _log.info("rpc.refused", rpc=method, principal=subject, origin=origin, reason=fault.code)
+        if isinstance(fault, Exhausted):
+            self.put_off[fault.code] += 1
         if isinstance(fault, Refused | Unauthenticated | Hidden):
             try:
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)

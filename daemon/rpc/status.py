@@ -23,6 +23,7 @@ from daemon.policy.watched import Watched
 from daemon.principal import current_principal
 from daemon.rpc.authorization import EXAMINE
 from daemon.rpc.faults import Context
+from daemon.rpc.port import Port
 from daemon.tiers import Tiers
 from daemon.world import World
 from policy.risk import Tier
@@ -54,9 +55,11 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         battery: Battery,
         health: Callable[[], str],
         permission: Permission,
+        port: Port,
     ) -> None:
         self._health = health
         self._permission = permission
+        self._port = port
         self._facts = facts
         self._worlds = parts.worlds
         self._policies = parts.policies
@@ -105,6 +108,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             data_directory=str(self._facts.data_directory),
             engines=self._engines(),
             ledger_checkpoint=_checkpoint(self._book.checkpoints),
+            connections=_connections(self._port),
         )
 
     async def _policy_version(self, world: World) -> int:
@@ -241,6 +245,16 @@ def _checkpoint(found: Checkpoints) -> daemon_pb2.GetStatusResponse.Checkpoint |
             )
             for one in found.deliveries
         ],
+    )
+
+
+def _connections(port: Port) -> daemon_pb2.GetStatusResponse.Connections:
+    return daemon_pb2.GetStatusResponse.Connections(
+        of_principals=port.open["principals"],
+        of_strangers=port.open["strangers"],
+        most=port.most,
+        most_of_a_principal=port.of_principal,
+        ended=sum(port.ended.values()),
     )
 
 

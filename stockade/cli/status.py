@@ -66,9 +66,12 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         ("policy", _policy(answer)),
         ("tools", f"{answer.tools}{refused}"),
         ("calls", f"{answer.running_calls} running, {answer.pending_approvals} wait for approval"),
+        ("connections", _connections(answer.connections)),
         ("ledger", ledger),
         ("vault", _vault(answer.vault)),
     ]
+    if not answer.HasField("connections"):
+        lines = [line for line in lines if line[0] != "connections"]
     if answer.reduced:
         lines[1] = ("left out", "paths, engines and reasons: an owner's `stockade status` has them")
     if answer.health not in ("", "ok"):
@@ -87,6 +90,12 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
         works = "works" if tier.works else f"does not work: {why}"
         lines.append((f"tier {tier.name}", works))
     return lines
+
+
+def _connections(found: "daemon_pb2.GetStatusResponse.Connections") -> str:
+    held = f"{found.of_principals} of devices, {found.of_strangers} of strangers"
+    ended = f"; {found.ended} ended or refused" if found.ended else ""
+    return f"{held}; room for {found.most}{ended}"
 
 
 def _policy(answer: "daemon_pb2.GetStatusResponse") -> str:

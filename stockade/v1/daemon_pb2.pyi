@@ -169,6 +169,40 @@ class GetStatusResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Connections(_message.Message):
+        """The connections of the daemon's port; those by its own socket are not among them."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        OF_PRINCIPALS_FIELD_NUMBER: _builtins.int
+        OF_STRANGERS_FIELD_NUMBER: _builtins.int
+        MOST_FIELD_NUMBER: _builtins.int
+        MOST_OF_A_PRINCIPAL_FIELD_NUMBER: _builtins.int
+        ENDED_FIELD_NUMBER: _builtins.int
+        of_principals: _builtins.int
+        of_strangers: _builtins.int
+        """Those that have not said yet who they are."""
+        most: _builtins.int
+        """As many as there can be at one time, and of one principal."""
+        most_of_a_principal: _builtins.int
+        ended: _builtins.int
+        """How many were ended or refused since the start so that others can come."""
+        def __init__(
+            self,
+            *,
+            of_principals: _builtins.int = ...,
+            of_strangers: _builtins.int = ...,
+            most: _builtins.int = ...,
+            most_of_a_principal: _builtins.int = ...,
+            ended: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "most", b"most", "most_of_a_principal", b"most_of_a_principal", "of_principals", b"of_principals", "of_strangers", b"of_strangers"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Checkpoint(_message.Message):
         """A checkpoint, and where it is kept besides the database."""
 
@@ -424,6 +458,7 @@ class GetStatusResponse(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     LEDGER_CHECKPOINT_FIELD_NUMBER: _builtins.int
     REDUCED_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
     policy_digest: _builtins.str
@@ -470,6 +505,10 @@ class GetStatusResponse(_message.Message):
     def ledger_checkpoint(self) -> Global___GetStatusResponse.Checkpoint:
         """The newest checkpoint of the ledger; absent before the first."""
 
+    @_builtins.property
+    def connections(self) -> Global___GetStatusResponse.Connections:
+        """Who holds the daemon's port; absent where something was left out."""
+
     def __init__(
         self,
         *,
@@ -495,10 +534,11 @@ class GetStatusResponse(_message.Message):
         health: _builtins.str = ...,
         ledger_checkpoint: Global___GetStatusResponse.Checkpoint | None = ...,
         reduced: _builtins.bool = ...,
+        connections: Global___GetStatusResponse.Connections | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_checkpoint", b"ledger_checkpoint", "policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "ledger_checkpoint", b"ledger_checkpoint", "policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_directory", b"data_directory", "engines", b"engines", "health", b"health", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "reduced", b"reduced", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connections", b"connections", "data_directory", b"data_directory", "engines", b"engines", "health", b"health", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "reduced", b"reduced", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from daemon.rpc.held_connections import MOST_STRANGERS_OF_A_SOURCE
 from stockade.client import Client
 from stockade.errors import DaemonUnreachable
 from tests.attacks.test_transport import GARBAGE
@@ -70,24 +71,37 @@ def settled(daemon: RunningDaemon) -> int:
             return found
 
 
+def comes_in(daemon: RunningDaemon) -> bool:
+    """Whether a new client is served by the port, unless that is full just now."""
+    try:
+        with Client.open(daemon.home, by_socket=False) as newcomer:
+            return bool(newcomer.who_am_i().principal)
+    except DaemonUnreachable:
+        return False
+
+
 def serves(client: Client) -> bool:
     """A whole call, with its receipts: the least a client may expect."""
     return finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
 
 
 def test_ten_thousand_half_open_connections_disturb_nobody(many: int) -> None:
-    """Old clients and new ones are served meanwhile; then the daemon gives up on the silent."""
+    """Old clients and new ones are served meanwhile; one source has its share and no more of them.
+
+    Then the daemon gives up on the silent.
+    """
     with running(CONFIG) as daemon, daemon.client() as owner:
         assert serves(owner)
         process = psutil.Process(daemon.pid)
         before, resident = settled(daemon), process.memory_info().rss
         with half_open(daemon, many):
-            # Not all at once: it gives up on the first while the last come, where that takes long.
-            assert until(lambda: descriptors(daemon) >= before + many // 2)
+            # Some are there, and no more than one source may have.
+            assert descriptors(daemon) >= before + min(many, 100)
             for _ in range(5):
                 assert serves(owner)
-                with daemon.client() as newcomer:
-                    assert newcomer.who_am_i().principal
+                assert until(lambda: comes_in(daemon))
+            most = before + MOST_STRANGERS_OF_A_SOURCE + 10
+            assert until(lambda: descriptors(daemon) <= most), descriptors(daemon)
             # Nobody has hung up but the daemon.
             assert until(lambda: descriptors(daemon) <= before + 10), descriptors(daemon)
             assert serves(owner)
@@ -99,7 +113,7 @@ def test_ten_thousand_half_open_connections_disturb_nobody(many: int) -> None:
 
 
 def test_more_connections_than_descriptors_leave_the_daemon_some() -> None:
-    """With its port full, paired clients that are connected are served, and nothing else breaks."""
+    """With its port filled again and again, all paired clients are served, and nothing breaks."""
     assert shutil.which("prlimit") is not None
     limit = 400
     daemon = RunningDaemon(make_directory(), wrapper=("prlimit", f"--nofile={limit}"))
@@ -107,13 +121,13 @@ def test_more_connections_than_descriptors_leave_the_daemon_some() -> None:
         with daemon.start().client() as owner:
             assert serves(owner)
             before = settled(daemon)
-            with half_open(daemon, 2 * limit):
-                assert until(lambda: descriptors(daemon) >= limit * 7 // 10)
-                for _ in range(5):
+            for _ in range(2):
+                with half_open(daemon, 2 * limit):
                     assert serves(owner)
                     assert descriptors(daemon) <= limit * 9 // 10
-                with daemon.client() as newcomer, pytest.raises(DaemonUnreachable):
-                    newcomer.who_am_i()
+                    with daemon.client() as newcomer:  # by the socket, which is never full
+                        assert newcomer.who_am_i().principal
+                    assert until(lambda: comes_in(daemon))
             # The attacker has gone: there is room again.
             assert until(lambda: descriptors(daemon) <= before + 10)
             with daemon.client() as newcomer:

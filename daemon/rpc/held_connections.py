@@ -1,0 +1,187 @@
+"""Who holds which connections of the daemon's port, and which of them have to go. Pure.
+
+Trusted so that nobody keeps others out: a principal has so many and no more; who has not shown one
+yet has a time, and so many from one source; and where all together are many, whoever has most loses
+first. Always some of the port's are left for whoever comes next. Raises nothing: what is too much
+is an answer.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from daemon.source import source_of_peer
+
+# More than a handshake may take (`HANDSHAKE_MILLISECONDS`), and a request after it.
+STRANGER_SECONDS: Final = 15.0
+MOST_STRANGERS_OF_A_SOURCE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many there may be: of one principal, one source's strangers, all strangers, all named."""
+
+    of_principal: int
+    of_source: int
+    strangers: int
+    named: int
+
+    @classmethod
+    def within(cls, most: int, of_principal: int) -> "Bounds":
+        """Shares of what gRPC accepts at most: a quarter of that nobody can hold for long."""
+        strangers, named = max(most // 4, 1), max(most // 2, 1)
+        return cls(
+            of_principal=max(min(of_principal, named // 2), 1),
+            of_source=max(min(MOST_STRANGERS_OF_A_SOURCE, strangers // 2), 1),
+            strangers=strangers,
+            named=named,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a connection is: how it is counted, its device, and the name people know."""
+
+    counted_as: str
+    device: str
+    name: str
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """One connection. `socket` is the kernel's number of it, or 0 until it was looked for."""
+
+    since: float
+    used: float
+    socket: int = 0
+    holder: Holder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """A connection that has to go, why, and whose it is: a principal, or a source."""
+
+    peer: str
+    socket: int
+    why: str
+    whose: str
+
+
+class HeldConnections:
+    """See the module. Peers are written as gRPC writes them: "ipv4:192.0.2.1:1234"."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._held: dict[str, _Held] = {}
+        self._of: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def strangers(self) -> int:
+        """Those that have not shown a principal."""
+        return len(self._held) - self._of.total()
+
+    def of(self, holder: Holder) -> int:
+        """How many are a principal's, or those of a device's agents together."""
+        return self._of[holder.counted_as]
+
+    def used(self, peer: str, counted_as: str, now: float) -> bool:
+        """Whether that connection is known as theirs already; it is used now."""
+        held = self._held.get(peer)
+        if held is None or held.holder is None or held.holder.counted_as != counted_as:
+            return False
+        held.used = now
+        return True
+
+    def name(self, peer: str, holder: Holder, now: float) -> bool:
+        """A connection has shown whose it is; False if they have as many as they may."""
+        held = self._held.get(peer)
+        if held is None:
+            held = self._held[peer] = _Held(now, now)
+        else:
+            self._unname(held)
+        if self._of[holder.counted_as] >= self.bounds.of_principal:
+            return False
+        held.holder, held.used = holder, now
+        self._of[holder.counted_as] += 1
+        return True
+
+    def unknown(self, peer: str, now: float) -> None:
+        """A connection asked, and is nobody's (any more): its time begins again."""
+        held = self._held.get(peer)
+        if held is None:
+            held = self._held[peer] = _Held(now, now)
+        self._unname(held)
+        held.since = now
+
+    def found(self, there: Mapping[str, int], looked: float, now: float) -> None:
+        """What the kernel had from `looked` to `now`, by peer: the number of each one's socket."""
+        for peer, held in list(self._held.items()):
+            if peer not in there:
+                # One that came and spoke meanwhile was not to be seen yet.
+                if held.socket or held.used < looked:
+                    self._drop(peer)
+            elif held.socket and held.socket != there[peer]:
+                self._drop(peer)  # another one, from the same port
+        for peer, socket in there.items():
+            self._held.setdefault(peer, _Held(now, now)).socket = socket
+
+    def surplus(self, now: float) -> Iterator[Surplus]:
+        """Those that have to go."""
+        yield from self._strangers(now)
+        yield from self._crowding()
+
+    def _strangers(self, now: float) -> Iterator[Surplus]:
+        strangers = [(peer, one) for peer, one in self._held.items() if one.holder is None]
+        # The oldest go first: whoever is about to say a name has just come.
+        strangers.sort(key=lambda pair: pair[1].since, reverse=True)
+        kept, of_source = 0, Counter[str]()
+        for peer, held in strangers:
+            source = source_of_peer(peer)
+            if now - held.since > STRANGER_SECONDS:
+                why = "SILENT"
+            elif of_source[source] >= self.bounds.of_source or kept >= self.bounds.strangers:
+                why = "STRANGERS"
+            else:
+                of_source[source] += 1
+                kept += 1
+                continue
+            yield Surplus(peer, held.socket, why, source)
+
+    def _crowding(self) -> Iterator[Surplus]:
+        over = self._of.total() - self.bounds.named
+        if over <= 0:
+            return
+        of_device: dict[str, list[tuple[str, _Held]]] = {}
+        for peer, held in self._held.items():
+            if held.holder is not None:
+                of_device.setdefault(held.holder.device, []).append((peer, held))
+        share = _share(Counter({device: len(own) for device, own in of_device.items()}), over)
+        for own in of_device.values():
+            own.sort(key=lambda pair: pair[1].used)
+            for peer, held in own[: max(0, min(len(own) - share, over))]:
+                assert held.holder is not None  # noqa: S101 - chosen by it, above
+                over -= 1
+                yield Surplus(peer, held.socket, "CROWDED", held.holder.name)
+
+    def _unname(self, held: _Held) -> None:
+        if held.holder is None:
+            return
+        self._of[held.holder.counted_as] -= 1
+        if not self._of[held.holder.counted_as]:
+            del self._of[held.holder.counted_as]
+        held.holder = None
+
+    def _drop(self, peer: str) -> None:
+        self._unname(self._held.pop(peer))
+
+
+def _share(have: Counter[str], over: int) -> int:
+    """So many each device may keep, that `over` go in all: those with the most lose first."""
+    share = max(have.values())
+    while sum(max(0, count - share) for count in have.values()) < over:
+        share -= 1
+    return share
