@@ -24,7 +24,14 @@ class Gauge:
     counts: bool = False  # it only grows, since the start
 
 
-def gauges(parts: Parts, calls: Calls, book: Book, health: Health, port: Port) -> Sequence[Gauge]:
+def gauges(
+    parts: Parts,
+    calls: Calls,
+    book: Book,
+    health: Health,
+    port: Port,
+    put_off: Mapping[str, int],
+) -> Sequence[Gauge]:
     """All of them."""
     tiers, writer = parts.tiers, parts.base.writer
     return (
@@ -43,6 +50,13 @@ def gauges(parts: Parts, calls: Calls, book: Book, health: Health, port: Port) -
             "Connections ended or refused so that others can come, by why.",
             lambda: port.ended,
             label="why",
+            counts=True,
+        ),
+        Gauge(
+            "stockade_put_off",
+            "Requests told to come later, by the bound that was reached.",
+            lambda: put_off,
+            label="reason",
             counts=True,
         ),
         Gauge("stockade_ledger_sequence", "Number of the last receipt.", lambda: book.sequence),

@@ -20,6 +20,8 @@ from daemon.principal import Principal
 SWEEP_SECONDS = 0.5
 # How long whoever cuts RPCs waits for their clients to be told.
 TOLD_SECONDS = 0.2
+# When to come back, where nobody knows how long what is open will be.
+RETRY_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +69,7 @@ class LiveRpcs:
                 f"{self._most_streams} streams of {principal.shown} are open",
                 code="TOO_MANY_STREAMS",
                 fix="end some first (calls can be detached); the limit is rates.open_streams",
+                retry_seconds=RETRY_SECONDS,
             )
         self._streams[whose] += 1
         try:

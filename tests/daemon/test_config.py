@@ -107,6 +107,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "rates.arguments_kib_burst": (["16384", "1000000000"], ["16383", "-1", "1.5", "true"]),
     "rates.administration_per_second": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.administration_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
+    "rates.open_connections": (["4", "16384"], ["3", "16385", "-1", "1.5", "true"]),
     "rates.open_streams": (["4", "1000000"], ["3", "1000001", "-1", "1.5", "true"]),
     "rates.pairing_per_minute": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
     "rates.pairing_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", "true"]),
