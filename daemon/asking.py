@@ -18,6 +18,7 @@ from daemon.calls.escalation import Escalation
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.revival import Revival
+from daemon.calls.room import Room
 from daemon.calls.settlement import Settling
 from daemon.calls.signatures import Signatures
 from daemon.calls.timing import Timings
@@ -62,7 +63,8 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
     )
     signatures = Signatures(lambda: base.authorities.bundle, base.estate.trust_domain)
     book = LeaseBook(parts.devices, signatures, base.clock)
-    aside = Aside(revival, base.reader, base.writer, base.clock, board.changed)
+    room = Room(config.calls.max_open)
+    aside = Aside(revival, base.reader, base.writer, base.clock, board.changed, room)
     conductor = Conductor(
         config=config,
         writer=base.writer,
@@ -84,6 +86,7 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         vault=parts.vault.keeper,
         conductor=conductor,
         aside=aside,
+        room=room,
         leases=book,
         clock=base.clock,
         group=group,

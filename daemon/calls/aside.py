@@ -15,6 +15,7 @@ import structlog
 from daemon.calls import records
 from daemon.calls.live import Caller, LiveCall
 from daemon.calls.revival import DamagedError, Revival
+from daemon.calls.room import Room
 from daemon.clock import Clock
 from daemon.errors import Fault
 from daemon.lifecycle import Event, State
@@ -54,6 +55,7 @@ class Aside:
         writer: Writer,
         clock: Clock,
         changed: Callable[[str], None],
+        room: Room,
     ) -> None:
         self._revival = revival
         self._reader = reader
@@ -61,6 +63,7 @@ class Aside:
         self._clock = clock
         self._changed = changed
         self._callers: dict[str, Caller] = {}
+        self._room = room
         self._doomed: dict[str, _End] = {}
         self._stirred = anyio.Event()
 
@@ -74,7 +77,9 @@ class Aside:
 
     def add(self, call_id: str, caller: Caller, cancelled: str = "") -> None:
         """Sets a call aside; one that was cancelled, and could not be recorded as that, ends."""
+        self._forget(call_id)
         self._callers[call_id] = caller
+        self._room.take(caller.device_id, 1)
         if cancelled:
             self._doom(call_id, _End(ApprovalState.WITHDRAWN, Event.CANCEL, cancelled))
 
@@ -89,7 +94,7 @@ class Aside:
 
     def take(self, call_id: str) -> bool:
         """Takes a call away from here; whether it still was."""
-        return call_id not in self._doomed and self._callers.pop(call_id, None) is not None
+        return call_id not in self._doomed and self._forget(call_id)
 
     def end_all(self, which: Callable[[Caller], bool], reason: str) -> None:
         """Ends all calls of these callers, soon."""
@@ -113,6 +118,13 @@ class Aside:
         """Ends those that have to end already; raises the store's faults."""
         while self._doomed:
             await self._end(list(self._doomed.items())[:BATCH])
+
+    def _forget(self, call_id: str) -> bool:
+        caller = self._callers.pop(call_id, None)
+        if caller is None:
+            return False
+        self._room.give_back(caller.device_id, 1)
+        return True
 
     def _doom(self, call_id: str, end: _End) -> None:
         self._doomed.setdefault(call_id, end)
@@ -142,7 +154,7 @@ class Aside:
         changed = await self._writer.write(operation)
         for call_id, _ in ends:
             self._doomed.pop(call_id, None)
-            self._callers.pop(call_id, None)
+            self._forget(call_id)
         for approval_id in changed:
             self._changed(approval_id)
 

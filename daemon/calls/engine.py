@@ -23,6 +23,7 @@ from daemon.calls.judge import Candidate, Verdict, judge
 from daemon.calls.live import Caller, LiveCall, Request
 from daemon.calls.preparation import Prepared, prepare, statement_for
 from daemon.calls.remembered import Remembered
+from daemon.calls.room import Room
 from daemon.calls.tell import tell_received
 from daemon.calls.timing import Timing, Timings
 from daemon.clock import Clock
@@ -34,6 +35,9 @@ from daemon.store.calls import CallRow
 from daemon.vault.keeper import VaultKeeper
 from daemon.world import World
 from daemon.worlds import Worlds
+
+# When to come back, where nobody knows how long what is open will be.
+RETRY_SECONDS = 1.0
 
 _Judged = tuple[Prepared, Verdict, int]
 
@@ -49,6 +53,7 @@ class Calls:
         vault: VaultKeeper,
         conductor: Conductor,
         aside: Aside,
+        room: Room,
         clock: Clock,
         group: TaskGroup,
         leases: LeaseBook,
@@ -67,7 +72,8 @@ class Calls:
         self._until_examined = until_examined
         self._live: dict[str, LiveCall] = {}
         self._remembered = Remembered()
-        self._open_bytes = 0
+        self._room = room
+        self._bytes = Room(config.calls.max_open_mib * 1024 * 1024)
         self._stopping = False
 
     def find(self, call_id: str) -> LiveCall | None:
@@ -169,13 +175,12 @@ class Calls:
         limits = self._config.calls
         if self._stopping:
             raise Unavailable("the daemon is stopping", code="STOPPING", fix="try again shortly")
-        if (count := self.open) >= limits.max_open:
-            raise Exhausted(f"{count} calls are open", code="TOO_MANY_CALLS", fix="try again later")
-        if self._open_bytes + len(request.arguments) > limits.max_open_mib * 1024 * 1024:
-            raise Exhausted(
-                f"the arguments of the open calls fill {limits.max_open_mib} MiB",
-                code="TOO_MANY_CALLS",
-                fix="try again later, or raise calls.max_open_mib",
+        device = request.principal.device_id
+        if not self._room.has(device, 1):
+            raise _no_room(f"{self.open} calls are open", "max_open")
+        if not self._bytes.has(device, len(request.arguments)):
+            raise _no_room(
+                f"open calls have arguments of {limits.max_open_mib} MiB at most", "max_open_mib"
             )
 
     async def _new(self, request: Request) -> tuple[LiveCall, bool]:
@@ -284,7 +289,9 @@ class Calls:
     def _over(self, live: LiveCall) -> None:
         """Nothing is done about it any more."""
         del self._live[live.call_id]
-        self._open_bytes -= len(live.arguments)
+        device = live.principal.device_id
+        self._room.give_back(device, 1)
+        self._bytes.give_back(device, len(live.arguments))
         if live.ended:
             self._remembered.put(live)
         elif live.state is State.PENDING_APPROVAL:
@@ -292,7 +299,8 @@ class Calls:
 
     def _keep(self, live: LiveCall) -> None:
         self._live[live.call_id] = live
-        self._open_bytes += len(live.arguments)
+        self._room.take(live.principal.device_id, 1)
+        self._bytes.take(live.principal.device_id, len(live.arguments))
 
     def _open(self, request: Request, prepared: Prepared, verdict: Verdict, now: int) -> LiveCall:
         live = LiveCall(
@@ -326,4 +334,13 @@ class Calls:
 def _denial(verdict: Verdict, code: str, message: str, fix: str) -> Verdict:
     return replace(
         verdict, ruling=Ruling.DENY, code=code, message=message, fix=fix, exact=None, tier=None
+    )
+
+
+def _no_room(said: str, key: str) -> Exhausted:
+    return Exhausted(
+        f"{said}, and no device has more than three quarters of what others leave",
+        code="TOO_MANY_CALLS",
+        fix=f"end some, or try again later; the limit is calls.{key}",
+        retry_seconds=RETRY_SECONDS,
     )

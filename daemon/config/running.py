@@ -159,13 +159,19 @@ class Calls(Section):
         default=20000,
         ge=1,
         le=1_000_000,
-        description="Calls that have not ended, waiting ones included.",
+        description=(
+            "Calls that have not ended, waiting ones included. A device with its agents has no more"
+            " than three quarters of what the others leave."
+        ),
     )
     max_open_mib: int = Field(
         default=256,
         ge=1,
         le=65536,
-        description="Arguments of all calls that have not ended, in memory.",
+        description=(
+            "Arguments of all calls that have not ended, in memory. Shared in the same way, but"
+            " the first call of a device may have all that is free."
+        ),
     )
     retain_output_kib: int = Field(
         default=1024,

@@ -134,6 +134,35 @@ def test_open_calls_hold_no_more_than_their_share_of_memory(workspace: Path) -> 
         assert finished(list(client.call("no_such_tool", {}))).reason == "UNKNOWN_TOOL"
 
 
+def test_one_device_does_not_fill_the_room_for_open_calls(workspace: Path) -> None:
+    """Its calls, which wait for people, leave room for another's; its agents have no more."""
+    bound = "[calls]\nmax_open = 16\n"
+    with running(config_with(workspace) + bound) as daemon:
+        other = daemon.pair_device("other", "owners")
+        bot = enroll_agent(daemon, "bot")
+        arguments = {"workspace": "work", "path": "new", "content": "x"}
+
+        def waits(client: Client) -> bool:
+            try:
+                for event in client.call("write_file", arguments, detach=True):
+                    if event.HasField("awaiting_approval"):
+                        return True
+            except StockadeError as error:
+                if error.reason != "TOO_MANY_CALLS":
+                    raise
+            return False
+
+        with daemon.client() as flooder, bot.client() as agent, Client.open(other) as bystander:
+            assert sum(waits(flooder) for _ in range(20)) == 12
+            assert not waits(agent)
+            assert waits(bystander)
+            assert asked(bystander) == "UNKNOWN_TOOL"
+            # It is given back with each call that ends, set aside or not.
+            for call in flooder.list_calls().calls:
+                flooder.cancel_call(call.call_id)
+            until(lambda: waits(flooder))
+
+
 def test_streams_have_a_bound_and_requests_do_not() -> None:
     """Beyond `rates.open_streams` one more is refused; the device can still ask, and end some.
 
