@@ -137,7 +137,8 @@ class Limits(Section):
     cpu_seconds: Annotated[int, Field(ge=1, le=86_400)] = 30
     memory_mib: Annotated[int, Field(ge=16, le=65_536)] = 512
     pids: Annotated[int, Field(ge=1, le=4_096)] = 64
-    output_kib: Annotated[int, Field(ge=1, le=65_536)] = 1_024
+    # It passes through: what of it is kept is `calls.retain_output_kib`.
+    output_kib: Annotated[int, Field(ge=1, le=262_144)] = 1_024
     file_size_mib: Annotated[int, Field(ge=1, le=65_536)] = 64
     open_files: Annotated[int, Field(ge=16, le=65_536)] = 256
     tmp_mib: Annotated[int, Field(ge=1, le=16_384)] = 64

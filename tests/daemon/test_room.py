@@ -13,7 +13,7 @@ from daemon.calls.room import Room
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 500), st.booleans()), max_size=60),
 )
 def test_whoever_comes_next_has_room(most: int, steps: list[tuple[str, int, bool]]) -> None:
-    """However three devices take and give, a fourth has room, and no more is taken than there is."""
+    """Three devices take and give: no more is taken than there is, and a fourth has some."""
     room, held = Room(most), Counter[str]()
     for device, times, takes in steps:
         for _ in range(times):

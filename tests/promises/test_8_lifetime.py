@@ -216,11 +216,11 @@ def test_no_group_of_a_call_is_left(client: Client, shared_daemon: RunningDaemon
 def test_a_slow_reader_slows_the_tool_and_never_grows_the_daemon(
     client: Client, shared_daemon: RunningDaemon
 ) -> None:
-    """60 MB to a reader that does not read: the daemon stays small, and nothing is lost."""
-    size = 60 * MIB
+    """100 MB to a reader that does not read: the daemon stays small, and nothing is lost."""
+    size = 100 * MIB
     code = "import sys\nblock = bytes(range(256)) * 4096\n"
     code += f"for _ in range({size // MIB}): sys.stdout.buffer.write(block)\n"
-    limits = "[limits]\noutput_kib = 65536\nwall_seconds = 120\n"
+    limits = "[limits]\noutput_kib = 262144\nwall_seconds = 120\n"
     python_tool(client, "pours", code, rest=limits)
     before, most = shared_daemon.own_bytes, 0
     with shared_daemon.client() as slow:
