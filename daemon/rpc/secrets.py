@@ -59,6 +59,7 @@ class SecretService(secret_pb2_grpc.SecretServiceServicer):
             secrets=[self._info(one) for one in found],
             next_page_token=token,
             kept_elsewhere=() if token else self._vault.keeper.sources.names(),
+            revoked_elsewhere=() if token else await self._vault.keeper.revoked_elsewhere(),
         )
 
     async def RemoveSecret(

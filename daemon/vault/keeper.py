@@ -104,6 +104,12 @@ class VaultKeeper:
             ]
         return report
 
+    async def revoked_elsewhere(self) -> list[str]:
+        """Of what other sources keep, the references that were revoked here, in order."""
+        references = [parsed_reference(one) for one in self.sources.names()]
+        revoked = await self._revoked(references, await self.rows.current(references))
+        return [str(one) for one in references if one in revoked]
+
     async def _require_not_revoked(
         self, references: Sequence[SecretReference], found: Mapping[SecretReference, Found]
     ) -> None:

@@ -89,9 +89,12 @@ def list_(json_: Json = False) -> None:
         pages = list(client.pages_of_secrets())
     found = [one for page in pages for one in page.secrets]
     elsewhere = [reference for page in pages for reference in page.kept_elsewhere]
+    revoked = [reference for page in pages for reference in page.revoked_elsewhere]
     if json_:
         secrets = [machine.plain(one) for one in found]
-        machine.emit({"secrets": secrets, "kept_elsewhere": elsewhere})
+        machine.emit(
+            {"secrets": secrets, "kept_elsewhere": elsewhere, "revoked_elsewhere": revoked}
+        )
         return
     table(
         ("secret", "version", "older", "since", "expires"),
@@ -108,7 +111,8 @@ def list_(json_: Json = False) -> None:
         empty="no secrets",
     )
     for reference in elsewhere:
-        say(f"{reference} is kept elsewhere")
+        taken = "; revoked here: `stockade secrets reinstate` ends that"
+        say(f"{reference} is kept elsewhere{taken if reference in revoked else ''}")
     for one in found:
         if one.expiring:
             note(f"{one.reference} expires {when(one.expires)}: put a new value in time")

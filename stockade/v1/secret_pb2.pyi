@@ -150,6 +150,7 @@ class ListSecretsResponse(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     KEPT_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    REVOKED_ELSEWHERE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
@@ -158,16 +159,21 @@ class ListSecretsResponse(_message.Message):
     def kept_elsewhere(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What other sources keep, by reference: all that the configuration names. On the last page."""
 
+    @_builtins.property
+    def revoked_elsewhere(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of them that were revoked here: no run gets them."""
+
     def __init__(
         self,
         *,
         secrets: _abc.Iterable[Global___ListSecretsResponse.SecretInfo] | None = ...,
         next_page_token: _builtins.str = ...,
         kept_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
+        revoked_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_elsewhere", b"kept_elsewhere", "next_page_token", b"next_page_token", "secrets", b"secrets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_elsewhere", b"kept_elsewhere", "next_page_token", b"next_page_token", "revoked_elsewhere", b"revoked_elsewhere", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

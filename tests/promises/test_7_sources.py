@@ -141,6 +141,16 @@ def test_the_list_names_what_others_keep(both: Both) -> None:
     assert f"{FILE_REFERENCE} is kept elsewhere" in listed.out
     told = json.loads(both.daemon.cli("secrets", "list", "--json").out)
     assert told["kept_elsewhere"] == [BAO_REFERENCE, FILE_REFERENCE]
+    assert told["revoked_elsewhere"] == []
+    both.client.revoke_secret(FILE_REFERENCE, cancel_calls=True)
+    try:
+        listed = both.daemon.cli("secrets", "list")
+        assert f"{FILE_REFERENCE} is kept elsewhere; revoked here" in listed.out.replace("\n", " ")
+        assert f"{BAO_REFERENCE} is kept elsewhere;" not in listed.out
+        told = json.loads(both.daemon.cli("secrets", "list", "--json").out)
+        assert told["revoked_elsewhere"] == [FILE_REFERENCE]
+    finally:
+        both.client.reinstate_secret(FILE_REFERENCE)
 
 
 ACTS: dict[str, Callable[[Client], object]] = {
