@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("stockade")
 
 MAX_DESCRIPTORS = 65_536
+# With fewer, the runs of one busy device already find none left.
+LEAST_DESCRIPTORS = 256
 
 
 async def serve(home: Home, ready_fd: int | None) -> None:
@@ -119,6 +121,12 @@ def _raise_descriptor_limit() -> None:
     A run's own limit is set apart; what the daemon has is not what a tool gets.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
+        raise StartError(
+            f"this process may have {hard} descriptors, and needs {LEAST_DESCRIPTORS} at least",
+            code="TOO_FEW_DESCRIPTORS",
+            fix="raise `ulimit -Hn`, or LimitNOFILE= of the service",
+        )
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

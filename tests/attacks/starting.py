@@ -10,12 +10,15 @@ SECONDS = 120
 
 
 def serve(
-    daemon: RunningDaemon, cwd: Path | None = None, program: Path | None = None
+    daemon: RunningDaemon,
+    cwd: Path | None = None,
+    program: Path | None = None,
+    wrapper: tuple[str, ...] = (),
 ) -> "subprocess.CompletedProcess[str]":
     """Tries to serve; what refuses to start ends by itself."""
     environment = daemon.environ() | {"LANG": "C.UTF-8"}
     return subprocess.run(
-        [STOCKADED, "serve"] if program is None else [sys.executable, program, "serve"],
+        [*wrapper, *([STOCKADED] if program is None else [sys.executable, program]), "serve"],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

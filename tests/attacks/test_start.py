@@ -121,6 +121,12 @@ def test_a_port_in_use(initialised: RunningDaemon) -> None:
     assert not initialised.home.endpoint.exists()
 
 
+def test_too_few_descriptors_are_named(initialised: RunningDaemon) -> None:
+    """So few that runs would find none left: said at the start, and not in the middle of a call."""
+    answer = serve(initialised, wrapper=("prlimit", "--nofile=200"))
+    assert "256" in refused(answer, "TOO_FEW_DESCRIPTORS")
+
+
 def test_an_address_that_is_not_here(initialised: RunningDaemon) -> None:
     """An address of no interface of this machine is a refusal too."""
     text = CONFIG.replace("127.0.0.1:0", "192.0.2.1:0")
