@@ -10,9 +10,12 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stockade.credentials import Credentials
 from stockade.home import Home
+
+if TYPE_CHECKING:
+    from stockade.credentials import Credentials
 
 _MAX_FILE = 4096
 MAX_SOCKET_PATH = 107  # unix(7)
@@ -44,7 +47,7 @@ def read_endpoint(path: Path) -> Endpoint | None:
     return Endpoint(pid, address)
 
 
-def own_socket(home: Home, credentials: Credentials) -> Path | None:
+def own_socket(home: Home, credentials: "Credentials") -> Path | None:
     """The daemon's socket in this home, for its local device; None where there is none to use."""
     if credentials.address is not None or len(os.fsencode(home.socket)) > MAX_SOCKET_PATH:
         return None
