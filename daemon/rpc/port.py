@@ -118,9 +118,13 @@ class Port:
             if looked < self._next_look:
                 return
             before, ports = self._found, self._ports
-            self._found = await anyio.to_thread.run_sync(
-                lambda: sockets.find(ports, before), limiter=self._one
-            )
+            try:
+                self._found = await anyio.to_thread.run_sync(
+                    lambda: sockets.find(ports, before), limiter=self._one
+                )
+            except OSError as error:  # not a descriptor is left to look with: the next time
+                _log.warning("port.not_looked_at", reason=error.strerror)
+                return
             now = time.monotonic()
             self._next_look = now + min(REST * (now - looked), PERIOD_SECONDS)
             # What was shut down is there until gRPC has let go of it.
