@@ -43,7 +43,7 @@ def shell(script: str) -> "subprocess.CompletedProcess[str]":
 
 def docker(*words: str) -> str:
     done = subprocess.run(
-        ["docker", *words], capture_output=True, text=True, timeout=120, check=False
+        ["docker", *words], capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -51,7 +51,7 @@ def docker(*words: str) -> str:
 
 def inside(*words: str) -> "subprocess.CompletedProcess[str]":
     command = ["docker", "exec", NAME, "stockade", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
 
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="this machine is not Debian")
@@ -95,7 +95,7 @@ def container() -> Iterator[str]:
         yield NAME
     finally:
         for words in (("rm", "--force", "--volumes", NAME), ("volume", "rm", NAME), ("rmi", TAG)):
-            subprocess.run(["docker", *words], capture_output=True, timeout=120, check=False)
+            subprocess.run(["docker", *words], capture_output=True, timeout=400, check=False)
 
 
 @in_docker

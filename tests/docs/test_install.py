@@ -68,7 +68,7 @@ def place() -> Iterator[Path]:
     """A user's home, with pipx and uv."""
     folder = make_directory()
     installers = folder / "installers"
-    subprocess.run([sys.executable, "-m", "venv", installers], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", installers], check=True, timeout=400)
     pip = (installers / "bin" / "pip", "install", "--quiet", "pipx", "uv")
     subprocess.run(pip, check=True, timeout=PATIENCE_SECONDS)
     yield folder

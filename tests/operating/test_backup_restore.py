@@ -36,7 +36,7 @@ def stockade(
         input=words,
         env=daemon.environ(),
         capture_output=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 

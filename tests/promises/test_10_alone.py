@@ -79,7 +79,7 @@ class Alone:
             env=self.daemon.environ(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
         assert done.returncode == 0, done.stderr + self.daemon.log

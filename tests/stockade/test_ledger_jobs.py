@@ -121,7 +121,7 @@ def said(folder: Path, name: str, *extra: str) -> tuple[int, dict[str, Any]]:
         env={"STOCKADE_HOME": str(folder / "none"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     return done.returncode, json.loads(done.stdout.splitlines()[0])

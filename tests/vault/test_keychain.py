@@ -50,7 +50,7 @@ class Home:
             env=self.environment | more,
             cwd=self.folder,
             capture_output=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
