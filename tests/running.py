@@ -8,8 +8,10 @@ root) can search the way to it, which a pytest tmp_path is not.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,18 @@ def make_directory(prefix: str = "stockade-test-") -> Path:
     path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     path.chmod(0o711)
     return path
+
+
+def free_port() -> int:
+    """A port of the loopback for a server that is to find it free a while later, and again.
+
+    Not of those that the kernel gives out: other tests hold thousands of them at a time.
+    """
+    while True:
+        port = secrets.randbelow(10_000) + 20_000
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

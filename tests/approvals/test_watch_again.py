@@ -1,6 +1,5 @@
 """`approvals watch` outlives the daemon it watches, and shows what a real daemon asks."""
 
-import socket
 import time
 from collections.abc import Iterator
 
@@ -9,17 +8,14 @@ import pytest
 from stockade.cli.desk import GRACE_SECONDS
 from stockade.client import new_call_id
 from tests.pane import Pane
-from tests.running import CONFIG, STOCKADE, RunningDaemon, running
+from tests.running import CONFIG, STOCKADE, RunningDaemon, free_port, running
 
 
 @pytest.fixture
 def daemon() -> Iterator[RunningDaemon]:
     """One that listens at the same place after each start."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
     workspace = '[workspaces.notes]\npath = "/var/tmp"\naccess = "write"\n'
-    with running(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}") + workspace) as started:
+    with running(CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{free_port()}") + workspace) as started:
         yield started
 
 

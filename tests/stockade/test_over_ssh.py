@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 
 from stockade.v1 import approval_pb2
 from tests.pane import Pane
-from tests.running import make_directory
+from tests.running import free_port, make_directory
 from tests.stockade.at_desk import COMMAND, GRACE, ready
 from tests.stockade.serving import Daemon, World, statement
 
@@ -82,8 +82,7 @@ def _made(folder: Path) -> Iterator[Server]:
         for name in ("host", "user"):
             make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(make, check=True, stdin=subprocess.DEVNULL)
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         public = (folder / "host.pub").read_text().split()
         (folder / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
         yield from _serving(folder, port)

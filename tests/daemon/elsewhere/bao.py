@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.running import make_directory
+from tests.running import free_port, make_directory
 
 BAO = Path(sys.executable).parent / "bao"
 ROOT_TOKEN = "root-token-of-this-test"  # of a server that lives as long as the test
@@ -67,9 +66,7 @@ class Bao:
 def openbao() -> Iterator[Bao]:
     """A server for as long as the block lasts."""
     folder = make_directory("stockade-bao-")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [BAO, "server", "-dev-tls", f"-dev-tls-cert-dir={folder}", "-dev-no-store-token",
