@@ -171,6 +171,36 @@ class Holds:
         return self.constant in [_of(self.type, one) for one in value]
 
 
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """`isEmpty`."""
+
+    def of(self, value: object) -> bool:
+        """See `Kind`."""
+        if type(value) is not list:
+            raise UnlikeError
+        return not value
+
+
+@dataclass(frozen=True, slots=True)
+class Meets:
+    """`containsAny` and `containsAll` between a set that is there and one of constants."""
+
+    relation: str
+    """What is said of the set that is there: "any", that it has "all", that it is "within"."""
+    type: type
+    constants: frozenset[object]
+
+    def of(self, value: object) -> bool:
+        """See `Kind`."""
+        if type(value) is not list:
+            raise UnlikeError
+        there = {_of(self.type, one) for one in value}
+        if self.relation == "any":
+            return not self.constants.isdisjoint(there)
+        return self.constants <= there if self.relation == "all" else there <= self.constants
+
+
 def _of(kind: type, value: object) -> object:
     """The value, if it is of this very type."""
     if kind is Moment:

@@ -14,7 +14,20 @@ from dataclasses import dataclass
 
 from cedarpy import pst
 
-from policy.kinds import Absent, Exact, Has, Holds, Kind, Like, OneOf, Ordered, Same, UnlikeError
+from policy.kinds import (
+    Absent,
+    Empty,
+    Exact,
+    Has,
+    Holds,
+    Kind,
+    Like,
+    Meets,
+    OneOf,
+    Ordered,
+    Same,
+    UnlikeError,
+)
 from policy.kinds import moment as moment_of
 from policy.tree import parts_of
 from policy.values import CedarValue
@@ -23,6 +36,7 @@ MAX_LOOKS = 64  # for one question; more would cost what they save
 
 _CONTEXT = pst.Var("context")
 _MIRRORED = {"less": "greater", "less_eq": "greater_eq", "greater": "less", "greater_eq": "less_eq"}
+_RELATIONS = {"contains_any": "any", "contains_all": "all"}
 Path = tuple[str, ...]
 
 
@@ -84,6 +98,8 @@ def _look(node: object) -> Look | None:
             return Look(path, Exact(path[0] == "clock" and path[-1] != "epoch"))
         case pst.Like(base=base, pattern=pattern) if path := _path(base):
             return Look(path, Like.parse(pattern))
+        case pst.UnaryOp(op="is_empty", arg=base) if path := _path(base):
+            return Look(path, Empty())
         case pst.BinaryOp(op=op, left=left, right=right):
             if path := _path(left):
                 return _compared(path, op, right)
@@ -103,6 +119,8 @@ def _path(node: object) -> Path | None:
 
 def _compared(path: Path, op: str, other: object) -> Look | None:
     """What is there, on the left of a constant."""
+    if op in _RELATIONS and (constants := _constants(other)) is not None:
+        return Look(path, Meets(_RELATIONS[op], *constants))
     constant = _constant(other)
     if constant is None:
         return None
@@ -119,13 +137,22 @@ def _against(path: Path, op: str, other: object) -> Look | None:
     """What is there, on the right of a constant."""
     if op in ("eq", "not_eq") or op in _MIRRORED:
         return _compared(path, _MIRRORED.get(op, op), other)
-    if op == "contains" and isinstance(other, pst.Set):
-        constants = [_constant(one) for one in other.elements]
-        kinds = {type(one) for one in constants}
-        if kinds in ({str}, {int}):
-            (kind,) = kinds
-            return Look(path, OneOf(kind, frozenset(constants)))
+    if (constants := _constants(other)) is None:
+        return None
+    if op == "contains":
+        return Look(path, OneOf(*constants))
+    if op in _RELATIONS:
+        return Look(path, Meets("any" if op == "contains_any" else "within", *constants))
     return None
+
+
+def _constants(node: object) -> tuple[type, frozenset[object]] | None:
+    """A set that is written out, of texts or of numbers."""
+    if not isinstance(node, pst.Set):
+        return None
+    constants = [_constant(one) for one in node.elements]
+    kinds = {type(one) for one in constants}
+    return (kinds.pop(), frozenset(constants)) if kinds in ({str}, {int}) else None
 
 
 def _constant(node: object) -> str | int | bool | object | None:
