@@ -276,7 +276,7 @@ def test_every_short_pattern_fits_what_the_engine_says_it_fits() -> None:
     """Pieces that overlap, that come twice, stars side by side: all patterns, all texts."""
     texts = ["".join(some) for length in range(5) for some in product("ab", repeat=length)]
     requests = [{**REQUEST, "context": json.dumps({"a": text})} for text in texts]
-    for length in range(5):
+    for length in range(6):
         for pattern in product(("*", "a", "b"), repeat=length):
             policies = policy(f'context.a like "{"".join(pattern)}"')
             (look,) = found(policies) or ()
