@@ -122,7 +122,9 @@ def _prune(tx: Tx, before_ms: int, cause: str) -> Pruned:
 def _redact(tx: Tx, call_ids: list[str], before_ms: int) -> Pruned:
     taken = redaction.take(tx.connection, call_ids, before_ms)
     if taken.anything:
-        tx.receipt("ledger.pruned", {"cause": "redacted", **_said(taken)})
+        said = _said(taken)
+        del said["bytes"]  # of one statement, the length of what was taken out
+        tx.receipt("ledger.pruned", {"cause": "redacted", **said})
     return taken
 
 
