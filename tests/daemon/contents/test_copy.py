@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.contents.copy import RedactedCopy, Why, redacted_copy
+from daemon.contents.copy import RedactedCopy, Why, redacted_copy, redacted_text
 from daemon.tools.arguments import canonical_form, parse_arguments
 from daemon.tools.schema import settle_schema
 from vault.forms import forms
@@ -213,3 +213,10 @@ def test_no_form_of_a_value_of_the_vault_is_in_the_copy(data: st.DataObject) -> 
     copy = made(value, OPEN, secret).canonical
     assert not [one for one in forms(secret) if one in copy]
     assert made(value, OPEN, secret).canonical == copy
+
+
+def test_what_is_said_of_a_call_quotes_no_secret() -> None:
+    """A refusal that names what was sent is recorded without it."""
+    with Redaction([(SecretName("door"), Secret(b"hunter2hunter2"))]) as redaction:
+        said = redacted_text("there is no workspace 'hunter2hunter2'", redaction)
+    assert said == "there is no workspace '[redacted:door]'"
