@@ -183,3 +183,33 @@ def test_the_own_socket_is_for_the_local_device_alone(
     ):
         it.who_am_i()
     assert refused.value.reason == "NOT_THE_LOCAL_DEVICE"
+
+
+# What a service manager does: it listens, and hands the socket over as descriptor 3.
+HANDS_OVER = """
+import os, socket, sys
+held = socket.create_server(("127.0.0.1", 0))
+os.dup2(held.fileno(), 3)
+os.set_inheritable(3, True)  # it may have been 3 before
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_socket_that_was_handed_over_is_shared_in_the_same_way() -> None:
+    """There, connections come by a door of ours before gRPC: three descriptors each."""
+    share = DESCRIPTORS * 3 // 4 // 3 // 4
+    wrapper = ("prlimit", f"--nofile={DESCRIPTORS}", sys.executable, "-c", HANDS_OVER)
+    daemon = RunningDaemon(make_directory(), CONFIG, wrapper=wrapper)
+    try:
+        daemon.start()
+        attacker, other = daemon.pair_device("attacker"), daemon.pair_device("other", "owners")
+        assert until(lambda: held(daemon) == 0)
+        with hogs(attacker) as told:
+            assert told["served"] == share
+            assert until(lambda: comes_in(daemon, other))
+        assert until(lambda: held(daemon) <= 1)
+        assert "Traceback" not in daemon.log
+    finally:
+        daemon.stop()
+        shutil.rmtree(daemon.root, ignore_errors=True)
