@@ -58,6 +58,14 @@ def _without_info(code: grpc.StatusCode, details: str, target: str) -> errors.St
         return errors.DaemonUnreachable(
             f"no daemon answers at {target}", fix=_reach(target), grpc_code=code.name
         )
+    if code is grpc.StatusCode.CANCELLED:
+        # Not by this side. gRPC sheds requests that the daemon has not come to, whoever's they are.
+        return errors.Unavailable(
+            "the daemon ended the request without an answer: it has too much to do, or stops",
+            reason="NOT_ANSWERED",
+            fix="see whether it was done, then ask again",
+            grpc_code=code.name,
+        )
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return errors.DaemonFault(
             "the daemon does not serve this request",

@@ -13,7 +13,7 @@ import pytest
 
 from stockade.client import Client
 from stockade.connection import SERVER_NAME
-from stockade.errors import DaemonFault
+from stockade.errors import Unavailable
 from tests.attacks.certificates import Presented
 from tests.attacks.probing import sequence
 from tests.running import RunningDaemon
@@ -188,8 +188,8 @@ def served(client: Client) -> bool:
     for _ in range(20):
         try:
             return bool(client.who_am_i().principal)
-        except DaemonFault as turned_away:
-            if turned_away.grpc_code != "CANCELLED":
+        except Unavailable as turned_away:
+            if turned_away.reason != "NOT_ANSWERED":
                 raise
             time.sleep(0.2)
     return False

@@ -87,3 +87,11 @@ def test_handshake_is_told_apart() -> None:
     """A refused certificate is not reported as a daemon that is down."""
     failure = _Failure(grpc.StatusCode.UNAVAILABLE, "Ssl handshake failed: CERTIFICATE_REVOKED")
     assert from_rpc_error(failure, "here").reason == "HANDSHAKE_FAILED"
+
+
+def test_a_request_that_the_daemon_sheds_is_to_be_asked_again() -> None:
+    """CANCELLED by the other side is no defect: it has too much to do, or stops."""
+    error = from_rpc_error(_Failure(grpc.StatusCode.CANCELLED, "CANCELLED"), "here")
+    assert isinstance(error, errors.Unavailable)
+    assert (error.reason, error.grpc_code) == ("NOT_ANSWERED", "CANCELLED")
+    assert error.fix
