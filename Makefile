@@ -20,7 +20,7 @@ demo: host $(VENV)/.runtime compiled ## The whole path on this machine, in under
 	@$(BIN)/python -E -s deploy/demo.py
 
 test: host-tests lint compiled ## Lint, types and all tests with the real components; JOBS=n files at a time
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(or $(JOBS),1) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: host-tests $(VENV)/.dev compiled ## What takes minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
