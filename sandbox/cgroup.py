@@ -6,6 +6,7 @@ host without a writable group is not an error here: `find` then gives `NoCgroups
 nothing and says so. Raises OSError only.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sandbox.outcome import LimitName
 # bubblewrap's monitor and the sandbox's init are tasks of the group too.
 OWN_TASKS = 2
 _DEPTH = 12
+_AT_ONCE = 128  # descriptors of processes
 
 
 class RunGroup(Protocol):
@@ -158,24 +160,34 @@ def counter(path: Path, name: str) -> int:
 def kill_members(directory: Path) -> None:
     """SIGKILL every process of one group, by descriptor, so that no reused number is hit.
 
-    A group that is gone has none.
+    A group that is gone has none. The kernel makes the list of members anew for each that reads it,
+    and a bomb has made it long: it is read once for many of them.
     """
+    members = list(_members(directory))
+    for at in range(0, len(members), _AT_ONCE):
+        _kill(directory, members[at : at + _AT_ONCE])
+
+
+def _kill(directory: Path, members: list[str]) -> None:
+    held: dict[str, int] = {}
     try:
-        members = read(directory / "cgroup.procs").split()
-    except FileNotFoundError:
-        return
-    for line in members:
-        try:
-            fd = os.pidfd_open(int(line))
-        except OSError:
-            continue  # gone already
-        try:
-            if line in read(directory / "cgroup.procs").split():
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-        except OSError:
-            continue  # gone between the two reads
-        finally:
+        for line in members:
+            with contextlib.suppress(OSError):  # gone already
+                held[line] = os.pidfd_open(int(line))
+        # One that is listed with its descriptor in hand is a member, and is the one that is held.
+        for line in held.keys() & _members(directory):
+            with contextlib.suppress(OSError):  # gone between the two reads
+                signal.pidfd_send_signal(held[line], signal.SIGKILL)
+    finally:
+        for fd in held.values():
             os.close(fd)
+
+
+def _members(directory: Path) -> set[str]:
+    try:
+        return set(read(directory / "cgroup.procs").split())
+    except OSError:
+        return set()
 
 
 def remove_directory(directory: Path) -> bool:

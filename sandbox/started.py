@@ -9,6 +9,7 @@ import select
 from dataclasses import dataclass
 
 import anyio
+import anyio.to_thread
 
 from sandbox import launch, places, spawn, waiting
 from sandbox.cgroup import Cgroups, RunGroup
@@ -19,6 +20,9 @@ from sandbox.outcome import LimitName
 from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
+
+_FIRST_LOOK = 0.002
+_THREADS = 2  # that take scratches down
 
 
 class NotStartedError(Exception):
@@ -53,6 +57,7 @@ class Starter:
     def __init__(self, settings: ProcessSettings, cgroups: Cgroups) -> None:
         self._settings = settings
         self._cgroups = cgroups
+        self._threads = anyio.CapacityLimiter(_THREADS)
 
     def group_name(self, run_id: str) -> str:
         """What the groups of a run are called."""
@@ -97,7 +102,9 @@ class Starter:
 
     async def end(self, started: Started) -> None:
         """Leave nothing of it: also when cancelled, and in bounded time."""
-        await self._take_down(started.run_id, started.launched, started.group, started.fds)
+        await self._take_down(
+            started.run_id, started.launched, started.group, started.fds, started.scratch
+        )
 
     def same_places(self, started: Started, spec: RunSpec) -> bool:
         """Whether what it has bound is still what these paths name; refuses as a start would."""
@@ -109,23 +116,37 @@ class Starter:
         return tuple(found) == started.launched.places
 
     async def _take_down(
-        self, run_id: str, launched: Launched | None, group: RunGroup, fds: Descriptors
+        self,
+        run_id: str,
+        launched: Launched | None,
+        group: RunGroup,
+        fds: Descriptors,
+        scratch: Scratch | None = None,
     ) -> None:
         with anyio.CancelScope(shield=True), fds:
             try:
                 if launched is not None:
                     await self._kill(run_id, launched, group)
+                if scratch is not None and scratch.heavy:
+                    await anyio.to_thread.run_sync(scratch.let_go, limiter=self._threads)
             finally:
-                with anyio.move_on_after(self._settings.cleanup_seconds):
-                    while not group.remove():
-                        group.kill()
-                        await anyio.sleep(0.002)
+                await self._remove(group)
+
+    async def _remove(self, group: RunGroup) -> None:
+        """The group, once the last of it has left: the kernel does not tell when."""
+        pause = _FIRST_LOOK
+        with anyio.move_on_after(self._settings.cleanup_seconds):
+            while not group.remove():
+                if pause > _FIRST_LOOK:  # what was killed with its init is most likely dying
+                    group.kill()
+                await anyio.sleep(pause)
+                pause = min(2 * pause, self._settings.poll_seconds)
 
     async def _kill(self, run_id: str, launched: Launched, group: RunGroup) -> None:
-        if not group.remove():  # what is gone already needs no killing
-            group.kill()
         launched.kill()
         if launched.init_fd < 0:
+            # Its init is not known, so that not everything goes with it.
+            group.kill()
             launch.kill_marked(self._settings, run_id)
         with anyio.move_on_after(self._settings.cleanup_seconds):
             await anyio.wait_readable(launched.child.pidfd)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from sandbox.outcome import OutputDigest
 from sandbox.tier import OutputSink, Stream
@@ -80,6 +81,9 @@ class Output:
     async def _chunk(self, fd: int, stream: Stream) -> bool:
         # One byte more than allowed, so that the cap itself is not taken for an excess.
         data = await read(fd, min(CHUNK, self._left + 1))
+        if len(data) == CHUNK:
+            # There may always be more at once: after each chunk it is the others' turn.
+            await anyio.lowlevel.checkpoint()
         return bool(data) and await self.deliver(stream, data)
 
     async def deliver(self, stream: Stream, data: bytes) -> bool:

@@ -52,7 +52,8 @@ class Supervisor:
     def settle(self, end: End, limit: LimitName | None = None) -> None:
         """Decide how the run ended, unless it is decided, and kill what is left of it."""
         self.verdict = self.verdict or (end, limit)
-        self._group.kill()
+        # With its init the kernel kills all of a pid namespace at once, however many there are: the
+        # group need not be gone through for that.
         self._launched.kill()
 
     def _over_output(self) -> None:
