@@ -37,12 +37,13 @@ class Tiers:
 
     def __init__(self, instance: str, config: Config) -> None:
         ready, pool = config.ready, _pool(config.containers)
-        containers = config.containers
+        containers, give_way = config.containers, config.sandbox.give_way_seconds
         self.sandboxes: Mapping[Tier, Sandbox] = {
             Tier.PROCESS: ProcessSandbox(
                 ProcessSettings(
                     instance=instance,
                     require_cgroups=config.sandbox.require_cgroups,
+                    give_way_seconds=give_way,
                     pool=PoolSettings(
                         per_profile=ready.per_profile,
                         total=ready.total,
@@ -53,7 +54,11 @@ class Tiers:
             ),
             Tier.CONTAINER: ContainerSandbox(
                 ContainerSettings(
-                    instance, runtime=containers.runtime, socket=containers.socket, pool=pool
+                    instance,
+                    runtime=containers.runtime,
+                    socket=containers.socket,
+                    give_way_seconds=give_way,
+                    pool=pool,
                 )
             ),
             Tier.GVISOR: ContainerSandbox(
@@ -62,6 +67,7 @@ class Tiers:
                     gvisor=True,
                     runtime=containers.gvisor_runtime,
                     socket=containers.socket,
+                    give_way_seconds=give_way,
                     pool=pool,
                 )
             ),

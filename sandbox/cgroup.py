@@ -53,6 +53,19 @@ class RunGroup(Protocol):
         """The limit the kernel has reported as hit, if any."""
         ...
 
+    @property
+    def weight(self) -> str:
+        """How its share of a busy processor is weighed; empty where it is not."""
+        ...
+
+    def give_way(self) -> None:
+        """From now on, compute when nobody else has to."""
+        ...
+
+    def hasten(self) -> None:
+        """Have the weight it began with: what is to end has to come to its end."""
+        ...
+
     def kill(self) -> None:
         """Kill everything in the groups."""
         ...
@@ -90,6 +103,13 @@ class NoGroup:
     enforces: frozenset[LimitName] = frozenset()
     bounds_swap = False
     join: tuple[Path, ...] = ()
+    weight = ""
+
+    def give_way(self) -> None:
+        """Nobody weighs it."""
+
+    def hasten(self) -> None:
+        """Nobody weighs it."""
 
     def cpu_seconds(self) -> float | None:
         """Not measured here."""

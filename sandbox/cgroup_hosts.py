@@ -13,7 +13,7 @@ from sandbox.cgroup import Cgroups, NoCgroups, read, write
 from sandbox.cgroup_v1 import CgroupsV1
 from sandbox.cgroup_v2 import CONTROLLERS, CgroupsV2
 
-_V1 = ("memory", "pids", "cpuacct")
+_V1 = ("memory", "pids", "cpuacct", "cpu")
 _LEAF = "stockade-daemon"
 
 

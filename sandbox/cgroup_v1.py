@@ -4,7 +4,7 @@ A process enters by writing 0 to `tasks` itself: moving another process takes a 
 for an RCU grace period (7 to 20 ms measured), moving oneself does not.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sandbox.cgroup import (
     remove_directory,
     write,
 )
+from sandbox.cgroup_weight import Weight, v1
 from sandbox.limits import Limits
 from sandbox.outcome import LimitName
 
@@ -40,8 +41,8 @@ class CgroupsV1:
 
     @property
     def enforces(self) -> frozenset[LimitName]:
-        """One limit per controller that may be written."""
-        return frozenset(_LIMIT_OF[name] for name in self.parents)
+        """One limit per controller that may be written and holds one."""
+        return _limits(self.parents)
 
     def create(self, name: str, limits: Limits) -> RunGroup:
         """A directory per controller, limits set, nothing left behind on failure."""
@@ -49,7 +50,8 @@ class CgroupsV1:
         try:
             for controller, parent in self.parents.items():
                 directory = parent / name
-                directory.mkdir()
+                if directory not in made.values():
+                    directory.mkdir()
                 made[controller] = directory
             _set_limits(made, limits)
         except OSError:
@@ -73,6 +75,12 @@ def _set_limits(made: Mapping[str, Path], limits: Limits) -> None:
             write(swap, str(limits.memory_bytes))
     if "pids" in made:
         write(made["pids"] / "pids.max", str(limits.pids + OWN_TASKS))
+    if "cpu" in made:
+        v1(made["cpu"]).set_light()
+
+
+def _limits(controllers: Iterable[str]) -> frozenset[LimitName]:
+    return frozenset(_LIMIT_OF[name] for name in controllers if name in _LIMIT_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,8 @@ class GroupV1:
 
     @property
     def enforces(self) -> frozenset[LimitName]:
-        """One limit per controller."""
-        return frozenset(_LIMIT_OF[name] for name in self.directories)
+        """One limit per controller that holds one."""
+        return _limits(self.directories)
 
     @property
     def bounds_swap(self) -> bool:
@@ -95,7 +103,22 @@ class GroupV1:
     @property
     def join(self) -> tuple[Path, ...]:
         """The `tasks` files."""
-        return tuple(directory / "tasks" for directory in self.directories.values())
+        return tuple(directory / "tasks" for directory in self._once)
+
+    @property
+    def weight(self) -> str:
+        """By the `cpu` controller."""
+        return self._weight.described if self._weight else ""
+
+    def give_way(self) -> None:
+        """By the `cpu` controller."""
+        if self._weight:
+            self._weight.set_least()
+
+    def hasten(self) -> None:
+        """By the `cpu` controller."""
+        if self._weight:
+            self._weight.set_light()
 
     def cpu_seconds(self) -> float | None:
         """From cpuacct."""
@@ -120,10 +143,18 @@ class GroupV1:
 
     def kill(self) -> None:
         """Every member of every group."""
-        for directory in self.directories.values():
+        for directory in self._once:
             kill_members(directory)
 
     def remove(self) -> bool:
         """All of them, or say that one is busy."""
-        removed = [remove_directory(directory) for directory in self.directories.values()]
+        removed = [remove_directory(directory) for directory in self._once]
         return all(removed)
+
+    @property
+    def _once(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(self.directories.values()))
+
+    @property
+    def _weight(self) -> Weight | None:
+        return v1(self.directories["cpu"]) if "cpu" in self.directories else None

@@ -15,12 +15,12 @@ from sandbox.cgroup import (
     remove_directory,
     write,
 )
+from sandbox.cgroup_weight import v2
 from sandbox.limits import Limits
 from sandbox.outcome import LimitName
 
 CONTROLLERS = ("cpu", "memory", "pids")
 _MICRO = 1_000_000
-_WEIGHT, _LIGHT = "cpu.weight", "20"
 _ENFORCED = frozenset({LimitName.MEMORY, LimitName.PIDS, LimitName.CPU})
 
 
@@ -55,10 +55,9 @@ def set_limits(directory: Path, limits: Limits) -> None:
     if (directory / "memory.swap.max").exists():
         write(directory / "memory.swap.max", "0")
     write(directory / "memory.oom.group", "1")
-    if (directory / _WEIGHT).exists():
-        # As much for each run; the daemon, which serves all of them, has the usual 100.
-        write(directory / _WEIGHT, _LIGHT)
     write(directory / "pids.max", str(limits.pids + OWN_TASKS))
+    if (weight := v2(directory)).there:
+        weight.set_light()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,19 @@ class GroupV2:
         if counter(self.directory / "pids.events", "max"):
             return LimitName.PIDS
         return None
+
+    @property
+    def weight(self) -> str:
+        """By the `cpu` controller."""
+        return v2(self.directory).described
+
+    def give_way(self) -> None:
+        """By the `cpu` controller."""
+        v2(self.directory).set_least()
+
+    def hasten(self) -> None:
+        """By the `cpu` controller."""
+        v2(self.directory).set_light()
 
     def kill(self) -> None:
         """One write where the kernel has it (5.14 and later), else member by member."""

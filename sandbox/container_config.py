@@ -9,6 +9,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.cgroup_weight import LIGHT_SHARES
 from sandbox.container_mounts import Mounted, labels
 from sandbox.container_settings import ContainerSettings
 from sandbox.errors import SpecRefusedError
@@ -142,6 +143,8 @@ def _bounds(profile: Profile, settings: ContainerSettings) -> dict[str, Any]:
         # Memory and swap together: without it the excess would go to swap.
         "Memory": memory,
         "MemorySwap": memory,
+        # Less than the usual 1024, which the daemon has.
+        "CpuShares": LIGHT_SHARES,
         "PidsLimit": max(LEAST_PIDS, settings.most_pids(profile.pids)),
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
     }

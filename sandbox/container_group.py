@@ -10,7 +10,7 @@ from sandbox.cgroup_hosts import hierarchies
 from sandbox.cgroup_v1 import GroupV1
 from sandbox.cgroup_v2 import GroupV2
 
-_V1 = frozenset({"memory", "pids", "cpuacct"})
+_V1 = frozenset({"memory", "pids", "cpuacct", "cpu"})
 
 
 def find(pid: int, container: str) -> RunGroup:

@@ -91,6 +91,7 @@ def _limits(
         "tmp_files": f"not counted; they are of the {groups}'s memory"
         if settings.gvisor
         else "nr_inodes of the tmpfs",
+        "weight": controls.weight(groups, group.weight, settings.gives_way_after),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sandbox.errors import SpecRefusedError
 from sandbox.pool import PoolSettings
+from sandbox.settings import GIVE_WAY_SECONDS
 
 _MIB = 2**20
 _INSTANCE = re.compile(r"[a-z0-9]{4,32}\Z")
@@ -33,7 +34,8 @@ class ContainerSettings:
     `instance` marks what this daemon leaves in the engine, so that a later `reap` removes its own
     leftovers and nobody else's. `gvisor` says that the runtime is runsc. `root_becomes` is the user
     a run has when the daemon is root; otherwise it has the daemon's own. `directory` is a place of
-    the daemon's own for what Docker has to be shown by name; empty: where temporary files are.
+    the daemon's own for what Docker has to be shown by name; empty: where temporary files are. A
+    run that has used `give_way_seconds` of processor time lets everybody else go first.
     """
 
     instance: str
@@ -43,6 +45,7 @@ class ContainerSettings:
     directory: str = ""
     root_becomes: int = 65534
     poll_seconds: float = 0.05
+    give_way_seconds: float = GIVE_WAY_SECONDS
     start_seconds: float = 60.0
     drain_seconds: float = 5.0
     look_seconds: float = 10.0
@@ -81,6 +84,12 @@ class ContainerSettings:
     def own_memory(self) -> int:
         """What the launcher (and gVisor's kernel) take of the container's memory."""
         return 32 * _MIB if self.gvisor else 8 * _MIB
+
+    @property
+    def gives_way_after(self) -> float:
+        """Processor time of a run after which it lets others go first."""
+        # Until a tool has begun, gVisor's kernel has computed for it, for as long as many a tool.
+        return self.give_way_seconds + (0.5 if self.gvisor else 0.0)
 
     def most_pids(self, wanted: int) -> int:
         """The group's limit for a run that may have `wanted` processes."""

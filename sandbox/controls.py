@@ -35,7 +35,7 @@ ISOLATION: Mapping[str, str] = MappingProxyType(
 )
 LIMITS = (
     *("wall", "cpu", "memory", "swap", "pids", "output", "file_size", "open_files"),
-    *("tmp", "tmp_files"),
+    *("tmp", "tmp_files", "weight"),
 )
 
 
@@ -60,8 +60,14 @@ def limits(spec: RunSpec, achieved: Mapping[str, str]) -> dict[str, Control]:
         "open_files": str(wanted.open_files),
         "tmp": f"{wanted.tmp_bytes} bytes",
         "tmp_files": str(most_files(wanted)),
+        "weight": "no more than the daemon's; once it has computed for a while, the least",
     }
     return {name: Control(requested[name], achieved[name]) for name in LIMITS}
+
+
+def weight(groups: str, by: str, seconds: float) -> str:
+    """By what a run gives way on a busy processor; nothing, where its group is not weighed."""
+    return by and f"{groups}: {by} after {seconds:g} s of processor time"
 
 
 def started(*, ahead: bool) -> Control:

@@ -25,7 +25,13 @@ def report(
     """Every control of one run."""
     return {
         **controls.isolation(_isolation(settings)),
-        **controls.limits(spec, _limits(group, cgroups)),
+        **controls.limits(
+            spec,
+            {
+                **_limits(group, cgroups),
+                "weight": controls.weight(cgroups, group.weight, settings.give_way_seconds),
+            },
+        ),
     }
 
 

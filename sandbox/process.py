@@ -176,7 +176,7 @@ class ProcessSandbox:
             try:
                 await supervisor.watch(started.fds)
             finally:
-                launched.kill()  # cancelled, it still runs; else nothing of it is left
+                supervisor.kill()  # cancelled, it still runs; else nothing of it is left
             if supervisor.output.failure is not None:
                 raise supervisor.output.failure
             code = launch.exit_code(launched)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from sandbox.errors import SpecRefusedError
 from sandbox.pool import PoolSettings
 
+# Most calls end before they have computed for so long: they keep their weight to their end.
+GIVE_WAY_SECONDS = 0.1
 _INSTANCE = re.compile(r"[a-z0-9]{4,32}\Z")
 
 
@@ -36,6 +38,7 @@ class ProcessSettings:
     root_becomes: int = 65534
     inside_uid: int = 1000
     poll_seconds: float = 0.05
+    give_way_seconds: float = GIVE_WAY_SECONDS
     setup_seconds: float = 10.0
     drain_seconds: float = 5.0
     cleanup_seconds: float = 2.0

@@ -18,6 +18,7 @@ from daemon.calls.endings import ending_of_verdict, refusal_ending, tier_label
 from daemon.calls.hearing import Ruling
 from daemon.calls.live import LiveCall
 from daemon.calls.places import Places
+from daemon.calls.rests import Rests
 from daemon.calls.run import Run
 from daemon.calls.steps import Steps
 from daemon.calls.tell import tell_ending, tell_received, tell_started
@@ -77,6 +78,7 @@ class Conductor:
         self._upheld = upheld
         self._judge_again = judge_again
         self._lease_taken = lease_taken
+        self._rests = Rests(config.calls.rest_seconds)
         self._places = Places(config.calls.max_running)
 
     @property
@@ -162,7 +164,9 @@ class Conductor:
 
     def _has_place(self, live: LiveCall) -> bool:
         """Takes a place among the running, if one is free; the caller gives it back."""
-        return self._places.take_now(live.call_id, live.principal.device_id)
+        return self._rests.may_begin(_caller_and_tool(live)) and self._places.take_now(
+            live.call_id, live.principal.device_id
+        )
 
     async def _prepared(self, live: LiveCall) -> Run | None:
         run = self._new_run(live)
@@ -189,10 +193,20 @@ class Conductor:
         if self._places.holds(live.call_id):
             yield
             return
-        await self._places.take(live.call_id, live.principal.device_id)
         try:
+            await self._take_place(live)
             yield
         finally:
+            self._places.leave(live.call_id)
+
+    async def _take_place(self, live: LiveCall) -> None:
+        """A place in its turn; if its like was killed while it waited, after another rest."""
+        who = _caller_and_tool(live)
+        while True:
+            turn = await self._rests.turn(who)
+            await self._places.take(live.call_id, live.principal.device_id)
+            if self._rests.holds(who, turn):
+                return
             self._places.leave(live.call_id)
 
     async def _admit(self, live: LiveCall, admission: records.Admission, run: Run | None) -> bool:
@@ -273,6 +287,10 @@ class Conductor:
         except SandboxError as error:
             await self._fail(live, error)
             return
+        if finished.ending.event is Event.KILL:
+            self._rests.killed(_caller_and_tool(live))
+        elif finished.ending.event is not Event.CANCEL:
+            self._rests.ended_well(_caller_and_tool(live))
         await self._steps.finish(live, finished.ending, finished.body, finished)
 
     async def _fail(self, live: LiveCall, error: Exception) -> None:
@@ -285,6 +303,11 @@ def _asked(live: LiveCall) -> Asked:
         (None, ()) if found is None else (found.tool.manifest.input.schema, found.secrets)
     )
     return Asked(live.arguments, schema, references, live.verdict.message)
+
+
+def _caller_and_tool(live: LiveCall) -> tuple[str, str]:
+    """What rests: an agent counts as its device, as it does for a place."""
+    return live.principal.device_id, live.tool
 
 
 def _start_body(live: LiveCall, run: Run) -> dict[str, object]:

@@ -56,6 +56,15 @@ class SandboxSection(Section):
             " tree, and says so. The container tiers always need them."
         ),
     )
+    give_way_seconds: float = Field(
+        default=0.1,
+        ge=0.01,
+        le=86400,
+        description=(
+            "A run that has used so much processor time lets everybody else go first from then on,"
+            " where the daemon can write control groups; `stockade doctor` says by what."
+        ),
+    )
     refuse_known_escapes: bool = Field(
         default=False,
         description=(
@@ -154,6 +163,15 @@ class Calls(Section):
         ge=1,
         le=4096,
         description="Runs at one time; further permitted calls wait their turn.",
+    )
+    rest_seconds: float = Field(
+        default=0.1,
+        ge=0,
+        le=60,
+        description=(
+            "A tool that a limit has killed rests so long for its caller before the next run of it,"
+            " twice as long each time up to sixteen times, until one ends otherwise. 0: not at all."
+        ),
     )
     max_open: int = Field(
         default=20000,

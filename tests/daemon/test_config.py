@@ -100,6 +100,8 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "containers.starts": (["1", "64"], ["0", "65", "1.5"]),
     "containers.idle_seconds": (["1", "86400"], ["0", "86401", "1.5"]),
     "calls.max_running": (["1", "4096"], ["0", "4097", "-1", "1.5", "true"]),
+    "calls.rest_seconds": (["0", "0.1", "60"], ["-0.1", "60.1", "nan", "inf", '"1"']),
+    "sandbox.give_way_seconds": (["0.01", "1", "86400"], ["0", "86401", "nan", "inf", "-1"]),
     "calls.max_open_mib": (["1", "65536"], ["0", "65537", "-1", "1.5", "true"]),
     "rates.calls_per_second": (["1", "1000000"], ["0", "1000001", "-1", "0.5", "true"]),
     "rates.calls_burst": (["1", "1000000"], ["0", "1000001", "-1", "1.5", '"9"']),

@@ -54,7 +54,7 @@ async def test_wall_with_everything_ignored(runner: Runner) -> None:
 
 async def test_cpu(runner: Runner) -> None:
     """CPU time used up ends the run, by that limit's name."""
-    outcome, _ = await runner(python(_SPIN, limits=limits(cpu_seconds=0.3)))
+    outcome, _ = await runner(python(_SPIN, limits=limits(cpu_seconds=0.3, wall_seconds=60)))
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
     assert outcome.usage.cpu_ms is not None
     assert 300 <= outcome.usage.cpu_ms < 5000
@@ -62,7 +62,7 @@ async def test_cpu(runner: Runner) -> None:
 
 async def test_cpu_of_the_tree(runner: Runner) -> None:
     """Eight processes share one CPU budget; RLIMIT_CPU alone would give each its own."""
-    wanted = limits(cpu_seconds=1)
+    wanted = limits(cpu_seconds=1, wall_seconds=60)
     outcome, _ = await runner(python(_SPIN_TREE, limits=wanted))
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
     assert outcome.usage.cpu_ms is not None
@@ -72,7 +72,7 @@ async def test_cpu_of_the_tree(runner: Runner) -> None:
 async def test_cpu_of_the_dead(runner: Runner) -> None:
     """The CPU time of children that have ended still counts."""
     script = "while :; do /usr/bin/python3 -I -S -c 'sum(range(10**6))'; done"
-    outcome, _ = await runner(shell(script, limits=limits(cpu_seconds=0.5)))
+    outcome, _ = await runner(shell(script, limits=limits(cpu_seconds=0.5, wall_seconds=60)))
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.CPU)
 
 
