@@ -257,7 +257,8 @@ class Pool(Generic[P, B]):
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the box
             self._failed(shelf, error)
         else:
-            self._put(shelf, box)
+            if not self._put(profile, shelf, box):
+                await self._discard_whole(box)
         finally:
             shelf.starting -= 1
             self._starting -= 1
@@ -266,14 +267,18 @@ class Pool(Generic[P, B]):
                 self._stocked.set()
                 self._stocked = anyio.Event()
 
-    def _put(self, shelf: _Shelf[B], box: B) -> None:
+    def _put(self, profile: P, shelf: _Shelf[B], box: B) -> bool:
+        """To whoever waits, or on its shelf; false where nobody wants it any more."""
+        if self._shelves.get(profile) is not shelf:
+            return False  # it was cleared away meanwhile: there nobody would find it, to end it
         if (waiter := shelf.next_waiter()) is not None:
             waiter.box = box
             waiter.event.set()
-        elif len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
+            return True
+        if len(shelf.boxes) < shelf.wanted and self.waiting < self._settings.total:
             shelf.boxes.append((box, self._clock()))
-        else:
-            self.end(box)  # whoever it was started for has gone
+            return True
+        return False
 
     def _failed(self, shelf: _Shelf[B], error: Exception) -> None:
         """Nothing more is kept of what does not start, until it is asked for again."""

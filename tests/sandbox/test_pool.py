@@ -306,3 +306,26 @@ async def test_a_used_box_is_taken_down_after_a_rest() -> None:
         await pool.put_away(other)
         assert other not in maker.ended
     assert other in maker.ended
+
+
+async def test_a_box_that_is_ready_after_the_pool_was_emptied_is_ended() -> None:
+    """Nobody would find it any more: neither to use it nor to end it."""
+    maker = Maker()
+    pool = maker.pool(SMALL)
+    start = maker.start
+
+    async def emptied_meanwhile(profile: str) -> Box:
+        box = await start(profile)
+        await pool._end_all()
+        return box
+
+    pool._start = emptied_meanwhile
+    async with anyio.create_task_group() as group:
+        group.start_soon(pool.keep)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="the pool has ended"):
+            await pool.take("a")
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert maker.made
+    assert maker.ended == maker.made
