@@ -6,10 +6,9 @@ and never grows the daemon. With nobody watching, the oldest output makes room: 
 chunks' offsets show. Single event loop; no error leaves.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-
-import anyio
 
 from stockade.v1 import call_pb2
 
@@ -37,8 +36,8 @@ class Feed:
         self._watchers: set[_Watcher] = set()
         self._closed = False
         # Made by whoever waits, set and forgotten by whoever has news: mostly nobody waits.
-        self._changed: anyio.Event | None = None
-        self._drained = anyio.Event()
+        self._changed: asyncio.Event | None = None
+        self._drained = asyncio.Event()
 
     @property
     def bytes_kept(self) -> int:
@@ -55,7 +54,7 @@ class Feed:
         while self._watchers and self._lag() > max(0, self._keep_bytes - size):
             # Both streams may wait at once: a new event while one waits would forget the other.
             if self._drained.is_set():
-                self._drained = anyio.Event()
+                self._drained = asyncio.Event()
             await self._drained.wait()
         self._output.append((self._next, size))
         self._bytes_published += size
@@ -89,7 +88,7 @@ class Feed:
                 if self._closed:
                     return
                 if self._changed is None:
-                    self._changed = anyio.Event()
+                    self._changed = asyncio.Event()
                 await self._changed.wait()
         finally:
             self._watchers.discard(watcher)

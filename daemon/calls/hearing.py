@@ -173,7 +173,8 @@ def hear(
                 by = Ruling.PERMIT, "LEASED", said, "", leased.reasons
                 return Outcome(*by, asked, tier, id_, put[:number])
     except _DeniedError as denied:
-        return replace(denied.outcome, asked=tuple(hearing.asked))
+        asked = tuple(hearing.asked)
+        return Outcome(Ruling.DENY, denied.code, denied.message, denied.fix, denied.policies, asked)
     message = "policy permits it" if ruling is Ruling.PERMIT else "policy wants a human's yes"
     asked = tuple(hearing.asked)
     return Outcome(ruling, code, message, "", decision.reasons, asked, tier, leases=put)
@@ -258,7 +259,8 @@ class _DeniedError(Exception):
     """Ends a hearing; never leaves this module."""
 
     def __init__(self, code: str, message: str, fix: str, policies: Sequence[PolicyRef]) -> None:
-        self.outcome = Outcome(Ruling.DENY, code, message, fix, tuple(policies), ())
+        self.code, self.message, self.fix = code, message, fix
+        self.policies = tuple(policies)
 
 
 def _examine(hearing: _Hearing, unavailable: Mapping[Tier, Unavailable]) -> Tier:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from daemon.calls.heard import Heard
@@ -112,7 +112,7 @@ class Candidate:
 
 def _floor(tool: Tool, risk: RiskInputs, world: World) -> Tier:
     """By the risk; and only containers have images."""
-    floor = tier_floor(score(risk), world.floors)
+    floor = _least(score(risk), world.floors)
     return max(floor, Tier.CONTAINER) if tool.manifest.image else floor
 
 
@@ -156,32 +156,27 @@ def judge(
     `leases` are those that were given for calls of this kind, by this caller.
     """
     inputs = risk_inputs(candidate.tool)
-    about = Verdict(
-        Ruling.DENY,
-        "",
-        "",
-        risk=inputs,
-        risk_milli=milli(score(inputs)),
-        policy_digest=world.digest,
+    verdict = partial(
+        Verdict, risk=inputs, risk_milli=milli(score(inputs)), policy_digest=world.digest
     )
     if world.fault is not None:
         message = f"no valid policy set is in force: {world.fault.message}"
-        return replace(about, code=NO_VALID_POLICY, message=message, fix=world.fault.fix)
+        return verdict(Ruling.DENY, NO_VALID_POLICY, message, world.fault.fix)
     if (refusal := _undeclared(world, candidate)) is not None:
         code, what = refusal
-        return replace(
-            about,
-            code=code,
-            message=f"the agent's manifest does not declare {what}",
-            fix="add it to the manifest's [capabilities] and enroll the agent again",
+        return verdict(
+            Ruling.DENY,
+            code,
+            f"the agent's manifest does not declare {what}",
+            "add it to the manifest's [capabilities] and enroll the agent again",
         )
     stranger = not_its_own(candidate.secrets, candidate.principal, candidate.tool.name)
     if stranger is not None:
-        return replace(
-            about,
-            code="SECRET_OUT_OF_SCOPE",
-            message=f"{stranger} is neither everybody's, nor this caller's, nor this tool's",
-            fix="name a secret of its own, or secret://global/NAME, in the tool's manifest",
+        return verdict(
+            Ruling.DENY,
+            "SECRET_OUT_OF_SCOPE",
+            f"{stranger} is neither everybody's, nor this caller's, nor this tool's",
+            "name a secret of its own, or secret://global/NAME, in the tool's manifest",
         )
     try:
         case = _case(world, candidate, now)
@@ -193,13 +188,12 @@ def judge(
         )
     except PolicyError as error:
         # What cannot be put to policy exactly is not permitted.
-        return replace(about, code=error.code, message=str(error), fix=error.fix)
-    return replace(
-        about,
-        ruling=outcome.ruling,
-        code=outcome.code,
-        message=outcome.message,
-        fix=outcome.fix,
+        return verdict(Ruling.DENY, error.code, str(error), error.fix)
+    return verdict(
+        outcome.ruling,
+        outcome.code,
+        outcome.message,
+        outcome.fix,
         policies=outcome.policies,
         asked=outcome.asked,
         tier=outcome.tier,
@@ -277,7 +271,9 @@ def risk_inputs(tool: Tool) -> RiskInputs:
     )
 
 
-_inputs = lru_cache(maxsize=1024)(RiskInputs)  # checked once for each kind of tool
+# Checked once for each kind of tool.
+_inputs = lru_cache(maxsize=1024)(RiskInputs)
+_least = lru_cache(maxsize=1024)(tier_floor)
 
 
 def _case(world: World, candidate: Candidate, now: datetime) -> Case:

@@ -1,5 +1,6 @@
 """A call under way: what it is, where it is, and how to tell those who watch."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,12 +69,12 @@ class LiveCall:
     # The stored call that had this id before.
     existing: CallRow | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope, repr=False)
-    admitted: anyio.Event = field(default_factory=anyio.Event, repr=False)
-    settled: anyio.Event = field(default_factory=anyio.Event, repr=False)
-    done: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    admitted: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    settled: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     # RPCs that have to do with it now.
     holders: int = 0
-    _stirred: anyio.Event = field(default_factory=anyio.Event, repr=False)
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def judged(self) -> Candidate:
@@ -127,7 +128,7 @@ class LiveCall:
     async def stirred(self) -> None:
         """Returns at the next change."""
         await self._stirred.wait()
-        self._stirred = anyio.Event()
+        self._stirred = asyncio.Event()
 
     def settle(self, state: State, verdict: Verdict, entry: Entry) -> None:
         """What a person's answer, which is recorded, has made of it."""

@@ -10,7 +10,7 @@ from __future__ import annotations  # grpc's generic types exist for the checker
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from typing import Any, Protocol, cast
 
 import grpc
@@ -165,24 +165,27 @@ class Gate(grpc.aio.ServerInterceptor):
     def _guard(self, method: str, rule: Rule | None, inner: Inner) -> Inner:
         async def serve(request: Any, context: Context) -> Any:
             subject, origin = "unknown", self._origin_of(context.peer())
-            with ExitStack() as until_told:
-                try:
-                    principal = self._authenticate(context, origin)
-                    subject = str(principal)
-                    if not self._port.knows(origin, principal):
-                        await self._port.let_in(origin, principal)
-                    self._count(principal, method, request)
-                    self._authorize(principal, method, rule)
-                    held = until_told.enter_context(self._live.held(principal))
-                    return await _served(held, inner, request, context)
-                except Fault as fault:
-                    await self._refused(subject, origin, method, fault)
-                    await abort(context, fault)
-                except Exception as error:  # whatever it is, only a status leaves
-                    if isinstance(error, grpc.aio.AbortError):
-                        raise
-                    _log.exception("rpc.defect", rpc=method, principal=subject)
-                    await abort(context, Fault("a defect in the daemon; its log has the details"))
+            held: LiveRpc | None = None
+            try:
+                principal = self._authenticate(context, origin)
+                subject = str(principal)
+                if not self._port.knows(origin, principal):
+                    await self._port.let_in(origin, principal)
+                self._count(principal, method, request)
+                self._authorize(principal, method, rule)
+                held = self._live.hold(principal)
+                return await _served(held, inner, request, context)
+            except Fault as fault:
+                await self._refused(subject, origin, method, fault)
+                await abort(context, fault)
+            except Exception as error:  # whatever it is, only a status leaves
+                if isinstance(error, grpc.aio.AbortError):
+                    raise
+                _log.exception("rpc.defect", rpc=method, principal=subject)
+                await abort(context, Fault("a defect in the daemon; its log has the details"))
+            finally:
+                if held is not None:
+                    self._live.release(held)
 
         return serve
 

@@ -6,6 +6,7 @@ and the same key has no later one (docs/adr/0011). Nor has one principal more st
 share: each costs memory, and some have no end. Raises `Exhausted` for that alone.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class LiveRpc:
     good_until_ms: int
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     fault: Unauthenticated | None = None
-    left: anyio.Event = field(default_factory=anyio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cut(self, fault: Unauthenticated) -> None:
         """Ends it; the first reason stays."""
@@ -49,16 +50,16 @@ class LiveRpcs:
         self._rpcs: set[LiveRpc] = set()
         self._streams: Counter[str] = Counter()
 
-    @contextmanager
-    def held(self, principal: Principal) -> Iterator[LiveRpc]:
-        """An RPC from when it is let in until its client was told how it ended."""
+    def hold(self, principal: Principal) -> LiveRpc:
+        """An RPC that is let in; whoever holds it has to `release` it."""
         rpc = LiveRpc(principal, principal.not_after_ms)
         self._rpcs.add(rpc)
-        try:
-            yield rpc
-        finally:
-            self._rpcs.discard(rpc)
-            rpc.left.set()
+        return rpc
+
+    def release(self, rpc: LiveRpc) -> None:
+        """Its client was told how it ended."""
+        self._rpcs.discard(rpc)
+        rpc.left.set()
 
     @contextmanager
     def stream(self, principal: Principal) -> Iterator[None]:

@@ -1,7 +1,5 @@
 """Whoever cuts RPCs can wait until their clients were told, and does not wait for ever."""
 
-from contextlib import ExitStack
-
 import anyio
 
 from daemon.identity.devices import device_revoked
@@ -27,17 +25,17 @@ def test_a_cut_is_waited_for_until_its_clients_were_told() -> None:
             waited.set()
 
         async with anyio.create_task_group() as group:
-            with live.held(OTHER), ExitStack() as until_told:
-                rpc = until_told.enter_context(live.held(ONE))
-                assert live.cut(of_one, device_revoked()) == 1
-                group.start_soon(wait)
-                with rpc.scope:
-                    await anyio.sleep_forever()
-                await anyio.wait_all_tasks_blocked()
-                assert not waited.is_set()
-                until_told.close()
-                await anyio.wait_all_tasks_blocked()
-                assert waited.is_set()
+            live.hold(OTHER)
+            rpc = live.hold(ONE)
+            assert live.cut(of_one, device_revoked()) == 1
+            group.start_soon(wait)
+            with rpc.scope:
+                await anyio.sleep_forever()
+            await anyio.wait_all_tasks_blocked()
+            assert not waited.is_set()
+            live.release(rpc)
+            await anyio.wait_all_tasks_blocked()
+            assert waited.is_set()
 
     anyio.run(main)
 
@@ -47,7 +45,8 @@ def test_whoever_is_cut_by_its_own_rpc_is_not_waited_for_without_end() -> None:
 
     async def main() -> None:
         live = LiveRpcs(8)
-        with live.held(ONE), anyio.fail_after(60):
+        live.hold(ONE)
+        with anyio.fail_after(60):
             await live.left(of_one)
 
     anyio.run(main)
