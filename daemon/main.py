@@ -32,6 +32,8 @@ _LEAVE_SECONDS = 1.0
 
 def _configure_grpc() -> None:
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _NO_TLS12
+    # Who waits for requests reads them itself, and no other thread has to wake it: docs/adr/0043.
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     # Its C core writes lines of its own to standard error, between those of our log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

@@ -1,10 +1,12 @@
-"""The end of a call reaches its client with the last message, in one piece."""
+"""Between daemon and client: nothing is sent, and nobody is woken, more often than it has to be."""
 
+import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.running import RunningDaemon
 
 CALLS = 12
 CHUNK = 65_536
+SECONDS = 60
 
 
 class Wire:
@@ -33,11 +36,6 @@ class Wire:
         self._listener.close()
 
     def _serve(self) -> None:
-        # Either end may be gone in the middle of a word, or nobody comes.
-        with suppress(OSError):
-            self._pass_on()
-
-    def _pass_on(self) -> None:
         outer, _ = self._listener.accept()
         host, _, port = self._daemon.rpartition(":")
         inner = socket.create_connection((host, int(port)))
@@ -64,10 +62,9 @@ def _length(record: bytes) -> int:
 
 
 def _pass(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+    while data := source.recv(CHUNK):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
@@ -100,3 +97,32 @@ def test_a_call_that_ended_is_watched_to_its_end(shared_daemon: RunningDaemon) -
         again = list(client.watch_call(first[0].call_id))
     assert [event.WhichOneof("event") for event in again] == ["received", "decision", "finished"]
     assert again[-1].finished.receipt == first[-1].finished.receipt
+
+
+def waited_for(pid: int, name: str) -> list[str]:
+    """What the daemon's threads of this name wait for: every file in the sets that they poll."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        words = (task / "syscall").read_text().split()
+        if (task / "comm").read_text().strip() != name or len(words) < 2:
+            continue
+        number = int(words[1], 16)
+        polled = Path(f"/proc/{pid}/fd/{number}")
+        if polled.is_symlink() and str(polled.readlink()) == "anon_inode:[eventpoll]":
+            info = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+            numbers = re.findall(r"^tfd:\s*(\d+)", info, re.MULTILINE)
+            found += [str(Path(f"/proc/{pid}/fd/{one}").readlink()) for one in numbers]
+    return found
+
+
+def test_no_thread_stands_between_a_request_and_who_waits_for_it(
+    shared_daemon: RunningDaemon,
+) -> None:
+    """Connections are read by the thread that hands requests on, not by gRPC's pool of threads."""
+    with shared_daemon.client() as client:
+        client.who_am_i()
+        deadline = time.monotonic() + SECONDS
+        while not (files := waited_for(shared_daemon.pid, "event_engine")):
+            assert time.monotonic() < deadline, "gRPC has no such threads: docs/adr/0043 can go"
+            time.sleep(0.01)
+    assert not [file for file in files if file.startswith("socket:")]
