@@ -8,7 +8,7 @@ chunks' offsets show. Single event loop; no error leaves.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from stockade.v1 import call_pb2
 
@@ -70,7 +70,7 @@ class Feed:
         self._closed = True
         self._announce()
 
-    async def watch(self) -> AsyncIterator[list[call_pb2.CallEvent]]:
+    async def watch(self) -> AsyncGenerator[list[call_pb2.CallEvent], None]:
         """All that is kept, then all that comes, until the end: what is there at one moment.
 
         Of each list the last alone may be output, so that a reader holds one chunk at a time.

@@ -1,23 +1,28 @@
 """The events of one call as a stream of the wire has them, to whoever watches it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from daemon.calls.live import LiveCall
 from daemon.errors import Unavailable
 from stockade.v1 import call_pb2
 
 
-async def watch(live: LiveCall, *, together: bool = False) -> AsyncIterator[call_pb2.CallEvent]:
+async def watch(
+    live: LiveCall, *, together: bool = False
+) -> AsyncGenerator[call_pb2.CallEvent, None]:
     """The events of a call; raises the fault that kept it from an end, if one did.
 
-    With `together`, those of one moment come as the last of them with the others in it.
+    With `together`, those of one moment come as the last of them with the others in it. Who leaves
+    before the end closes it.
     """
-    async for events in live.feed.watch():
-        if together:
-            yield _joined(events)
-        else:
-            for event in events:
-                yield event
+    async with aclosing(live.feed.watch()) as moments:
+        async for events in moments:
+            if together:
+                yield _joined(events)
+            else:
+                for event in events:
+                    yield event
     if not live.ended:
         raise live.fault or Unavailable(
             "the call was left unfinished",

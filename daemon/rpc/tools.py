@@ -1,7 +1,7 @@
 """ToolService: tools, and the calls of them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from daemon.calls.engine import Calls
 from daemon.calls.live import LiveCall, Request, timestamp
@@ -104,12 +104,14 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         )
         found, new = await self._calls.submit(wanted)
         if isinstance(found, CallRow):
-            async for event in self._past(found):
-                yield event
+            async with aclosing(self._past(found)) as events:
+                async for event in events:
+                    yield event
             return
         try:
-            async for event in watch(found, together=request.together):
-                yield _with_salt(event, found)
+            async with aclosing(watch(found, together=request.together)) as events:
+                async for event in events:
+                    yield _with_salt(event, found)
         finally:
             # The stream that began the call is its caller; others only watch.
             if new and not found.detach and not found.ended:
@@ -124,8 +126,9 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
                 events = watch(found, together=request.together)
             else:
                 events = self._past(found)
-            async for event in events:
-                yield event
+            async with aclosing(events):
+                async for event in events:
+                    yield event
 
     async def CancelCall(
         self, request: tool_pb2.CancelCallRequest, context: Context
@@ -201,7 +204,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
             return self._permission.ask(principal, "read_ledger").allowed
         return self._permission.may_with_call(principal, action, call)
 
-    async def _past(self, row: CallRow) -> AsyncIterator[call_pb2.CallEvent]:
+    async def _past(self, row: CallRow) -> AsyncGenerator[call_pb2.CallEvent, None]:
         """What is known of a call whose events are no longer kept: that it came, and its end."""
         rows = await self._reader.read(
             lambda connection: receipts.by_call(connection, self._chain_id, row.call_id)

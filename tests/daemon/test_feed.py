@@ -147,7 +147,7 @@ async def test_a_publisher_waits_for_the_slowest_watcher() -> None:
             await anext(slow)  # asking for the second says that the first has been taken
             await wait_all_tasks_blocked()
             assert written_so_far == 150
-            await slow.aclose()  # type: ignore[attr-defined]
+            await slow.aclose()
     assert written_so_far == 500
 
 
