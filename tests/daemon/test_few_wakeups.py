@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,21 +30,24 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.records = 0
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._serves = threading.Thread(target=self._serve, daemon=True)
+        self._serves.start()
 
     def close(self) -> None:
-        """Takes no more connections."""
+        """Takes no more connections; both ends of the one there was have gone."""
         self._listener.close()
+        self._serves.join(SECONDS)
 
     def _serve(self) -> None:
         outer, _ = self._listener.accept()
         host, _, port = self._daemon.rpartition(":")
         inner = socket.create_connection((host, int(port)))
-        with outer, inner:
+        # Either end may go first, and the other way is then over, too.
+        with outer, inner, suppress(OSError):
             asks = threading.Thread(target=_pass, args=(outer, inner), daemon=True)
             asks.start()
             self._answers(inner, outer)
-            asks.join()
+            asks.join(SECONDS)
 
     def _answers(self, inner: socket.socket, outer: socket.socket) -> None:
         waiting = b""
@@ -62,9 +66,10 @@ def _length(record: bytes) -> int:
 
 
 def _pass(source: socket.socket, sink: socket.socket) -> None:
-    while data := source.recv(CHUNK):
-        sink.sendall(data)
-    sink.shutdown(socket.SHUT_WR)
+    with suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
