@@ -106,6 +106,10 @@ class Rules:
         if entry.kind not in _WANTED:
             return
         body: Mapping[str, Any] = orjson.loads(entry.canonical)["body"]
+        if entry.kind == "call.received":
+            # It says whose call it is, for those that follow, and is worth no alert by itself.
+            _remember(self._callers, str(body.get("call", "")), str(body.get("principal", "")))
+            return
         now = parse_time(entry.time)
         for rule, severity, subject, message in self._found(entry.kind, body, now):
             if self.is_news(rule, subject, now):
@@ -115,7 +119,7 @@ class Rules:
         self, kind: str, body: Mapping[str, Any], now: int
     ) -> Iterator[tuple[str, Severity, str, str]]:
         reason = str(body.get("reason", ""))
-        who = self._who(kind, body)
+        who = str(body.get("principal", "")) or self._callers.get(str(body.get("call", "")), "")
         if reason in TAMPERED:
             yield "tampering", Severity.CRITICAL, reason, f"{kind}: {reason}"
         if reason == "TIER_UNAVAILABLE":
@@ -145,13 +149,6 @@ class Rules:
         elif kind == "approval.asked" and self._many("asked", who, bursts.asked, now):
             said = f"{bursts.asked} questions to people in a minute"
             yield "approval_flood", Severity.WARNING, who, said
-
-    def _who(self, kind: str, body: Mapping[str, Any]) -> str:
-        """Whose receipt it is; that of a call names the caller once."""
-        call_id, who = str(body.get("call", "")), str(body.get("principal", ""))
-        if kind == "call.received":
-            _remember(self._callers, call_id, who)
-        return who or self._callers.get(call_id, "")
 
     def _many(self, what: str, who: str, burst: int, now: int) -> bool:
         key = (what, who)
