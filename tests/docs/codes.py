@@ -25,6 +25,7 @@ _RAISES = re.compile(r".*(Error|Fault)|_refuse|_refusal|_invalid|Ending|Verdict|
 NOT_CODES = {
     # environment variables
     *(
+        "GRPC_EXPERIMENTS",
         "GRPC_SSL_CIPHER_SUITES",
         "GRPC_VERBOSITY",
         "LC_ALL",
