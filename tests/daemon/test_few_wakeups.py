@@ -35,15 +35,20 @@ class Wire:
 
     def close(self) -> None:
         """Takes no more connections; both ends of the one there was have gone."""
-        self._listener.close()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for one
         self._serves.join(SECONDS)
+        self._listener.close()
 
     def _serve(self) -> None:
+        # Either end may be gone in the middle of a word, or nobody comes.
+        with suppress(OSError):
+            self._pass_on()
+
+    def _pass_on(self) -> None:
         outer, _ = self._listener.accept()
         host, _, port = self._daemon.rpartition(":")
         inner = socket.create_connection((host, int(port)))
-        # Either end may go first, and the other way is then over, too.
-        with outer, inner, suppress(OSError):
+        with outer, inner:
             asks = threading.Thread(target=_pass, args=(outer, inner), daemon=True)
             asks.start()
             self._answers(inner, outer)
