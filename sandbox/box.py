@@ -15,6 +15,7 @@ import anyio
 from sandbox import container_group, spawn, streams
 from sandbox.cgroup import RunGroup
 from sandbox.cgroup_oom import Exhaustion, exhaustion
+from sandbox.container_input import open_input
 from sandbox.container_mounts import Mounted
 from sandbox.docker_engine import Attached
 from sandbox.tier import Stream
@@ -85,6 +86,7 @@ class Box:
 
     container: str
     mounted: Mounted
+    _pid: int
     _fd: int
     _pidfd: int
     group: RunGroup
@@ -93,13 +95,15 @@ class Box:
     _buffer: bytearray = field(default_factory=bytearray)
     _left: int = 0
     _stream: Stream = "stdout"
+    _input: int = -1
 
     @classmethod
     def of(cls, attached: Attached, mounted: Mounted) -> "Box":
         """Take over what the engine started."""
         group = container_group.find(attached.pid, attached.container)
         told = exhaustion(group)
-        return cls(attached.container, mounted, attached.streams, _open(attached), group, told)
+        name, pid = attached.container, attached.pid
+        return cls(name, mounted, pid, attached.streams, _open(attached), group, told)
 
     async def ready(self) -> None:
         """Wait for the launcher's word."""
@@ -113,6 +117,7 @@ class Box:
         if word != b"ready" or len(nonce) != 32:
             raise BoxError(f"the launcher did not start: {_shown(said)}")
         self.nonce = nonce
+        self._input = open_input(self._pid, self._pidfd)  # now that all it opens is open
 
     async def died(self) -> None:
         """Wait for the death of its first process; for ever, where that cannot be waited for."""
@@ -141,12 +146,14 @@ class Box:
     async def send(self, frame: memoryview, stdin: memoryview) -> None:
         """The request and then the tool's standard input, as fast as it is taken.
 
-        Nothing is closed after it: to the launcher the end of this is the end of us.
+        The engine's streams are not closed after it: to the launcher their end is the end of us.
         """
+        fd = self._fd if self._input < 0 else self._input
         for data in (frame, stdin):
             rest = data
-            while rest := streams.offer(self._fd, rest):
-                await anyio.wait_writable(self._fd)
+            while rest := streams.offer(fd, rest):
+                await anyio.wait_writable(fd)
+        self._close_input()
 
     async def read(self) -> tuple[Stream, bytes] | None:
         """A piece of one stream; None at the end of both."""
@@ -189,8 +196,14 @@ class Box:
             return False
         return True
 
+    def _close_input(self) -> None:
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+
     def close(self) -> None:
         """Give the descriptors back. The container is the engine's to remove."""
+        self._close_input()
         for fd in (self._fd, self._pidfd):
             if fd >= 0:
                 os.close(fd)

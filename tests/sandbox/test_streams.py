@@ -120,7 +120,7 @@ async def test_stuck_sink(run: Runner) -> None:
     async def stuck(_stream: Stream, _data: bytes) -> None:
         await anyio.sleep_forever()
 
-    spec = shell("yes", limits=limits(wall_seconds=0.3))
+    spec = shell("yes", limits=limits(wall_seconds=2))
     with anyio.fail_after(60):
         outcome = await run.sandbox.run(spec, stuck)
     assert outcome.end is End.TIMED_OUT
