@@ -6,6 +6,7 @@ without asking the engine where that is allowed. Owns the descriptors it was giv
 `BoxError` when the container is gone, OSError never.
 """
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass, field
@@ -143,16 +144,30 @@ class Box:
         """Whether it did, as far as the kernel could tell: its groups may be gone by now."""
         return self.exhaustion is not None and await self.exhaustion.seen()
 
-    async def send(self, frame: memoryview, stdin: memoryview) -> None:
-        """The request and then the tool's standard input, as fast as it is taken.
+    def offer(self, frame: memoryview, stdin: memoryview) -> tuple[memoryview, ...]:
+        """Sends of the request and the tool's standard input what is taken at once; the rest.
 
         The engine's streams are not closed after it: to the launcher their end is the end of us.
         """
         fd = self._fd if self._input < 0 else self._input
-        for data in (frame, stdin):
-            rest = data
-            while rest := streams.offer(fd, rest):
-                await anyio.wait_writable(fd)
+        try:
+            if rest := streams.offer(fd, frame):
+                return rest, stdin
+            if rest := streams.offer(fd, stdin):
+                return (rest,)
+        except OSError:
+            pass  # the engine has gone: whoever reads learns of it
+        self._close_input()
+        return ()
+
+    async def send(self, rest: tuple[memoryview, ...]) -> None:
+        """The rest, as fast as it is taken."""
+        fd = self._fd if self._input < 0 else self._input
+        with contextlib.suppress(OSError):
+            for data in rest:
+                left = data
+                while left := streams.offer(fd, left):
+                    await anyio.wait_writable(fd)
         self._close_input()
 
     async def read(self) -> tuple[Stream, bytes] | None:

@@ -62,8 +62,10 @@ class ContainerWatch:
 
     async def run(self, frame: memoryview) -> None:
         """Until the tool has ended and its output is delivered, or the container is killed."""
+        # Before anybody else has a turn: the container works while others are told of its start.
+        rest = self._box.offer(frame, memoryview(self._spec.stdin))
         async with anyio.create_task_group() as beside:
-            beside.start_soon(self._box.send, frame, memoryview(self._spec.stdin))
+            beside.start_soon(self._box.send, rest)
             beside.start_soon(self._enforce)
             beside.start_soon(self._look_last)
             with self._reading:
