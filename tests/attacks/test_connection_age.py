@@ -84,7 +84,7 @@ def test_a_stream_outlives_its_connections_age_and_new_requests_move_on(
     with daemon.client() as client:
         add_counter(client, 0.1)
     assert until(lambda: not ports(daemon.address))
-    with daemon.client() as client:
+    with Client.open(daemon.home, by_socket=False) as client:
         stream = iter(client.call(TOOL, {"workspace": "work"}))
         events = [next(stream)]
         [first] = seen = ports(daemon.address)
@@ -115,7 +115,10 @@ def assert_counted(events: list[call_pb2.CallEvent]) -> int:
 def test_a_stream_of_half_an_hour_is_not_cut(place: Path) -> None:
     """Nor by keepalive, a certificate that ends meanwhile, or the age of its connection."""
     hours = "[identity]\nlocal_certificate_hours = 0.2\nserver_certificate_hours = 0.2\n"
-    with running(aged(place, 300) + hours) as daemon, daemon.client() as client:
+    with (
+        running(aged(place, 300) + hours) as daemon,
+        Client.open(daemon.home, by_socket=False) as client,
+    ):
         add_counter(client, 5)
         began, events = time.monotonic(), []
         for event in client.call(TOOL, {"workspace": "work"}):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from stockade.client import Client
 from tests.running import RunningDaemon
 
 SAMPLE_SECONDS = 0.002
@@ -51,7 +52,7 @@ def test_the_daemon_dials_nobody(daemon: RunningDaemon) -> None:
 
 def test_the_watch_sees_a_dial(daemon: RunningDaemon) -> None:
     """The other half: a process that does dial is seen."""
-    with daemon.client() as client:
+    with Client.open(daemon.home, by_socket=False) as client:
         client.status()
         me = psutil.Process()
         port = int(daemon.address.rpartition(":")[2])
