@@ -24,7 +24,7 @@ def main(home: str, start: str, per_second: str, seconds: str) -> None:
     """The calls, each denied by a forbid of the default policy."""
     times: list[float] = []
     failed: Counter[str] = Counter()
-    with Client.open(Home.under(Path(home))) as client:
+    with Client.open(Home.under(Path(home)), by_socket=False) as client:
         client.who_am_i()
         for number in range(round(float(per_second) * float(seconds))):
             due = float(start) + number / float(per_second)

@@ -104,7 +104,7 @@ class RunningDaemon:
 
     def client(self) -> Client:
         """A client as the local device, which is an owner."""
-        return Client.open(self.home)
+        return Client.open(self.home, by_socket=False)  # as a device elsewhere would
 
     def add_tool(self) -> None:
         """Adds the tool that runs /bin/true; the default policy lets an owner call it unasked."""
