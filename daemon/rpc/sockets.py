@@ -62,7 +62,7 @@ def end(number: int, found: Sockets) -> None:
     descriptor = found.descriptors.get(number)
     if descriptor is None:
         return
-    with suppress(OSError), _socket(os.dup(descriptor)) as own:
+    with suppress(OSError), _copy(descriptor) as own:
         if _number(own.fileno()) == number:
             own.shutdown(socket.SHUT_RDWR)
 
@@ -78,7 +78,7 @@ def _number(descriptor: int) -> int:
 
 def _peer(descriptor: int, number: int, ports: Collection[int]) -> str | None:
     """Who is at the other end, as gRPC writes it; None for no connection to one of these ports."""
-    with _socket(os.dup(descriptor)) as own:
+    with _copy(descriptor) as own:
         if _number(own.fileno()) != number:
             raise OSError(errno.EBADF, "another one by now")
         family = own.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
@@ -92,9 +92,17 @@ def _peer(descriptor: int, number: int, ports: Collection[int]) -> str | None:
     return written(str(host), int(port))
 
 
-def _socket(descriptor: int) -> socket.socket:
-    """Without asking the kernel what it is; the family only says how much room an address gets."""
-    return socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=descriptor)
+def _copy(descriptor: int) -> socket.socket:
+    """Without asking the kernel what it is; the family only says how much room an address gets.
+
+    A handle on a socket's name (O_PATH) looks like one, and cannot be used as one.
+    """
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def written(host: str, port: int) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,17 @@ def test_other_sockets_are_none_of_it() -> None:
     with connected("127.0.0.1", "127.0.0.1") as (_, _, port), one, two:
         assert sockets.find({port + 1}).by_peer == {}
         assert len(sockets.find({port}).by_peer) == 1
+
+
+def test_a_handle_on_a_sockets_name_costs_no_descriptor(tmp_path: Path) -> None:
+    """What is mounted into a sandbox is held by such a handle; each look would have kept a copy."""
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s"))
+    handle = os.open(tmp_path / "s", os.O_PATH | os.O_CLOEXEC)
+    try:
+        before = set(Path("/proc/self/fd").iterdir())
+        found = sockets.find([1])
+        assert set(Path("/proc/self/fd").iterdir()) == before
+        assert handle not in found.descriptors.values()
+    finally:
+        os.close(handle)
