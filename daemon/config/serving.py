@@ -193,7 +193,7 @@ class Rates(Section):
         le=16_384,
         description=(
             "Connections of one principal that are open at one time; one is enough for all that a"
-            " client does. A device's agents share as many. No principal gets more than an eighth"
+            " client does. A device's agents share as many. No principal gets more than a quarter"
             " of what the port takes in all."
         ),
     )
