@@ -78,7 +78,12 @@ def asking(parts: Parts, permission: Permission, group: TaskGroup) -> Asking:
         upheld=Upheld(parts.worlds, parts.devices, book, base.clock),
         judge_again=lambda live, by_leases: calls.judge_again(live, by_leases),
         lease_taken=book.taken,
-        keeping=Keeping(config.ledger.contents, base.reader, parts.vault.keeper),
+        keeping=Keeping(
+            config.ledger.contents,
+            base.reader,
+            parts.vault.keeper,
+            config.ledger.output_kib * 1024,
+        ),
     )
     calls = Calls(
         config=config,

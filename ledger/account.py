@@ -7,11 +7,11 @@ act on the reader: control characters are shown as escapes, markup as text. Rais
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ledger.documents import approver_signed, granters_signed
+from ledger.documents import approver_signed, granters_signed, output_parts
 from ledger.evidence import Evidence
 from ledger.receipt import Receipt
 
@@ -56,6 +56,26 @@ class Chapter:
 
     title: str
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a call wrote to a stream, as far as it is kept and in the evidence."""
+
+    stream: str
+    # How much of it this is.
+    said: str
+    document: Mapping[str, Any] | None
+
+    @property
+    def text(self) -> str:
+        """How much it is, then a line for each of its own."""
+        return self.said if self.document is None else _excerpt(self.said, self.document)
+
+
+def written(evidence: Evidence) -> tuple[Written, ...]:
+    """What the calls in it wrote, in order."""
+    return tuple(one for receipt in evidence.receipts for one in _written(receipt, evidence))
 
 
 def account(evidence: Evidence) -> tuple[Chapter, ...]:
@@ -138,6 +158,8 @@ def _found(receipt: Receipt, evidence: Evidence) -> dict[str, str]:
         found["arguments"] = arguments
     if "redacted_arguments_digest" in body:
         found["arguments"] = _redacted(evidence, body)
+    for one in _written(receipt, evidence):
+        found[f"wrote to {one.stream}"] = one.text
     if receipt.kind == "approval.answered":
         statement = _text_of(evidence, body.get("statement_digest"))
         found["signed"] = _signed(None if statement is None else approver_signed(body, statement))
@@ -148,6 +170,43 @@ def _found(receipt: Receipt, evidence: Evidence) -> dict[str, str]:
         if right is not None and len(right) > 1:
             found["signed"] = _by_each(right)
     return found
+
+
+def _written(receipt: Receipt, evidence: Evidence) -> Iterator[Written]:
+    for stream in ("stdout", "stderr"):
+        told = receipt.body.get(stream)
+        if not isinstance(told, Mapping):
+            continue
+        if "withheld" in told:
+            yield Written(stream, f"not kept, because of what is in it: {told['withheld']}", None)
+        elif "kept_digest" in told:
+            digest = told["kept_digest"]
+            document = evidence.documents.get(digest) if isinstance(digest, str) else None
+            if document is None or document["what"] != "output":
+                yield Written(stream, "what was kept of it is not in this evidence", None)
+            else:
+                yield Written(stream, _how_much(document), document)
+
+
+def _how_much(document: Mapping[str, Any]) -> str:
+    start, left_out, end = output_parts(document)
+    if not left_out:
+        return f"{len(start)} bytes, all of it"
+    if not end:
+        return f"the first {len(start)} bytes; the {left_out} after them are not kept"
+    return f"the first {len(start)} and last {len(end)} bytes; {left_out} between are not kept"
+
+
+def _excerpt(said: str, document: Mapping[str, Any]) -> str:
+    start, left_out, end = output_parts(document)
+    parts = [said, _decoded(start)]
+    if end:
+        parts += [f"[{left_out} bytes are not kept]", _decoded(end)]
+    return "\n".join(parts)
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace").removesuffix("\n")
 
 
 def _redacted(evidence: Evidence, body: Mapping[str, Any]) -> str:
@@ -181,6 +240,8 @@ def _document(digest: str, document: Mapping[str, Any]) -> Chapter:
     facts = [Fact("digest", digest)]
     if "text" in document:
         facts.append(Fact("text", document["text"]))
+    elif what == "output":
+        facts.append(Fact("output", _excerpt(_how_much(document), document)))
     elif what == "policy":
         facts += [Fact(name, text) for name, text in sorted(document["files"].items())]
         facts.append(Fact("entity data", document["data"]))

@@ -1,4 +1,4 @@
-"""What receipts name by digest: arguments, statements, policies, tools, manifests, leases.
+"""What receipts name by digest: arguments, output, statements, policies, tools, manifests, leases.
 
 Trusted to say under which digest a receipt names a document, by the formulas of docs/formats.md,
 and whether an approver signed. The formulas are repeated here, so that evidence can be verified
@@ -6,6 +6,7 @@ where nothing else of Stockade is. A document is a JSON object with `what` and f
 Raises EvidenceError alone.
 """
 
+import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +22,9 @@ from ledger.errors import EvidenceError
 
 _ANSWER: Final = b"stockade/approval-answer/v1"
 _LEASE: Final = b"stockade/lease/v1"
+_OUTPUT: Final = b"stockade/output/v1"
+_MOST: Final = 2**53 - 1
+"""JSON has no greater whole numbers that are sure to stay what they are."""
 _CURVE: Final = "secp256r1"
 
 
@@ -38,6 +42,18 @@ def digest_of_document(document: object) -> str:
         return digest(document)
     except (TypeError, ValueError, KeyError, AttributeError):
         _refuse("a document is not of the form of its sort")
+
+
+def output_parts(document: Mapping[str, Any]) -> tuple[bytes, int, bytes]:
+    """How an output began, how many bytes are not in the document, and how it ended.
+
+    ValueError or TypeError for what is no such document.
+    """
+    start, end = (_bytes(document[name]) for name in ("start", "end"))
+    left_out = document["left_out"]
+    if type(left_out) is not int or not 0 <= left_out <= _MOST or (end and not left_out):
+        raise ValueError
+    return start, left_out, end
 
 
 def approver_signed(body: Mapping[str, Any], statement: str) -> bool:
@@ -99,6 +115,11 @@ def _lease(document: dict[str, Any]) -> str:
     return _tagged(_LEASE, _text(document["text"])).hex()
 
 
+def _output(document: dict[str, Any]) -> str:
+    start, left_out, end = output_parts(document)
+    return _tagged(_OUTPUT, start, left_out.to_bytes(8, "big"), end).hex()
+
+
 def _policy(document: dict[str, Any]) -> str:
     files = document["files"]
     state = hashlib.sha256(b"stockade policy bundle v1\n" + len(files).to_bytes(8, "big"))
@@ -129,6 +150,7 @@ def _tool(document: dict[str, Any]) -> str:
 _SORTS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[dict[str, Any]], str]]]] = {
     "arguments": (("text",), _plain),
     "redacted-arguments": (("text",), _plain),
+    "output": (("start", "end", "left_out"), _output),
     "statement": (("text",), _plain),
     "agent-manifest": (("text",), _plain),
     "lease": (("text",), _lease),
@@ -143,6 +165,13 @@ def _tagged(tag: bytes, *parts: bytes) -> bytes:
 
 def _sized(part: bytes) -> bytes:
     return len(part).to_bytes(8, "big") + part
+
+
+def _bytes(value: object) -> bytes:
+    found = base64.b64decode(_text(value), validate=True)
+    if base64.b64encode(found) != _text(value):
+        raise ValueError  # of several spellings one is right
+    return found
 
 
 def _text(value: object) -> bytes:

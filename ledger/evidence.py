@@ -44,6 +44,7 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _NAMED_BY: Final = {
     "arguments_digest": "arguments",
     "redacted_arguments_digest": "redacted-arguments",
+    "kept_digest": "output",
     "statement_digest": "statement",
     "manifest_digest": "agent-manifest",
     "terms_digest": "lease",

@@ -252,6 +252,7 @@ class Conductor:
             self._workspaces,
             self._egress,
             self._clock.now_ms,
+            self._keeping,
         )
 
     async def _run(self, live: LiveCall) -> None:

@@ -136,6 +136,7 @@ def move(
     *,
     from_state: State | None = None,
     outcome: bytes | None = None,
+    output: bytes | None = None,
 ) -> Entry | None:
     """Takes a call one step on; None if it was no longer where it was thought to be."""
     origin = live.state if from_state is None else from_state
@@ -148,6 +149,7 @@ def move(
         reason=reason,
         now_ms=now_ms,
         outcome=outcome,
+        output=output,
     )
     if not moved:
         return None

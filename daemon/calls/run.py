@@ -6,7 +6,7 @@ and the leaves' refusals; `engine` turns those into endings.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -14,7 +14,10 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from daemon.calls.live import LiveCall
+from daemon.contents.copy import Why
+from daemon.contents.keeping import Keeping, Output
 from daemon.contents.kept import salted
+from daemon.contents.output import Excerpt, Excerpting, pack
 from daemon.egress import TARGET as EGRESS_TARGET
 from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
@@ -64,6 +67,8 @@ class Finished:
     redactions: int
     put_aside: tuple[str, ...]
     body: dict[str, object]
+    # What is kept of its output, as it is stored.
+    output: bytes | None = field(default=None, repr=False)
 
 
 class Run:
@@ -77,6 +82,7 @@ class Run:
         workspaces: Workspaces,
         egress: Path,
         now_ms: Callable[[], int],
+        keeping: Keeping,
     ) -> None:
         self._live = live
         self._sandbox = sandbox
@@ -84,6 +90,8 @@ class Run:
         self._workspaces = workspaces
         self._egress = egress
         self._now_ms = now_ms
+        self._keeping = keeping
+        self._excerpts: dict[Stream, Excerpting] = {}
         self._secrets: dict[str, tuple[int, Secret]] = {}
         self._redaction: Redaction | None = None
         self._redactors: dict[Stream, Redactor] = {}
@@ -124,6 +132,7 @@ class Run:
         """Runs the tool to its end, its output going to the call's feed."""
         assert self._spec is not None  # noqa: S101 - prepared before
         self._delivered = {stream: self._tally(stream) for stream in _STREAMS}
+        self._excerpts = {stream: self._keeping.excerpting() for stream in _STREAMS}
         try:
             folders = self._sandbox.name == "gvisor"  # which cannot mount over a socket
             async with self._workspaces.guarded(
@@ -141,12 +150,13 @@ class Run:
             # It may quote what the tool wrote, cut anywhere: redaction would miss half a secret.
             outcome = replace(outcome, detail="no details, since the tool had secrets")
         redactions = sum(redactor.count for redactor in self._redactors.values())
+        kept = await self._kept()
         ending = ending_of(outcome)
         body: dict[str, object] = {
             **outcome_body(outcome),
             # Of what was delivered, not of what was written: from a digest of output that holds a
             # short secret, the secret can be found by trying.
-            **{stream: self._told(tally) for stream, tally in self._delivered.items()},
+            **{stream: self._told(stream, kept.get(stream)) for stream in _STREAMS},
             "exit_code": ending.exit_code,
             "signal": ending.signal,
             "limit": ending.limit,
@@ -154,17 +164,29 @@ class Run:
         }
         if guarded.put_aside:
             body["put_aside"] = guarded.put_aside
-        return Finished(ending, outcome, redactions, tuple(guarded.put_aside), body)
+        stored = pack({at: one for at, one in kept.items() if isinstance(one, Excerpt)})
+        return Finished(ending, outcome, redactions, tuple(guarded.put_aside), body, stored)
+
+    async def _kept(self) -> Output:
+        """What is kept of the output. The tool is over, so that a cancel is too late."""
+        with anyio.CancelScope(shield=True):
+            kept = await self._keeping.output(self._live.contents, self._excerpts)
+        return kept  # noqa: RET504 - the checker takes a scope for one that may swallow
 
     def _tally(self, stream: Stream) -> Tally:
         kept = self._live.contents
         # A tool may print what it was given, and of that something is not to be found by trying.
         return Tally(state=salted(kept.salt, stream)) if kept.redacted else Tally()
 
-    def _told(self, tally: Tally) -> dict[str, object]:
+    def _told(self, stream: Stream, kept: Excerpt | Why | None) -> dict[str, object]:
+        tally, told = self._delivered[stream], dict[str, object]()
+        if isinstance(kept, Excerpt):
+            told = {**kept.told()}
+        elif kept is not None:
+            told = {"withheld": kept.value}
         if self._live.contents.redacted:
-            return {"bytes": tally.count, "salted_digest": tally.state.hexdigest()}
-        return {"bytes": tally.count, "digest": tally.digest}
+            return {"bytes": tally.count, "salted_digest": tally.state.hexdigest(), **told}
+        return {"bytes": tally.count, "digest": tally.digest, **told}
 
     def discard(self) -> None:
         """Wipes the secrets; the run is over, or is not to be."""
@@ -202,6 +224,7 @@ class Run:
         self._offsets[stream] += len(data)
         await self._live.feed.publish_output(event)
         self._delivered[stream].add(data)
+        self._excerpts[stream].add(data)
 
     def _build_spec(self) -> RunSpec:
         candidate = self._live.judged

@@ -77,9 +77,10 @@ class Steps:
         now = self.clock.now_ms()
         told = {"message": ending.message} if body is None else body
         outcome = json.dumps(told).encode()
+        output = finished.output if finished is not None else None
         entry = await self.write(
             lambda tx: records.move(
-                tx, live, ending.event, ending.reason, now, told, outcome=outcome
+                tx, live, ending.event, ending.reason, now, told, outcome=outcome, output=output
             )
         )
         if entry is None:

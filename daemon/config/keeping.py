@@ -92,8 +92,18 @@ class Ledger(Section):
         description=(
             "What of the contents below is kept once a call is over: all of it, the arguments"
             " without what is or may be a secret (a copy, with its own digest in the receipt; what"
-            ' people were shown goes within a minute), or nothing. "none" takes them out within a'
-            " minute. Each call's first receipt says which it was."
+            ' people were shown goes within a minute) and output that has none, or nothing. "none"'
+            " takes them out within a minute, and of output keeps nothing at all. Each call's first"
+            " receipt says which it was."
+        ),
+    )
+    output_kib: int = Field(
+        default=64,
+        ge=0,
+        le=256,
+        description=(
+            "No more than so much of each of the two streams of a call's output is kept: how it"
+            " began and how it ended, and how much was between the two. 0: nothing."
         ),
     )
     retain_days: int = Field(
@@ -101,8 +111,8 @@ class Ledger(Section):
         ge=0,
         le=36_500,
         description=(
-            "So long the arguments of calls that are over, what people were shown, and the terms of"
-            " leases are kept; 0: for ever. Receipts stay, with the digests of all of it."
+            "So long arguments and output of calls that are over, what people were shown, and the"
+            " terms of leases are kept; 0: for ever. Receipts stay, with the digests of all of it."
         ),
     )
     retain_mib: int = Field(

@@ -37,6 +37,7 @@ class Why(StrEnum):
     UNFIT = "unfit"  # the arguments fit no schema
     WHOLE = "whole"  # the whole has a value of the vault's across several leaves
     LOCKED = "locked"  # it could not be asked what the vault's values are
+    ARGUMENTS = "arguments"  # of output: the tool was given what may not be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,25 @@ def redacted_copy(
 def redacted_text(text: str, redaction: Redaction) -> str:
     """A text of ours that may quote an argument."""
     return _Walk(redaction, None).text("", text)
+
+
+def found_in_output(data: bytes, redaction: Redaction) -> Why | None:
+    """Why this, which a tool wrote, may not be kept; None where nothing in it says that."""
+    if _found_in(redaction, data):
+        return Why.VAULT
+    walk = _Walk(redaction, None)
+    text = data.decode("utf-8", "replace")
+    walk.text("", text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict | list):
+        try:
+            walk.node("", value, ())
+        except RecursionError:
+            return Why.UNFIT
+    return walk.withheld[0].why if walk.withheld else None
 
 
 def _found_in(redaction: Redaction, data: bytes) -> bool:

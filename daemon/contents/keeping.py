@@ -1,9 +1,12 @@
-"""What is kept of a call, decided before its first record: by config, the vault, the tool's schema.
+"""What is kept of a call: by config, the vault, the tool's schema.
+
+Of what it was given, that is decided before its first record; of what it wrote, before the one of
+its end.
 
 Trusted to ask for every value that this machine has: all versions in the vault, what environment
 files hold, what the call itself was given from elsewhere; and to keep nothing but keys and types
-where one of them cannot be had. The values are open only while the copy is made, beside the event
-loop. Raises the store's faults.
+where one of them cannot be had, and nothing of an output. The values are open only while they are
+looked for, beside the event loop. Raises the store's faults.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +16,9 @@ from functools import partial
 
 import anyio.to_thread
 
-from daemon.contents.copy import Why, redacted_copy, redacted_text
+from daemon.contents.copy import Why, found_in_output, redacted_copy, redacted_text
 from daemon.contents.kept import Kept, Setting, new_salt
+from daemon.contents.output import Excerpt, Excerpting
 from daemon.errors import Fault, NotFound
 from daemon.store import secrets
 from daemon.store.faults import StoreFault
@@ -22,12 +26,15 @@ from daemon.store.reader import Reader
 from daemon.tools.arguments import parse_arguments
 from daemon.tools.strict_json import JsonValue
 from daemon.vault.keeper import VaultKeeper, parsed_reference
+from sandbox.tier import Stream
 from vault.errors import RedactorError
 from vault.redact import Redaction
 from vault.reference import SecretName, SecretReference, parse_reference
 from vault.secret import Secret
 
 Named = list[tuple[SecretName, Secret]]
+Output = Mapping[Stream, Excerpt | Why]
+"""What is kept of each stream that had something, or why nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,11 @@ class Asked:
 class Keeping:
     """See the module."""
 
-    def __init__(self, setting: Setting, reader: Reader, vault: VaultKeeper) -> None:
+    def __init__(
+        self, setting: Setting, reader: Reader, vault: VaultKeeper, output_bytes: int
+    ) -> None:
         self.setting = setting
+        self._output_bytes = 0 if setting == "none" else output_bytes
         self._reader = reader
         self._vault = vault
 
@@ -71,6 +81,31 @@ class Keeping:
             for _, value in values:
                 stack.callback(value.wipe)
             return await anyio.to_thread.run_sync(partial(_kept, asked, values, every))
+
+    def excerpting(self) -> Excerpting:
+        """What is to take in a stream of a run."""
+        return Excerpting(self._output_bytes)
+
+    async def output(self, kept: Kept, streams: Mapping[Stream, Excerpting]) -> Output:
+        """What is kept of the output of a call; what is kept of the rest of it says so, too.
+
+        With nothing that its caller did not get: a call that is over does not fail by this.
+        """
+        excerpts = {stream: one.excerpt() for stream, one in streams.items()}
+        found = {stream: one for stream, one in excerpts.items() if one is not None}
+        if kept.redacted:
+            # The tool may have printed it, in a form that nobody thought of.
+            return dict.fromkeys(found, Why.ARGUMENTS)
+        if self.setting != "redacted" or not found:
+            return found
+        try:
+            values = await self._values(())
+        except Fault:
+            return dict.fromkeys(found, Why.LOCKED)
+        with ExitStack() as stack:
+            for _, value in values:
+                stack.callback(value.wipe)
+            return await anyio.to_thread.run_sync(partial(_searched, found, values))
 
     async def _values(self, own: Sequence[str]) -> Named:
         opened: Named = []
@@ -108,3 +143,30 @@ def _kept(asked: Asked, values: Named, every: Why | None) -> Kept:
         copy = redacted_copy(arguments, redaction, asked.schema, every)
     salt = new_salt() if copy.withheld else b""
     return Kept("redacted", copy.canonical, copy.withheld, salt, message)
+
+
+def _searched(found: Mapping[Stream, Excerpt], values: Named) -> Output:
+    try:
+        redaction = Redaction(values)
+    except RedactorError:  # not on this processor
+        return dict.fromkeys(found, Why.LOCKED)
+    with redaction:
+        return {stream: _unless_found(one, redaction) for stream, one in found.items()}
+
+
+def _unless_found(one: Excerpt, redaction: Redaction) -> Excerpt | Why:
+    """The excerpt, if nothing has to be taken out of it. Of a part, what is sure to be whole."""
+    if one.left_out:
+        # How it ended may begin in the midst of a secret, and nobody could see that; how it began
+        # ends before what may be the beginning of one, be it a value of the vault's or a word.
+        stream = redaction.stream()
+        start = stream.feed(one.start)
+        if stream.count:
+            return Why.VAULT
+        start = start[: _last_space(start) + 1]
+        one = Excerpt(start, b"", one.left_out + one.size - len(start))
+    return found_in_output(one.start, redaction) or one
+
+
+def _last_space(data: bytes) -> int:
+    return max(data.rfind(space) for space in (b" ", b"\n", b"\t", b"\r"))

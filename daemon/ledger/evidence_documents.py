@@ -4,6 +4,7 @@ Trusted to give a document only under the digest that a receipt names: what was 
 kept in another form, is left out. Reads the database and the copies of tools. Raises StoreFault.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from daemon.contents.output import unpack
 from daemon.store import agents, approvals, calls, leases, policies
 from daemon.store.ids import AgentId, CallId, LeaseId, PolicyDigest
 from daemon.tools.errors import SnapshotError
@@ -73,6 +75,7 @@ class Documents:
         if row is not None:
             yield from _text("arguments", row.arguments)
             yield from _text("redacted-arguments", row.redacted or b"")
+            yield from _output(calls.output(self._connection, CallId(name)) or b"")
             for approval in approvals.of_call(self._connection, CallId(name)):
                 yield from _text("statement", approval.statement)
 
@@ -114,6 +117,16 @@ class Documents:
         row = leases.get(self._connection, LeaseId(name))
         if row is not None:
             yield from _text("lease", row.terms)
+
+
+def _output(stored: bytes) -> Iterator[Document]:
+    try:
+        kept = unpack(stored)
+    except ValueError:
+        return  # by another hand
+    for one in kept.values():
+        start, end = (base64.b64encode(part).decode() for part in (one.start, one.end))
+        yield {"what": "output", "start": start, "end": end, "left_out": one.left_out}
 
 
 def _text(what: str, data: bytes) -> Iterator[Document]:

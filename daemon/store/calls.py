@@ -34,7 +34,9 @@ from daemon.store.tables import calls
 
 MAX_PAGE: Final = 500
 
-_GET: Final = select(calls).where(calls.c.call_id == bindparam("b_call"))
+_READ: Final = tuple(column for column in calls.c if column is not calls.c.output)
+_OUTPUT: Final = select(calls.c.output).where(calls.c.call_id == bindparam("b_call"))
+_GET: Final = select(*_READ).where(calls.c.call_id == bindparam("b_call"))
 _CREATE: Final = Prepared(insertion_once(calls))
 _MOVED: Final = (
     update(calls)
@@ -53,6 +55,7 @@ _END: Final = Prepared(
         arguments=case((_REDACTED, bindparam("b_no_bytes")), else_=calls.c.arguments),
         digest=case((_REDACTED, bindparam("b_no_text")), else_=calls.c.digest),
         salt=null(),
+        output=bindparam("b_output", type_=calls.c.output.type),
     )
 )
 _WAITING: Final = (
@@ -69,7 +72,7 @@ _WAITING: Final = (
     .order_by(calls.c.created_ms, calls.c.call_id)
 )
 _BEGUN: Final = (
-    select(calls)
+    select(*_READ)
     .where(calls.c.state.in_(sorted(UNFINISHED - {State.PENDING_APPROVAL})))
     .order_by(calls.c.created_ms, calls.c.call_id)
 )
@@ -139,7 +142,7 @@ class Cursor:
 
 def create(connection: Connection, row: CallRow) -> Created | Existing:
     """Store a new call, unless its id was used before."""
-    values = {name: getattr(row, name) for name in _COLUMNS}
+    values = {**{name: getattr(row, name) for name in _COLUMNS}, "output": None}
     if _CREATE.run(connection, values) == 1:
         return Created()
     return Existing(_row(connection.execute(_GET, {"b_call": row.call_id}).mappings().one()))
@@ -151,6 +154,12 @@ def get(connection: Connection, call_id: CallId) -> CallRow | None:
     return None if found is None else _row(found)
 
 
+def output(connection: Connection, call_id: CallId) -> bytes | None:
+    """What is kept of its output; None also where another hand has put what is no bytes."""
+    found = connection.execute(_OUTPUT, {"b_call": call_id}).scalar_one_or_none()
+    return found if isinstance(found, bytes) else None
+
+
 def transition(
     connection: Connection,
     call_id: CallId,
@@ -160,8 +169,12 @@ def transition(
     reason: str,
     now_ms: int,
     outcome: bytes | None = None,
+    output: bytes | None = None,
 ) -> bool:
-    """Move the call if it is in `from_state`; whether it was. None keeps the outcome."""
+    """Move the call if it is in `from_state`; whether it was. None keeps the outcome.
+
+    `output` is what is kept of it, where it moves to its end.
+    """
     values = {
         "b_call": call_id,
         "b_from": from_state,
@@ -171,6 +184,7 @@ def transition(
         "b_outcome": outcome,
         "b_no_bytes": b"",
         "b_no_text": "",
+        "b_output": output,
     }
     return (_END if to_state in ENDS else _MOVE).run(connection, values) == 1
 
@@ -185,7 +199,7 @@ def page(
     limit: int = MAX_PAGE,
 ) -> tuple[CallRow, ...]:
     """Calls, newest first, that come after the cursor. No states at all match no call."""
-    statement = select(calls).order_by(calls.c.created_ms.desc(), calls.c.call_id.desc())
+    statement = select(*_READ).order_by(calls.c.created_ms.desc(), calls.c.call_id.desc())
     if principal is not None:
         statement = statement.where(calls.c.principal == principal)
     if device is not None:

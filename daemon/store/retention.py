@@ -17,6 +17,7 @@ from daemon.store.approvals import ApprovalState
 from daemon.store.leases import LeaseState
 from daemon.store.tables import (
     CONTENTS_SIZE,
+    NO_CONTENTS,
     approval_answers,
     approval_shown,
     approvals,
@@ -42,11 +43,7 @@ _HELD_BACK: Final = (
     .where(calls.c.state.in_(ENDS), CONTENTS_SIZE > 0)
     .group_by(calls.c.device_id)
 )
-_EMPTY: Final = (
-    update(calls)
-    .where(calls.c.call_id == bindparam("b_pruned"))
-    .values(arguments=b"", redacted=None)
-)
+_EMPTY: Final = update(calls).where(calls.c.call_id == bindparam("b_pruned")).values(**NO_CONTENTS)
 _child: Final = leases.alias()
 _LEASES: Final = (
     select(leases.c.lease_id)

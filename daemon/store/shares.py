@@ -17,6 +17,7 @@ from daemon.store.approvals import ApprovalState
 from daemon.store.leases import LeaseState
 from daemon.store.tables import (
     CONTENTS_SIZE,
+    NO_CONTENTS,
     approval_answers,
     approval_shown,
     approvals,
@@ -43,11 +44,7 @@ _OLDEST: Final = (
     .order_by(calls.c.created_ms, calls.c.call_id)
     .limit(bindparam("b_limit"))
 )
-_EMPTY: Final = (
-    update(calls)
-    .where(calls.c.call_id == bindparam("b_pruned"))
-    .values(arguments=b"", redacted=None)
-)
+_EMPTY: Final = update(calls).where(calls.c.call_id == bindparam("b_pruned")).values(**NO_CONTENTS)
 _child: Final = leases.alias()
 _OF_CALLS: Final = (
     select(approvals.c.approval_id, func.length(approvals.c.statement))

@@ -99,16 +99,21 @@ calls: Final = Table(
     # What stays of the arguments where they do not, and the salt that their digest is keyed with.
     _bytes("redacted", null=True),
     _bytes("salt", null=True),
+    _bytes("output", null=True),  # last, and long: calls are read without it
     Index(None, "principal", "created_ms", "call_id"),
     Index(None, "device_id", "created_ms", "call_id"),
     Index(None, "state", "created_ms", "call_id"),
     Index(None, "created_ms", "call_id"),
 )
 
-CONTENTS_SIZE: Final = func.length(calls.c.arguments) + func.coalesce(
-    func.length(calls.c.redacted), 0
+CONTENTS_SIZE: Final = (
+    func.length(calls.c.arguments)
+    + func.coalesce(func.length(calls.c.redacted), 0)
+    + func.coalesce(func.length(calls.c.output), 0)
 )
 """Bytes of a call's contents."""
+NO_CONTENTS: Final = {"arguments": b"", "redacted": None, "output": None}
+"""What a call has in their place once they were pruned."""
 
 approvals: Final = Table(
     "approvals",

@@ -10,6 +10,7 @@ from stockade.cli import (
     ledger_evidence,
     ledger_export,
     ledger_keys_rotate,
+    ledger_output,
     ledger_verify,
     ledger_witness,
     machine,
@@ -84,28 +85,44 @@ def _last(
             return found
 
 
-@app.command(epilog=examples("stockade ledger show 01988a3c-5d1f"))
+@app.command(
+    epilog=examples(
+        "stockade ledger show 01988a3c-5d1f", "stockade ledger show 01988a3c-5d1f --output"
+    )
+)
 def show(
     call_id: Annotated[str, typer.Argument(metavar="CALL", help="A call's id, or its beginning.")],
+    output: Annotated[
+        bool, typer.Option("--output", help="And what it wrote, as far as that is kept.")
+    ] = False,
     json_: Json = False,
 ) -> None:
-    """Show one call as its receipts tell it: when it arrived, and what was how long after."""
+    """Show one call as its receipts tell it: when it arrived, and what was how long after.
+
+    With --output evidence is taken of it, verified, and what the call wrote is shown from there.
+    """
     from stockade.client import Client
 
     with Client.open() as client:
         whole = _whole(client, call_id)
         receipts = _all(client, whole)
-    if not receipts:
-        raise NotFound(
-            f"the ledger has no receipt of call {whole}",
-            reason="UNKNOWN_CALL",
-            fix="`stockade calls list` shows the calls",
-        )
+        if not receipts:
+            raise NotFound(
+                f"the ledger has no receipt of call {whole}",
+                reason="UNKNOWN_CALL",
+                fix="`stockade calls list` shows the calls",
+            )
+        _timeline(receipts, as_json=json_)
+        if output:
+            ledger_output.show_output(client, whole, as_json=json_)
+
+
+def _timeline(receipts: "list[call_pb2.Receipt]", *, as_json: bool) -> None:
     began = receipts[0].time.ToMilliseconds()
     for number, receipt in enumerate(receipts):
         after = f"+{(receipt.time.ToMilliseconds() - began) / 1000:.3f} s" if number else ""
-        _show(receipt, json_, after)
-        if not json_:
+        _show(receipt, as_json, after)
+        if not as_json:
             _show_body(receipt)
 
 
