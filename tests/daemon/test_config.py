@@ -59,6 +59,7 @@ BOUNDS: dict[str, tuple[list[str], list[str]]] = {
     "ledger.witness_for": (["[]", '["/etc/a.pub"]'], ['["a.pub"]', '"/etc/a.pub"', '[""]']),
     "ledger.key": (['"file"'], ['"hsm"', '""', '"File"', "1"]),
     "ledger.contents": (['"full"', '"redacted"', '"none"'], ['"some"', '""', "0"]),
+    "ledger.output_kib": (["0", "256"], ["-1", "257", "1.5", "true"]),
     "ledger.retain_days": (["0", "36500"], ["-1", "36501", "1.5", "true"]),
     "ledger.retain_mib": (["0", "1000000000"], ["-1", "1000000001", "1.5", "true"]),
     "ledger.checkpoint_seconds": (["1", "86400"], ["0", "86401", "1.5", "true"]),

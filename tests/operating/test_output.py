@@ -197,7 +197,7 @@ def test_it_goes_with_the_other_contents(daemon: RunningDaemon) -> None:
         before = call(client, "echo before")
         lines, _ = evidence(daemon, client, before)
     daemon.stop()
-    daemon.config = KEEPING + 'contents = "none"\n'
+    daemon.home.config_file.write_text(KEEPING + 'contents = "none"\n')
     daemon.start()
     with daemon.client() as client:
         assert until(lambda: stored(daemon, before) is None, seconds=90)
@@ -213,3 +213,66 @@ def test_it_goes_with_the_other_contents(daemon: RunningDaemon) -> None:
     # What was taken before shows it still.
     keys = parse_public(daemon.home.ledger_keys.read_bytes())
     assert outputs(verify_evidence(lines, keys)) == [(b"before\n", 0, b"")]
+
+
+@pytest.fixture(scope="module")
+def redacting() -> Iterator[RunningDaemon]:
+    with running(KEEPING + 'contents = "redacted"\n') as daemon:
+        with daemon.client() as client:
+            apply(client, ALONE)
+            client.put_secret("secret://global/door", SECRET.encode())
+        yield daemon
+
+
+def printed_otherwise(text: str) -> str:
+    """A command that prints it, and whose own text has it in no form that is looked for."""
+    return f"echo before; echo '{text[::-1]}' | rev"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (printed_otherwise(SECRET), "vault"),
+        (printed_otherwise("ghp_" + "a1B2" * 9), "shape"),
+        (printed_otherwise('{"password": "a b"}').replace("echo before; ", ""), "name"),
+        ("echo ghp_" + "a1B2" * 9, "arguments"),
+    ],
+)
+def test_redacted_contents_have_no_output_with_something_to_take_out(
+    redacting: RunningDaemon, command: str, why: str
+) -> None:
+    """The receipt says why nothing is kept; nothing is, beside the digest of the whole."""
+    with redacting.client() as client:
+        call_id = call(client, command)
+        body = end(client, call_id)["stdout"]
+        assert (body["withheld"], "kept_digest" in body) == (why, False)
+        assert ("salted_digest" in body) == (why == "arguments")
+        _, found = evidence(redacting, client, call_id)
+    assert stored(redacting, call_id) is None
+    assert outputs(found) == []
+    assert f"not kept, because of what is in it: {why}" in as_text(account(found))
+
+
+def test_redacted_contents_have_output_with_nothing_to_take_out(redacting: RunningDaemon) -> None:
+    """The stream beside one with a secret, too; of a long one what is sure to be whole words."""
+    with redacting.client() as client:
+        call_id = call(client, printed_otherwise(SECRET) + " >&2; echo fine")
+        assert outputs(evidence(redacting, client, call_id)[1]) == [(b"before\nfine\n", 0, b"")]
+        assert end(client, call_id)["stderr"]["withheld"] == "vault"
+        # The part that is looked at ends in the midst of the secret.
+        filled = "head -c 500 /dev/zero | tr '\\0' x; echo; "
+        call_id = call(client, filled + printed_otherwise(SECRET)[13:] + f"; {LONG}")
+        found = outputs(evidence(redacting, client, call_id)[1])
+    assert found == [(b"x" * 500 + b"\n", len(SECRET) + 1 + 5010, b"")]
+
+
+def test_a_locked_vault_keeps_no_output(redacting: RunningDaemon) -> None:
+    """What cannot be looked for is not kept; the call goes on. The last: the root is gone."""
+    redacting.stop()
+    (redacting.home.data / "vault.root").rename(redacting.root / "away")
+    redacting.start()
+    with redacting.client() as client:
+        call_id = call(client, "echo harmless")
+        assert end(client, call_id)["reason"] == "SUCCEEDED"
+        assert end(client, call_id)["stdout"]["withheld"] in ("arguments", "locked")
+    assert stored(redacting, call_id) is None

@@ -133,6 +133,32 @@ async def test_copies_count_for_the_share_of_who_sent_them(engine: Engine) -> No
     assert kept(engine, calls, calls.c.redacted) == [None, half]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "config", [Ledger(retain_days=0, contents="none"), Ledger(retain_days=1, contents="full")]
+)
+async def test_output_is_pruned_as_contents_are(engine: Engine, config: Ledger) -> None:
+    """Where it is all there is, too, by `none` and by age; not of a call that goes on."""
+    rows = [
+        {**redacted(n, state), "arguments": b"", "redacted": None, "salt": None, "output": b"said"}
+        for n, state in ((1, State.SUCCEEDED), (2, State.RUNNING))
+    ]
+    await swept(engine, config, (calls, rows))
+    assert kept(engine, calls, calls.c.output) == [None, b"said"]
+
+
+@pytest.mark.anyio
+async def test_output_counts_for_the_share_of_who_called(engine: Engine) -> None:
+    """A megabyte of it is a megabyte."""
+    half = b"x" * (512 * 1024 + 1)
+    rows = [
+        {**redacted(n, State.FAILED), "arguments": b"", "redacted": None, "output": half}
+        for n in range(1, 3)
+    ]
+    await swept(engine, Ledger(retain_days=0, retain_mib=1), (calls, rows))
+    assert kept(engine, calls, calls.c.output) == [None, half]
+
+
 def test_nothing_is_left_where_nothing_was_asked(engine: Engine) -> None:
     """A call that ran at once has left nothing but its copy."""
     with writing(engine).begin() as connection:
