@@ -29,6 +29,7 @@ ROTATED = (FIXTURES / "ledger-rotated-v1.ndjson").read_bytes()
 ROTATED_PUBLIC = (FIXTURES / "ledger-rotated-v1.pub").read_bytes()
 ROTATED_NOTE = (FIXTURES / "checkpoint-rotated-v1.note").read_bytes()
 REDACTED = (FIXTURES / "evidence-redacted-v1.ndjson").read_bytes()
+OUTPUT = (FIXTURES / "evidence-output-v1.ndjson").read_bytes()
 DIGESTS = [
     "af5e7dbe52179e23a2612f4d1dc95c70c1a8d78d91554ef584a7c3a1765166e5",
     "fd5a58255eb888618f3ffa99eeac420fcf4775d9595c9ec48381e508d1a103bf",
@@ -47,6 +48,7 @@ ROOT = "4254cf716e754258e0009eacf4d351249e74bc88197d9b47ab533310bdc9b794"
         (ROTATED, "5e3d099136f44566cb9a3cb9f4d12dfd8d99c0a4cd6fe9dc76f578030aaa151e"),
         (ROTATED_PUBLIC, "98ad8c187014b8a9813531e251ff8400b35afdeb7448ae8345ec675de7d1b85b"),
         (ROTATED_NOTE, "0d98acba1d2c128de970a2d53239da03037c04019e8c8ddf5c8fce175c3c65b0"),
+        (OUTPUT, "47a56a870ebe1999ea7b559f8b07b229fc288d69ce00b96f3cab3f2c7a9ec948"),
         (REDACTED, "6513bfe261a6fc75ab6f3c1b83ee65d6eb2e7d4d0509af953ce8b90958c32c9e"),
     ],
 )
