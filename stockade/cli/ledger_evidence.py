@@ -36,8 +36,8 @@ def evidence(
 ) -> None:
     """Write evidence of a call, a lease or a period: receipts, proofs, and what they name.
 
-    A time is 2026-11-28T12:00:00Z, a day, or how long ago (90m, 7d). Arguments of calls and
-    the statements that people approved are in it: it is made 0600.
+    A time is 2026-11-28T12:00:00Z, a day, or how long ago (90m, 7d). Arguments and output of
+    calls and the statements that people approved are in it: it is made 0600.
     """
     from stockade.client import Client
 

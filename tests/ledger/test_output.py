@@ -35,7 +35,7 @@ def test_the_digests_are_what_the_end_names() -> None:
         sized = (len(part).to_bytes(8, "big") + part for part in (b"stockade/output/v1", *parts))
         return hashlib.sha256(b"".join(sized)).hexdigest()
 
-    end = verify_evidence(LINES, PUBLIC).receipts[2].body
+    end: Any = verify_evidence(LINES, PUBLIC).receipts[2].body
     assert end["stdout"]["kept_digest"] == digest(OUT, bytes(8), b"")
     between = (4096).to_bytes(8, "big")
     assert end["stderr"]["kept_digest"] == digest(b"begun ", between, b" ended\n")

@@ -21,12 +21,14 @@ SHARED = (
     "stockade.words",
 )
 
-# The commands that work on files alone, and the leaf that they do it with.
+# The commands that work on files alone, or verify what they are told, and the leaf that they do it
+# with.
 OFFLINE = {
     "ledger": (
         "stockade/cli/ledger_evidence.py",
         "stockade/cli/ledger_export.py",
         "stockade/cli/ledger_jobs.py",
+        "stockade/cli/ledger_output.py",
         "stockade/cli/ledger_verify.py",
         "stockade/cli/ledger_witness.py",
     ),
