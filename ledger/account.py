@@ -178,7 +178,7 @@ def _written(receipt: Receipt, evidence: Evidence) -> Iterator[Written]:
         if not isinstance(told, Mapping):
             continue
         if "withheld" in told:
-            yield Written(stream, f"not kept, because of what is in it: {told['withheld']}", None)
+            yield Written(stream, f"not kept ({told['withheld']})", None)
         elif "kept_digest" in told:
             digest = told["kept_digest"]
             document = evidence.documents.get(digest) if isinstance(digest, str) else None

@@ -37,6 +37,7 @@ class Why(StrEnum):
     UNFIT = "unfit"  # the arguments fit no schema
     WHOLE = "whole"  # the whole has a value of the vault's across several leaves
     LOCKED = "locked"  # it could not be asked what the vault's values are
+    LONG = "long"  # of output: it is more than is kept, and the rest was not looked at
     ARGUMENTS = "arguments"  # of output: the tool was given what may not be kept
 
 

@@ -236,6 +236,8 @@ def printed_otherwise(text: str) -> str:
         (printed_otherwise("ghp_" + "a1B2" * 9), "shape"),
         (printed_otherwise('{"password": "a b"}').replace("echo before; ", ""), "name"),
         ("echo ghp_" + "a1B2" * 9, "arguments"),
+        # With the digest of the whole, and all but its end, the end could be found by trying.
+        ("head -c 1024 /dev/zero | tr '\\0' x; echo 4711", "long"),
     ],
 )
 def test_redacted_contents_have_no_output_with_something_to_take_out(
@@ -250,20 +252,15 @@ def test_redacted_contents_have_no_output_with_something_to_take_out(
         _, found = evidence(redacting, client, call_id)
     assert stored(redacting, call_id) is None
     assert outputs(found) == []
-    assert f"not kept, because of what is in it: {why}" in as_text(account(found))
+    assert f"not kept ({why})" in as_text(account(found))
 
 
 def test_redacted_contents_have_output_with_nothing_to_take_out(redacting: RunningDaemon) -> None:
-    """The stream beside one with a secret, too; of a long one what is sure to be whole words."""
+    """The stream beside one with a secret, too."""
     with redacting.client() as client:
         call_id = call(client, printed_otherwise(SECRET) + " >&2; echo fine")
         assert outputs(evidence(redacting, client, call_id)[1]) == [(b"before\nfine\n", 0, b"")]
         assert end(client, call_id)["stderr"]["withheld"] == "vault"
-        # The part that is looked at ends in the midst of the secret.
-        filled = "head -c 500 /dev/zero | tr '\\0' x; echo; "
-        call_id = call(client, filled + printed_otherwise(SECRET)[13:] + f"; {LONG}")
-        found = outputs(evidence(redacting, client, call_id)[1])
-    assert found == [(b"x" * 500 + b"\n", len(SECRET) + 1 + 5010, b"")]
 
 
 def test_a_locked_vault_keeps_no_output(redacting: RunningDaemon) -> None:
