@@ -251,7 +251,7 @@ class Calls:
     def _require_same(self, request: Request, found: LiveCall | CallRow) -> None:
         prepared = prepare(self._worlds.current, request)
         mine = (str(request.principal), prepared.tool_name, prepared.canonical)
-        gone = isinstance(found, CallRow) and found.redacted is not None
+        gone = isinstance(found, CallRow) and found.redacted is not None and not found.arguments
         if gone or mine != (str(found.principal), found.tool, found.arguments):
             raise AlreadyExists(
                 "this call id was used for another call",

@@ -10,9 +10,11 @@ its length or a digest: of a short secret either is half of it. Pure; raises not
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from daemon.contents.marks import Schemas, is_marked, of_item, of_member, speaking_of
 from daemon.tools.arguments import canonical_form
@@ -25,6 +27,10 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
+_HEADER_NAME = re.compile(r"(?i)(?:.*[_\-.])?(?:authorization|cookie)")
+
+MAX_AT: Final = 256
+"""Of a place so many characters are said: keys are the caller's, and receipts stay."""
 
 
 class Why(StrEnum):
@@ -121,31 +127,35 @@ class _Walk:
         """A value as it is kept."""
         if is_marked(schemas):
             return self._out(at, value, Why.SCHEMA)
-        if name and is_secret_name(name) and not isinstance(value, bool | None):
+        named = is_secret_name(name) or _HEADER_NAME.fullmatch(name)
+        if name and named and not isinstance(value, bool | None):
             return self._out(at, value, Why.NAME)
         if isinstance(value, dict):
             return self._members(at, value, schemas)
         if isinstance(value, list):
             items = enumerate(value)
-            return [self.node(pointer_to(at, i), v, of_item(schemas, i)) for i, v in items]
+            return [self.node(_below(at, i), v, of_item(schemas, i)) for i, v in items]
         return self._leaf(at, value)
 
     def _members(self, at: str, value: Mapping[str, JsonValue], schemas: Schemas) -> JsonValue:
         members: dict[str, JsonValue] = {}
+        again = Counter[str]()  # a number for each: of ten thousand alike, signs would be quadratic
         for name, member in value.items():
-            shown = self._key(at, name)
+            shown = kept = self._key(at, name)
             while shown in members:
-                shown += "'"
+                again[kept] += 1
+                shown = f"{kept}'{again[kept]}"
             below = of_member(schemas, name)
-            members[shown] = self.node(pointer_to(at, shown), member, below, name)
+            members[shown] = self.node(_below(at, shown), member, below, name)
         return members
 
     def _key(self, at: str, name: str) -> str:
         before = len(self.withheld)
         shown = self.text(at, name)
         if len(self.withheld) > before:
+            why = self.withheld[before].why
             del self.withheld[before:]
-            self.withheld.append(Withheld(pointer_to(at, shown), Why.VAULT))
+            self.withheld.append(Withheld(_below(at, shown), why))
         return shown
 
     def _leaf(self, at: str, value: JsonValue) -> JsonValue:
@@ -177,6 +187,10 @@ class _Walk:
     def _out(self, at: str, value: JsonValue, why: Why) -> str:
         self.withheld.append(Withheld(at, why))
         return mark(_type_of(value), why)
+
+
+def _below(at: str, step: str | int) -> str:
+    return pointer_to(at, step)[:MAX_AT]
 
 
 def mark(kind: str, why: Why) -> str:

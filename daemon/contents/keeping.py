@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+import anyio
 import anyio.to_thread
 
 from daemon.contents.copy import Why, found_in_output, redacted_copy, redacted_text
@@ -60,6 +61,8 @@ class Keeping:
         self._output_bytes = 0 if setting == "none" else output_bytes
         self._reader = reader
         self._vault = vault
+        # Every value is open meanwhile, in pages of its own: for one call at a time.
+        self._turn = anyio.Lock()
 
     @property
     def at_once(self) -> Kept | None:
@@ -70,6 +73,10 @@ class Keeping:
         """What is kept of this call."""
         if (kept := self.at_once) is not None:
             return kept
+        async with self._turn:
+            return await self._copied(asked)
+
+    async def _copied(self, asked: Asked) -> Kept:
         every, values = None, Named()
         try:
             values = await self._values(asked.secrets)
@@ -98,6 +105,10 @@ class Keeping:
             return dict.fromkeys(found, Why.ARGUMENTS)
         if self.setting != "redacted" or not found:
             return found
+        async with self._turn:
+            return await self._searched(found)
+
+    async def _searched(self, found: Mapping[Stream, Excerpt]) -> Output:
         try:
             values = await self._values(())
         except Fault:

@@ -72,6 +72,28 @@ def test_two_keys_that_become_one_stay_two() -> None:
     assert sorted(copy.values()) == [1, 2]
 
 
+def test_keys_that_become_one_cost_no_more_than_others() -> None:
+    """Thousands that differ in nothing but a secret: the copy grows with them alone."""
+    copy, _ = copied({f"ghp_{number:036}": number for number in range(3000)})
+    assert sorted(copy.values()) == list(range(3000))
+    assert max(map(len, copy)) < 64
+
+
+def test_places_are_cut_where_keys_are_long() -> None:
+    """Of each of ten thousand values under a long key a place is said, and not the key."""
+    found = made({"k" * 500_000: {str(number): 1 for number in range(9000)}}, None)
+    assert len(found.withheld) == 9000
+    assert max(len(one.at) for one in found.withheld) == 256
+
+
+def test_a_header_is_known_by_its_name() -> None:
+    """Where name and value are apart, too."""
+    headers = {"Authorization": "Bearer 0123456789abcdef0123", "x-cookie": "a=b", "Accept": "*/*"}
+    copy, places = copied({"headers": headers})
+    assert copy["headers"]["Accept"] == "*/*"
+    assert places == {"/headers/Authorization": Why.NAME, "/headers/x-cookie": Why.NAME}
+
+
 def test_a_value_across_leaves_takes_all_leaves() -> None:
     """A secret that is JSON, sent as the JSON that it is, is in no leaf: none is kept."""
     value: dict[str, Any] = {"account": {"id": "someone", "key": "k-4711"}}
