@@ -20,10 +20,11 @@ PLAIN = {"_bz2", "_decimal", "_hashlib", "_json", "_lzma", "_queue", "_typing", 
 
 def run_python(argv: list[bytes]) -> None:
     """`python3 FLAGS -c CODE ...` or `python3 FLAGS FILE ...`, in this interpreter, to its end."""
+    before, streams = finals(), (sys.stdout, sys.stderr)
     status, names = carried_out([os.fsdecode(word) for word in argv[FLAGS:]])
     # Not while an exception is handled: that would hold on to the tool's own objects.
-    if isinstance(status, int):
-        leave(status, names)
+    if isinstance(status, int) and (sys.stdout, sys.stderr) == streams:
+        leave(status, names, before)
     sys.exit(status)
 
 
@@ -56,7 +57,12 @@ def show(error: BaseException) -> None:
     sys.excepthook(type(shown), shown, shown.__traceback__)
 
 
-def leave(status: int, names: int) -> None:
+def finals() -> list[object]:
+    """What has an end of its own: open files, generators that wait, whatever has `__del__`."""
+    return [one for one in gc.get_objects() if hasattr(type(one), "__del__")]
+
+
+def leave(status: int, names: int, before: list[object]) -> None:
     """The end of Python that has run, at once where nobody can tell: objects go, files are flushed.
 
     Python would take itself apart before, which takes as long as a short tool. It does (this comes
@@ -75,6 +81,9 @@ def leave(status: int, names: int) -> None:
         empty(left.get(one, {}))
     left.clear()
     gc.collect()
+    known = {id(one) for one in before}
+    if any(id(one) not in known for one in finals()):
+        return  # a handler, a hook or a module of before holds it: only Python's end comes to it
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -188,6 +188,7 @@ def image(box: ContainerRunner, place: Path) -> Iterator[str]:
     archive = place / "image.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(place / "own", "bin/own")
+        tar.add(place / "own", "nonexistent")  # as it is named where nothing is to be found
     name = f"test-{secrets.token_hex(4)}"
     box.docker.import_image(archive.read_bytes(), name, "latest")
     found = box.docker.image(f"{name}:latest")
@@ -202,6 +203,15 @@ async def test_a_tools_own_image(box: ContainerRunner, image: str) -> None:
     with pytest.raises(SpecRefusedError) as caught:
         await box(make_spec("/bin/sh", image=image))
     assert caught.value.code == "EXECUTABLE_MISSING"
+
+
+async def test_nothing_of_an_image_runs_before_its_call(box: ContainerRunner, image: str) -> None:
+    """What waits goes the way of a request, and ends at no program that an image could bring."""
+    spec = make_spec("/bin/own", image=image)
+    async with kept(box):
+        assert await box.sandbox.warm(spec)
+        await anyio.sleep(0.5)
+        assert await ran(box, spec) == (b"own\n", "started ahead, used once")
 
 
 async def test_an_image_that_is_not_there(box: ContainerRunner) -> None:

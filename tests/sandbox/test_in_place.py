@@ -85,6 +85,11 @@ ENDINGS = {
     "output closed": "import os; print('lost'); os.close(1)",
     "output replaced": "import io, sys; print('kept', flush=True); sys.stdout = io.StringIO()",
     "output none": "import sys; print('kept', flush=True); sys.stdout = None",
+    "output replaced, unwritten": "import io, sys; print('kept'); sys.stdout = io.StringIO()",
+    "file of a handler": _LATE + "import signal\n"
+    "signal.signal(signal.SIGUSR1, lambda *_, late=late: late)",
+    "file of a hook": _LATE + "sys.excepthook = lambda *_, late=late: late",
+    "file of a module": _LATE + "os.kept = late",
     "modules": "import sys; sys.modules['x'] = None; sys.modules['y'] = 1; print('kept')",
     "without main": "import sys; del sys.modules['__main__']; print('kept')",
 }
