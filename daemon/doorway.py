@@ -187,7 +187,8 @@ def place_in(data: Path, name: str) -> Iterator[Path]:
 
 
 def _visitor(host: str, port: int) -> Visitor:
-    shown = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    bare = host.removeprefix("::ffff:")  # IPv4, as gRPC has it, where one socket takes both
+    shown = f"ipv6:[{bare}]:{port}" if ":" in bare else f"ipv4:{bare}:{port}"
     return Visitor(shown, source_of(host))
 
 

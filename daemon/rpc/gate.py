@@ -171,6 +171,8 @@ class Gate(grpc.aio.ServerInterceptor):
                 subject = str(principal)
                 if not self._port.knows(origin, principal):
                     await self._port.let_in(origin, principal)
+                    # It may have been revoked while the port was looked at.
+                    principal = self._authenticate(context, origin)
                 self._count(principal, method, request)
                 self._authorize(principal, method, rule)
                 held = self._live.hold(principal)

@@ -70,6 +70,8 @@ class Port:
 
     async def let_in(self, origin: str, principal: Principal) -> None:
         """The first request of a connection, with whom it turned out to be; raises."""
+        if origin.startswith("unix-abstract:"):
+            return  # it came by a door, and has left: it holds nothing
         if origin.startswith("unix"):
             self._own(principal)
             return
@@ -134,7 +136,8 @@ class Port:
             self._held.found(left, looked, now)
 
     def _end_surplus(self) -> None:
-        surplus = list(self._held.surplus(time.monotonic()))
+        found = self._held.surplus(time.monotonic())
+        surplus = [one for one in found if one.socket and one.socket not in self._ending]
         for one in surplus:
             sockets.end(one.socket, self._found)
             self.ended[one.why] += 1

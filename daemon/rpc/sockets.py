@@ -52,6 +52,8 @@ def find(ports: Collection[int], before: Sockets = NONE) -> Sockets:
         if peer is None:
             others.add(number)
         else:
+            if peer in by_peer:  # from one port of theirs to another address of ours
+                peer = f"{peer}#{number}"
             by_peer[peer] = number
             descriptors[number] = descriptor
     return Sockets(by_peer, descriptors, frozenset(others))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.doorway import Doorway, _listen
+from daemon.doorway import Doorway, _listen, _visitor
+from daemon.rpc.sockets import written
 from daemon.source import source_of, source_of_peer
 
 
@@ -45,6 +46,19 @@ def test_a_source_is_an_address_or_a_64(one: str, other: str, together: bool) ->
 def test_a_peer_of_grpcs_has_the_source_of_its_address(peer: str, source: str) -> None:
     """Its port, which is another each time, does not make it another."""
     assert source_of_peer(peer) == source
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("192.0.2.1", "ipv4:192.0.2.1:4000"),
+        ("::ffff:192.0.2.1", "ipv4:192.0.2.1:4000"),
+        ("2001:db8::1", "ipv6:[2001:db8::1]:4000"),
+    ],
+)
+def test_a_visitor_is_named_as_the_kernels_look_at_the_port_names_it(host: str, shown: str) -> None:
+    """Also where one socket takes both: else its connection is taken for a stranger's, and cut."""
+    assert _visitor(host, 4000).address == shown == written(host, 4000)
 
 
 @given(st.text(max_size=60) | st.ip_addresses().map(str))
