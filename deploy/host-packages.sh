@@ -38,6 +38,8 @@ look() { # sets missing
     [ "$purpose" = run ] && return 0
     need gnome-keyring-daemon gnome-keyring
     need dbus-run-session dbus-daemon
+    need_file dbus /usr/lib/systemd/system/dbus.service /lib/systemd/system/dbus.service
+    need_file libpam-systemd /usr/lib/*/security/pam_systemd.so /lib/*/security/pam_systemd.so
     need openssl openssl
     need testssl testssl.sh
     need setpriv util-linux
