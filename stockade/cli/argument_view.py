@@ -2,7 +2,8 @@
 
 What it is taken for changes only how it is set out, never what is shown: each character of it is
 there, unless it is folded or masked, and both say so with their size. Every line of a value stands
-behind a rule, so that none can pose as a label of ours. Pure.
+behind a rule, so that none can pose as a label of ours, and what is only the rest of a line behind
+another, so that it cannot pose as a line. Pure.
 """
 
 import json
@@ -22,7 +23,7 @@ from stockade.masking import is_command_name, masker
 FOLD_LINES = 12
 FOLD_CHARACTERS = 800
 
-_RULE = "│ "
+_RULE, _REST = "│ ", "┊ "
 # A doubled backslash is taken first, so that the text "\\u001b" stays what it is.
 _JSON_ESCAPE = re.compile(r"\\\\|\\u([0-9a-f]{4})")
 _KINDS = {
@@ -68,25 +69,25 @@ def argument(name: str, value: Any, view: View) -> Argument:
     shown = shape.lines if view.whole else _folded(shape.lines)
     hidden = _size(shape.lines) - _size(shown)
     lines = [
-        Row(piece, kind)
+        (_REST if number else _RULE, Row(piece, kind))
         for kind, line in shown
-        for piece in cut(_safe(line), view.width - 4 - len(_RULE))
+        for number, piece in enumerate(cut(_safe(line), view.width - 4 - len(_RULE)))
     ]
     head = f"  {_safe(name)} = {shape.word}"
     if hidden:
         text = f"… NOT SHOWN: {size(hidden)} of {size(_size(shape.lines))}"
-        lines.append(Row(text, rows.WARNING))
+        lines.append((_RULE, Row(text, rows.WARNING)))
     return Argument(tuple(_set_out(head, lines, view.width)), hidden, masked)
 
 
-def _set_out(head: str, lines: list[Row], width: int) -> list[Row]:
+def _set_out(head: str, lines: list[tuple[str, Row]], width: int) -> list[Row]:
     from rich.cells import cell_len
 
-    if len(lines) == 1 and head.endswith("= ") and cell_len(head + lines[0].text) <= width:
-        return [Row(head + lines[0].text)]
+    if len(lines) == 1 and head.endswith("= ") and cell_len(head + lines[0][1].text) <= width:
+        return [Row(head + lines[0][1].text)]
     # Indented throughout: an argument's name may be long enough to reach the next line, too.
     heads = [Row(f"  {piece}") for piece in cut(head.strip(), width - 2)]
-    return [*heads, *(Row(f"    {_RULE}{line.text}", line.kind) for line in lines)]
+    return [*heads, *(Row(f"    {rule}{line.text}", line.kind) for rule, line in lines)]
 
 
 def _shape(name: str, value: Any, *, unmasked: bool) -> Shape:

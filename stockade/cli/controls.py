@@ -21,7 +21,8 @@ def show(tier: "daemon_pb2.GetStatusResponse.Tier", *, as_json: bool) -> None:
             machine.emit({"tier": tier.name, "control": one.name, **_plain(one)})
         return
     if rows:
-        say(f"\nControls of the {tier.name} tier: what is requested; by what it is enforced here")
+        say()
+        say(f"Controls of the {tier.name} tier: what is requested; by what it is enforced here")
     for one in rows:
         achieved = one.achieved or "NOT ENFORCED HERE"
         facts([(f"  {one.name}", f"{one.requested}; {achieved}")], label=_LABEL)

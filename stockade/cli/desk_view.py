@@ -57,7 +57,8 @@ def frame(desk: Desk, width: int, height: int, now_ms: int) -> Frame:
 
 def _title(desk: Desk, width: int) -> Iterator[Row]:
     count = len(desk.waiting)
-    text = f"Stockade approvals · {count} wait{'s' if count == 1 else ''}"
+    said = "not connected" if desk.lost else f"{count} wait{'s' if count == 1 else ''}"
+    text = f"Stockade approvals · {said}"
     yield Row(clipped(text, width), rows.TITLE)
 
 
@@ -114,7 +115,7 @@ def _body(desk: Desk, width: int) -> tuple[list[Row], Page | None]:
 
 def _nothing(desk: Desk) -> Iterator[str]:
     yield ""
-    yield "  nothing waits for you"
+    yield "  what waits is not known" if desk.lost else "  nothing waits for you"
     if desk.log:
         yield ""
         yield from (f"  {line}" for line in desk.log[-8:])

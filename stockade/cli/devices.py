@@ -7,7 +7,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples, group
-from stockade.cli.terminal import UsageError, ask, interruptible, note, say, table, when
+from stockade.cli.terminal import UsageError, answerable, ask, interruptible, note, say, table, when
 from stockade.errors import BadRequest, NotFound, PairingFailed
 
 if TYPE_CHECKING:
@@ -279,9 +279,10 @@ def qr_code(pairing_code: str) -> str:
 def _judge(
     client: "Client", invitation: str, waiting: "device_pb2.InviteDeviceEvent.Waiting"
 ) -> None:
-    say(f"A device at {waiting.source} knows the code, for {waiting.name}. It shows:")
+    say(f"A device at {waiting.source} knows the code, for {waiting.name}.")
+    say("If it is yours, its own screen shows:")
     say(f"  {waiting.words}")
-    if not sys.stdin.isatty():
+    if not answerable():
         note(f"fix: stockade devices confirm {invitation} --words '...'")
         return
     accept = ask("Does the new device show exactly these words?")

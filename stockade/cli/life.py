@@ -141,7 +141,7 @@ class _Plain:
         if state == "denied" and self._decision is not None:
             for policy in self._decision.policies:
                 note(f"  by policy {policy.id} ({policy.file}:{policy.line})")
-        note(f"  call {call_id}: `stockade ledger show {call_id}` has its receipts")
+        note(f"  receipts: stockade ledger show {call_id}")
 
 
 def _decision(decision: "call_pb2.CallEvent.Decision") -> str:

@@ -144,6 +144,19 @@ def ask(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
+def answerable() -> bool:
+    """Whether a question would be heard: input is a terminal, and it is this program's now.
+
+    A shell's background job has the terminal, too; asking there only stops it, unseen.
+    """
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # no terminal of ours, so no shell that hands it about
+        return True
+
+
 def flush_typed_ahead() -> None:
     """Forgets keys pressed before now."""
     import termios

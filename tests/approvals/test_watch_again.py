@@ -40,7 +40,7 @@ def test_a_watch_goes_on_when_the_daemon_is_started_again(daemon: RunningDaemon)
     with Pane(watch, {"STOCKADE_HOME": str(phone.config)}) as desk:
         desk.expect("$ echo done", "a yes, once")
         daemon.stop()
-        desk.expect("trying again", "nothing waits for you")
+        desk.expect("not connected", "what waits is not known", "trying again")
         desk.press("a")
         daemon.start()
         desk.expect("$ echo done", "a yes, once", seconds=60)

@@ -176,7 +176,7 @@ def test_secrets_are_masked_until_asked_for(world: World, desk: Open) -> None:
     assert 'password = "[masked, 2 characters]"' in shown
     pane.press("m")
     pane.expect('password = "pw"')
-    assert token in pane.screen().replace("\n    │ ", "")
+    assert token in pane.screen().replace("\n    ┊ ", "")
 
 
 @pytest.mark.parametrize("keys", [(), ("r", "t")])
