@@ -122,9 +122,11 @@ def _say_where(world: World, seconds: float) -> None:
     ):
         print(f"   {what:<20}{where}")
     stockade = shutil.which("stockade", path=str(PROGRAMS)) or "stockade"
-    print("   to go on by yourself:")
-    print(f"     export STOCKADE_HOME={world.home}")
-    print(f"     {os.path.relpath(stockade)} up --detach")
+    program = os.path.relpath(stockade)
+    print("   to go on by yourself, and as the approver in another terminal:")
+    print(f"     export STOCKADE_HOME={world.home}; {program} up --detach")
+    print(f"     STOCKADE_HOME={world.approver} {program} approvals watch")
+    print("   `make demo` makes .demo anew: what you add there is gone then")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import shutil
+import socket
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ permit (
 
 CONFIG = """\
 [server]
-listen = "127.0.0.1:0"   # any free port
+listen = "127.0.0.1:{port}"   # one that was free; the same at each start, for paired devices
 
 [vault]
 root = "{root}"
@@ -143,7 +144,7 @@ class World:
 
     def configure(self, vault_root: str) -> None:
         """Writes the configuration."""
-        text = CONFIG.format(root=vault_root, orders=self.orders)
+        text = CONFIG.format(root=vault_root, orders=self.orders, port=_free_port())
         (self.home / "config.toml").write_text(text)
 
 
@@ -195,6 +196,13 @@ def expected_report() -> str:
 def expected_signature(key: str, report: bytes) -> str:
     """What sign_report has to say."""
     return hmac.new(key.encode(), report, hashlib.sha256).hexdigest()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+    return port
 
 
 def _searchable(directory: Path) -> bool:
