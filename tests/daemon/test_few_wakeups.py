@@ -111,6 +111,12 @@ def test_a_call_that_ended_is_watched_to_its_end(shared_daemon: RunningDaemon) -
 
 def waited_for(pid: int, name: str) -> list[str]:
     """What the daemon's threads of this name wait for: every file in the sets that they poll."""
+    while True:
+        with suppress(FileNotFoundError):  # a thread or a file that has just gone
+            return _waited_for(pid, name)
+
+
+def _waited_for(pid: int, name: str) -> list[str]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         words = (task / "syscall").read_text().split()

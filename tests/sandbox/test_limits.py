@@ -358,11 +358,13 @@ async def test_controls_are_reported(runner: Runner) -> None:
     # Long enough to be looked into: until it has begun, only root may.
     for moment in MOMENTS:
         outcome, _ = await runner(make_spec("/bin/sleep", str(moment)))
-        if all(control.achieved for control in outcome.controls.values()):
+        unmet = {name for name, control in outcome.controls.items() if not control.achieved}
+        if unmet <= {"weight"}:
             break
     wanted = {"namespaces", "network", "seccomp", "wall", "cpu", "memory", "pids", "output", "tmp"}
     assert wanted <= set(outcome.controls)
-    assert all(control.achieved for control in outcome.controls.values()), outcome.controls
+    # Only control groups weigh a run; and where the kernel has none, that is said.
+    assert unmet <= ({"weight"} if "RLIMIT_AS" in outcome.controls["memory"].achieved else set())
     if isinstance(runner.settings, ProcessSettings) and not runner.settings.use_cgroups:
         assert "RLIMIT_AS" in outcome.controls["memory"].achieved
         assert "RLIMIT_NPROC" in outcome.controls["pids"].achieved

@@ -3,6 +3,7 @@
 Nothing here is timed: what is looked at is what the kernel was told.
 """
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,8 +74,11 @@ def groups_named(part: str) -> list[Group]:
     found = []
     for hierarchy in hierarchies():
         if "cpu" in hierarchy.controllers or not hierarchy.controllers:
-            for path in hierarchy.root.rglob(f"*{part}*"):
-                found += [Group(path) for name in _WEIGHTS if (path / name).exists()]
+            for here, names, _ in os.walk(hierarchy.root):  # which passes over what has gone
+                paths = [Path(here, name) for name in names if part in name]
+                found += [
+                    Group(path) for path in paths for name in _WEIGHTS if (path / name).exists()
+                ]
     return found
 
 
