@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.rpc import sockets
+from daemon.source import source_of_peer
 
 
 @contextlib.contextmanager
@@ -45,6 +46,25 @@ def test_a_connection_is_found_by_the_name_that_grpc_gives_it(
         assert sockets.find({port}, found).by_peer == found.by_peer
         sockets.end(number, found)
         assert theirs.recv(1) == b""
+
+
+def test_one_port_of_theirs_to_many_addresses_of_ours_is_many_connections() -> None:
+    """Who listens on all addresses is reached by each, from one port of theirs: all are found."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.create_server(("0.0.0.0", 0)))  # noqa: S104 - all
+        port = int(listener.getsockname()[1])
+        theirs = 0
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            one = held.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", theirs))
+            one.connect((address, port))
+            theirs = int(one.getsockname()[1])
+            held.enter_context(listener.accept()[0])
+        found = sockets.find({port})
+        assert len(found.by_peer) == len(found.descriptors) == 3
+        assert {source_of_peer(peer) for peer in found.by_peer} == {"127.0.0.1"}
+        assert sockets.find({port}, found) == found
 
 
 def test_a_descriptor_that_is_another_connection_by_now_is_left_alone() -> None:
