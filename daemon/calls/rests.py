@@ -30,6 +30,14 @@ class _Rest:
     forgiven: anyio.Event = field(default_factory=anyio.Event)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """That a run may begin, and after how many kills of which rest that was said."""
+
+    rest: _Rest | None
+    killed: int
+
+
 class Rests:
     """Of every caller and tool. `seconds` is the first rest; 0: nothing rests."""
 
@@ -57,11 +65,11 @@ class Rests:
         """Whether a run may begin without a turn."""
         return who not in self._of
 
-    async def turn(self, who: Hashable) -> int:
+    async def turn(self, who: Hashable) -> Turn:
         """Wait until a run may begin; what `holds` needs to know."""
         rest = self._of.get(who)
         if rest is None:
-            return 0
+            return Turn(None, 0)
         rest.waiting += 1
         try:
             async with rest.door:
@@ -69,14 +77,14 @@ class Rests:
                     with anyio.move_on_after(left):
                         await rest.forgiven.wait()
                 rest.until = max(rest.until, self._clock() + self._length(rest))
-                return rest.killed
+                return Turn(rest, rest.killed)
         finally:
             rest.waiting -= 1
 
-    def holds(self, who: Hashable, turn: int) -> bool:
+    def holds(self, who: Hashable, turn: Turn) -> bool:
         """Whether no run was killed since that turn was given."""
         rest = self._of.get(who)
-        return rest is None or rest.killed <= turn
+        return rest is None or (rest is turn.rest and rest.killed <= turn.killed)
 
     def _length(self, rest: _Rest) -> float:
         return float(self._seconds * 2 ** min(rest.killed - 1, _DOUBLINGS))

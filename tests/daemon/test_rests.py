@@ -83,6 +83,20 @@ async def test_one_that_ends_well_lets_all_go_that_wait() -> None:
     assert order == list(range(5))
 
 
+async def test_a_turn_of_a_rest_that_is_forgiven_does_not_hold_over_a_new_one() -> None:
+    """As many kills as then, but after a good end: they are others."""
+    clock = Clock()
+    rests = Rests(10, clock)
+    rests.killed("one")
+    clock.now += 11
+    turn = await rests.turn("one")
+    assert rests.holds("one", turn)
+    rests.ended_well("one")
+    assert rests.holds("one", turn)
+    rests.killed("one")
+    assert not rests.holds("one", turn)
+
+
 async def test_a_turn_does_not_hold_over_another_kill() -> None:
     """Who waits for a place after its turn, and whose like is killed meanwhile, rests again."""
     rests = Rests(10, Clock())
