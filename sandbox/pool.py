@@ -115,7 +115,9 @@ class Pool(Generic[P, B]):
     def ready(self, profile: P) -> B | None:
         """A box that is ready now, for the caller alone; None where there is none."""
         shelf = self._ask(profile)
-        while shelf.boxes:
+        while (
+            shelf.boxes and self._group is not None
+        ):  # what is left of an ended pool is being ended
             box, _ = shelf.boxes.popleft()
             if self._usable(box):
                 self._rouse()
@@ -161,8 +163,8 @@ class Pool(Generic[P, B]):
         return bool(shelf.boxes)
 
     def end(self, box: B) -> None:
-        """Ends a box beside whatever goes on."""
-        assert self._group is not None  # noqa: S101 - only a kept pool has boxes
+        """Ends a box that waited, beside whatever goes on."""
+        assert self._group is not None  # noqa: S101 - only a kept pool has boxes that wait
         self._group.start_soon(self._discard_whole, box)
 
     async def put_away(self, box: B) -> None:
@@ -298,7 +300,7 @@ class Pool(Generic[P, B]):
             await self._discard(box)
 
     async def _end_all(self) -> None:
-        for shelf in self._shelves.values():
+        for shelf in list(self._shelves.values()):  # somebody may ask meanwhile
             while shelf.boxes:
                 await self._discard(shelf.boxes.popleft()[0])
             for waiter in shelf.waiters:

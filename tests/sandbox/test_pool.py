@@ -329,3 +329,24 @@ async def test_a_box_that_is_ready_after_the_pool_was_emptied_is_ended() -> None
         group.cancel_scope.cancel()
     assert maker.made
     assert maker.ended == maker.made
+
+
+async def test_who_asks_a_pool_that_is_ending_gets_none_of_its_boxes() -> None:
+    """Alive or dead, they are being ended; and what was never asked for before disturbs nothing."""
+    maker = Maker()
+    pool = maker.pool(SMALL)
+    asked: list[Box | None] = []
+
+    async def asked_meanwhile(box: Box) -> None:
+        for other in maker.made:
+            other.alive = not other.alive
+        asked.extend((pool.ready("a"), pool.ready(f"new {box.number}")))
+        await maker.end(box)
+
+    pool._discard = asked_meanwhile
+    async with kept(pool):
+        for _ in range(3):
+            pool.ready("a")
+        await until(lambda: pool.waiting == 3)
+    assert asked == [None] * 6
+    assert sorted(b.number for b in maker.ended) == [b.number for b in maker.made]
