@@ -4,6 +4,11 @@ A denial is a value and is not here. Every fault has a reason code (docs/reasons
 happened, and says what to do.
 """
 
+from typing import Final
+
+SOON_SECONDS: Final = 1.0
+"""When to come back, where nobody knows how long what is open will be."""
+
 
 class Fault(Exception):  # noqa: N818 - the design's word: a fault, as against a denial
     """Root of the daemon's faults."""

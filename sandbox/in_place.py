@@ -42,7 +42,7 @@ def carried_out(rest: list[str]) -> tuple[str | int, int]:
             with open(name, "rb") as file:  # noqa: PTH123 - pathlib is no module of any Python
                 source = file.read()
         sys.modules["__main__"] = main
-        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102
+        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - a tool
     except SystemExit as end:
         status = 0 if end.code is None else end.code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the tool's, shown as Python does

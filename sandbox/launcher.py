@@ -170,7 +170,7 @@ def rehearse() -> None:
     time.tzset()
     names = dict(sys.modules["__main__"].__dict__)
     code = "class A:\n def f(self, *x, **y): return [f'{one}' for one in x]\nA().f(1, 2, a=3)"
-    exec(compile(code, "<string>", "exec", dont_inherit=True), {})  # noqa: S102
+    exec(compile(code, "<string>", "exec", dont_inherit=True), {})  # noqa: S102 - ours, above
     empty(names)
     gc.collect()
     sys.stdout.flush()

@@ -28,16 +28,13 @@ from daemon.calls.tell import tell_received
 from daemon.calls.timing import Timing, Timings
 from daemon.clock import Clock
 from daemon.config import Config
-from daemon.errors import AlreadyExists, Exhausted, Fault, Unavailable
+from daemon.errors import SOON_SECONDS, AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.leases.book import LeaseBook
 from daemon.lifecycle import State
 from daemon.store.calls import CallRow
 from daemon.vault.keeper import VaultKeeper
 from daemon.world import World
 from daemon.worlds import Worlds
-
-# When to come back, where nobody knows how long what is open will be.
-RETRY_SECONDS = 1.0
 
 _Judged = tuple[Prepared, Verdict, int]
 
@@ -342,5 +339,5 @@ def _no_room(said: str, key: str) -> Exhausted:
         f"{said}, and no device has more than three quarters of what others leave",
         code="TOO_MANY_CALLS",
         fix=f"end some, or try again later; the limit is calls.{key}",
-        retry_seconds=RETRY_SECONDS,
+        retry_seconds=SOON_SECONDS,
     )

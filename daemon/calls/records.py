@@ -2,7 +2,8 @@
 
 Every change of state is here, each a compare-and-swap with its receipt in the same transaction, so
 a state without its receipt, or a receipt without its state, does not exist. Receipts hold digests
-of arguments and output, never the bytes; and none that tells anything of what was redacted.
+of arguments and output, never the bytes, but for the keys that lead to what was redacted; and no
+digest that tells anything of that.
 """
 
 import hashlib

@@ -104,7 +104,9 @@ class Revival:
             feed=Feed(self.keep_bytes),
             candidate=candidate,
             statement=statement,
-            kept=Kept(copy=row.redacted or b"", salt=row.salt or b""),
+            kept=Kept(
+                "redacted" if row.salt else "full", row.redacted or b"", salt=row.salt or b""
+            ),
         )
 
     def _candidate(

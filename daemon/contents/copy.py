@@ -11,7 +11,7 @@ its length or a digest: of a short secret either is half of it. Pure; raises not
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -174,9 +174,8 @@ class _Walk:
         if count:
             text = shown.decode("utf-8", "replace")
             self.withheld.append(Withheld(at, Why.VAULT))
-        marked: Callable[[str], str] = lambda _: mark("string", Why.SHAPE)  # noqa: E731
-        shaped = _PRIVATE_KEY.sub(lambda found: marked(found[0]), text)
-        shaped = replaced(shaped, marked)
+        shape = mark("string", Why.SHAPE)
+        shaped = replaced(_PRIVATE_KEY.sub(shape, text), lambda _: shape)
         if shaped != text:
             self.withheld.append(Withheld(at, Why.SHAPE))
         return shaped

@@ -121,9 +121,8 @@ class Keeping:
     async def _values(self, own: Sequence[str]) -> Named:
         opened: Named = []
         try:
-            for row in await self._reader.read(secrets.all_versions):
-                reference = parse_reference(f"secret://{row.scope}/{row.name}")
-                opened.append((reference.name, self._vault.value(reference, row)))
+            rows = await self._reader.read(secrets.all_versions)
+            await anyio.to_thread.run_sync(self._open, rows, opened)
             for one in self._elsewhere(own):
                 with suppress(NotFound):  # it is not there: no value to look for
                     opened.append((one.name, (await self._vault.sources.fetch(one))[1]))
@@ -132,6 +131,11 @@ class Keeping:
                 value.wipe()
             raise
         return opened
+
+    def _open(self, rows: Sequence[secrets.SecretRow], opened: Named) -> None:
+        for row in rows:
+            reference = parse_reference(f"secret://{row.scope}/{row.name}")
+            opened.append((reference.name, self._vault.value(reference, row)))
 
     def _elsewhere(self, own: Sequence[str]) -> list[SecretReference]:
         """What others keep: what is a file here, and what the call is to have anyway."""

@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from daemon.errors import Exhausted, Unauthenticated
+from daemon.errors import SOON_SECONDS, Exhausted, Unauthenticated
 from daemon.principal import Principal
 
 # How long a stream can go on after its certificate has ended.
 SWEEP_SECONDS = 0.5
 # How long whoever cuts RPCs waits for their clients to be told.
 TOLD_SECONDS = 0.2
-# When to come back, where nobody knows how long what is open will be.
-RETRY_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +68,7 @@ class LiveRpcs:
                 f"{self._most_streams} streams of {principal.shown} are open",
                 code="TOO_MANY_STREAMS",
                 fix="end some first (calls can be detached); the limit is rates.open_streams",
-                retry_seconds=RETRY_SECONDS,
+                retry_seconds=SOON_SECONDS,
             )
         self._streams[whose] += 1
         try:

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from daemon.errors import Exhausted, Refused
+from daemon.errors import SOON_SECONDS, Exhausted, Refused
 from daemon.principal import Principal
 from daemon.rpc import sockets
 from daemon.rpc.held_connections import Bounds, HeldConnections, Holder
@@ -27,7 +27,6 @@ PERIOD_SECONDS: Final = 0.25
 # While there are many, and of the time that looking takes no more than so much of a core.
 HURRY_SECONDS: Final = 0.1
 REST: Final = 4
-RETRY_SECONDS: Final = 1.0
 WHYS: Final = ("SILENT", "STRANGERS", "CROWDED")
 
 Alarm = Callable[[str, str], None]
@@ -90,7 +89,7 @@ class Port:
             f"{most} connections of {principal.shown} are open",
             code="TOO_MANY_CONNECTIONS",
             fix="use one for many requests, or close some; rates.open_connections is the limit",
-            retry_seconds=RETRY_SECONDS,
+            retry_seconds=SOON_SECONDS,
         )
 
     def unknown(self, origin: str) -> None:

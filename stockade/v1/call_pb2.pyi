@@ -189,7 +189,7 @@ class CallEvent(_message.Message):
         """Who asked, from the certificate of the connection: "device/<id>" or "agent/<name>"."""
         contents_salt: _builtins.bytes
         """Where a redacted copy of the arguments is kept in place of them: the salt of the digests that
-        the ledger has of arguments and output. Told to the caller alone, and kept nowhere.
+        the ledger has of arguments and output. Told to the caller alone, and kept until the call ends.
         """
         def __init__(
             self,
