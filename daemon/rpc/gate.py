@@ -169,14 +169,17 @@ class Gate(grpc.aio.ServerInterceptor):
             try:
                 principal = self._authenticate(context, origin)
                 subject = str(principal)
-                if not self._port.knows(origin, principal):
-                    await self._port.let_in(origin, principal)
-                    # It may have been revoked while the port was looked at.
-                    principal = self._authenticate(context, origin)
-                self._count(principal, method, request)
-                self._authorize(principal, method, rule)
-                held = self._live.hold(principal)
-                return await _served(held, inner, request, context)
+                held = self._live.hold(principal)  # from here on whoever revokes it finds this
+                set_current_principal(principal)
+                with held.scope:
+                    if not self._port.knows(origin, principal):
+                        await self._port.let_in(origin, principal)
+                    if held.fault is None:  # else it was cut while the port was looked at
+                        self._count(principal, method, request)
+                        self._authorize(principal, method, rule)
+                        return await inner(request, context)
+                # Only `cut` cancels this scope: a client that goes cancels the task itself.
+                raise held.fault or Unauthenticated("this RPC was cut", fix="ask again")
             except Fault as fault:
                 await self._refused(subject, origin, method, fault)
                 await abort(context, fault)
@@ -224,14 +227,6 @@ class Gate(grpc.aio.ServerInterceptor):
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)
             except Unavailable as failure:
                 _log.error("rpc.refusal_not_recorded", rpc=method, reason=failure.code)
-
-
-async def _served(rpc: LiveRpc, inner: Inner, request: Any, context: Context) -> Any:
-    set_current_principal(rpc.principal)
-    with rpc.scope:
-        return await inner(request, context)
-    # Only `cut` cancels this scope: a client that goes cancels the task itself.
-    raise rpc.fault or Unauthenticated("this RPC was cut", fix="ask again")
 
 
 def authenticate(
