@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -182,6 +183,12 @@ def environments(secret: bytes) -> set[bytes]:
     return found
 
 
+def waiting(run: ProcessRunner, spec: RunSpec) -> Any:
+    """The box that waits for such a run. Nothing outside of a pool can see into one."""
+    shelf = cast("Any", run.sandbox)._pool._shelves[shape_of(spec)]
+    return shelf.boxes[0][0]
+
+
 async def test_what_was_told_is_forgotten(run: ProcessRunner) -> None:
     """The commands, which hold the secret variables, are wiped when the run is over."""
     spec = shell("true", secret_env={"TOKEN": b"swordfish"})
@@ -189,7 +196,7 @@ async def test_what_was_told_is_forgotten(run: ProcessRunner) -> None:
     assert b"swordfish" in told
     async with kept(run):
         await run.sandbox.warm(spec)
-        box = run.sandbox._pool._shelves[shape_of(spec)].boxes[0][0]  # type: ignore[index]
+        box = waiting(run, spec)
         await ran(run, spec)
         assert box.launched.secret == bytes(len(told))
 
@@ -252,7 +259,7 @@ async def test_one_that_died_waiting_is_not_used(run: ProcessRunner) -> None:
     spec = shell("echo ok")
     async with kept(run):
         assert await run.sandbox.warm(spec)
-        box = run.sandbox._pool._shelves[shape_of(spec)].boxes[0][0]  # type: ignore[index]
+        box = waiting(run, spec)
         for pid in run.processes():
             with contextlib.suppress(ProcessLookupError):  # one takes others with it
                 os.kill(pid, signal.SIGKILL)
