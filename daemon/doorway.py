@@ -24,7 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from daemon.rates import Kind, Rates, TooOften
-from daemon.source import source_of
+from daemon.source import peer_at, source_of
 
 # One attempt takes two: to see the certificate, and to pair. So do several devices behind one NAT.
 MAX_OF_A_SOURCE = 8
@@ -187,9 +187,7 @@ def place_in(data: Path, name: str) -> Iterator[Path]:
 
 
 def _visitor(host: str, port: int) -> Visitor:
-    bare = host.removeprefix("::ffff:")  # IPv4, as gRPC has it, where one socket takes both
-    shown = f"ipv6:[{bare}]:{port}" if ":" in bare else f"ipv4:{bare}:{port}"
-    return Visitor(shown, source_of(host))
+    return Visitor(peer_at(host, port), source_of(host))
 
 
 async def _pump(source: socket.socket, sink: socket.socket, both: anyio.CancelScope) -> None:

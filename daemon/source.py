@@ -1,6 +1,7 @@
 """Whose requests are counted together before anybody has a name: by address.
 
-An IPv6 address counts as its /64, since whoever has one has all of it. Pure; raises nothing.
+An IPv6 address counts as its /64, since whoever has one has all of it. And how a peer is written,
+so that one connection has one name, whoever looks at it. Pure; raises nothing.
 """
 
 import ipaddress
@@ -26,3 +27,22 @@ def source_of_peer(peer: str) -> str:
     if kind not in ("ipv4", "ipv6"):
         return peer
     return source_of(unquote(rest).rpartition(":")[0].strip("[]"))
+
+
+def peer_at(host: str, port: int) -> str:
+    """A peer as gRPC names it, but for what it escapes, and without a scope.
+
+    IPv4 that came by a socket of both is IPv4.
+    """
+    bare = host.partition("%")[0].removeprefix("::ffff:")
+    return f"ipv6:[{bare}]:{port}" if ":" in bare else f"ipv4:{bare}:{port}"
+
+
+def plain_peer(peer: str) -> str:
+    """As `peer_at` has it: gRPC escapes what IPv6 addresses have, and tells the scope."""
+    if not peer.startswith("ipv6:"):
+        return peer
+    bare = peer.replace("%5B", "[").replace("%5D", "]")
+    if "%" not in bare:
+        return bare
+    return f"{bare.partition('%')[0]}{bare[bare.rindex(']') :]}"

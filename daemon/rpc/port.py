@@ -20,6 +20,7 @@ from daemon.errors import SOON_SECONDS, Exhausted, Refused
 from daemon.principal import Principal
 from daemon.rpc import sockets
 from daemon.rpc.held_connections import Bounds, HeldConnections, Holder
+from daemon.source import plain_peer
 
 _log = structlog.get_logger("stockade.port")
 
@@ -65,7 +66,7 @@ class Port:
 
     def knows(self, origin: str, principal: Principal) -> bool:
         """Whether that connection was let in before as theirs."""
-        return self._held.used(_plain(origin), principal.counted_as, time.monotonic())
+        return self._held.used(plain_peer(origin), principal.counted_as, time.monotonic())
 
     async def let_in(self, origin: str, principal: Principal) -> None:
         """The first request of a connection, with whom it turned out to be; raises."""
@@ -74,7 +75,7 @@ class Port:
         if origin.startswith("unix"):
             self._own(principal)
             return
-        peer = _plain(origin)
+        peer = plain_peer(origin)
         holder = Holder(principal.counted_as, principal.device_id, str(principal))
         if self._held.name(peer, holder, time.monotonic()):
             return
@@ -95,7 +96,7 @@ class Port:
     def unknown(self, origin: str) -> None:
         """A request came by that connection, and its certificate names nobody."""
         if not origin.startswith("unix"):
-            self._held.unknown(_plain(origin), time.monotonic())
+            self._held.unknown(plain_peer(origin), time.monotonic())
 
     def _own(self, principal: Principal) -> None:
         if str(principal) != self._local:
@@ -145,13 +146,3 @@ class Port:
             _log.warning("port.ended", why=why, connections=count)
         for whose in {one.whose for one in surplus if one.why != "SILENT"}:
             self._alarm(whose, "held connections that others need: some were ended")
-
-
-def _plain(origin: str) -> str:
-    """As `sockets.written` has it: gRPC escapes what IPv6 addresses have, and tells the scope."""
-    if not origin.startswith("ipv6:"):
-        return origin
-    bare = origin.replace("%5B", "[").replace("%5D", "]")
-    if "%" not in bare:
-        return bare
-    return f"{bare.partition('%')[0]}{bare[bare.rindex(']') :]}"

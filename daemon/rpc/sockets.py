@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from daemon.source import peer_at
+
 _DESCRIPTORS: Final = "/proc/self/fd"
 _SO_DOMAIN: Final = 39  # asm-generic/socket.h; Python has no name for it
 
@@ -91,7 +93,7 @@ def _peer(descriptor: int, number: int, ports: Collection[int]) -> str | None:
         ):
             return None
         host, port = own.getpeername()[:2]
-    return written(str(host), int(port))
+    return peer_at(str(host), int(port))
 
 
 def _copy(descriptor: int) -> socket.socket:
@@ -105,9 +107,3 @@ def _copy(descriptor: int) -> socket.socket:
     except OSError:
         os.close(copy)
         raise
-
-
-def written(host: str, port: int) -> str:
-    """An address as gRPC writes it, but for what it escapes, and without a scope."""
-    bare = host.partition("%")[0].removeprefix("::ffff:")
-    return f"ipv6:[{bare}]:{port}" if ":" in bare else f"ipv4:{bare}:{port}"

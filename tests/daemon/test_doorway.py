@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doorway import Doorway, _listen, _visitor
-from daemon.rpc.sockets import written
-from daemon.source import source_of, source_of_peer
+from daemon.source import peer_at, plain_peer, source_of, source_of_peer
 
 
 @pytest.mark.parametrize(
@@ -49,6 +48,23 @@ def test_a_peer_of_grpcs_has_the_source_of_its_address(peer: str, source: str) -
 
 
 @pytest.mark.parametrize(
+    ("peer", "plain"),
+    [
+        ("ipv4:192.0.2.1:4000", "ipv4:192.0.2.1:4000"),
+        ("ipv6:%5B2001:db8::1%5D:4000", "ipv6:[2001:db8::1]:4000"),
+        ("ipv6:%5Bfe80::1%25eth0%5D:4000", "ipv6:[fe80::1]:4000"),
+        ("unix-abstract:somebody", "unix-abstract:somebody"),
+    ],
+)
+def test_a_peer_of_grpcs_is_written_as_the_kernels_is(peer: str, plain: str) -> None:
+    """Without what gRPC escapes, and without the scope: else nobody would know it again."""
+    assert plain_peer(peer) == plain
+    if peer.startswith("ipv6"):
+        host, _, port = plain.removeprefix("ipv6:").rpartition(":")
+        assert peer_at(f"{host.strip('[]')}%eth0", int(port)) == plain
+
+
+@pytest.mark.parametrize(
     ("host", "shown"),
     [
         ("192.0.2.1", "ipv4:192.0.2.1:4000"),
@@ -58,7 +74,7 @@ def test_a_peer_of_grpcs_has_the_source_of_its_address(peer: str, source: str) -
 )
 def test_a_visitor_is_named_as_the_kernels_look_at_the_port_names_it(host: str, shown: str) -> None:
     """Also where one socket takes both: else its connection is taken for a stranger's, and cut."""
-    assert _visitor(host, 4000).address == shown == written(host, 4000)
+    assert _visitor(host, 4000).address == shown == peer_at(host, 4000)
 
 
 @given(st.text(max_size=60) | st.ip_addresses().map(str))
