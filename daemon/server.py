@@ -127,7 +127,13 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         answer_ms = config.server.keepalive_seconds * 1000 // 3
         most = most_connections(doors=bool(handed))
         doorway = Doorway(group, None, of_a_source=most, at_once=most)
-        port = Port(most, config.rates.open_connections, parts.local_device, parts.alerts.held)
+        port = Port(
+            most,
+            config.rates.open_connections,
+            parts.local_device,
+            parts.alerts.held,
+            lambda: live_rpcs.origins,
+        )
         gate = Gate(permission, live_rpcs, errands, rates, port, doorway.origin_of)
         server = grpc.aio.server(
             interceptors=[gate],

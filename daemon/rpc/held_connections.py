@@ -2,14 +2,14 @@
 
 Trusted so that nobody keeps others out: a principal has so many and no more; who has not shown one
 yet has a time, and so many from one source; and where all together are many, whoever has most loses
-first. Always some of the port's are left for whoever comes next. Raises nothing: what is too much
-is an answer.
+first: those that serve no request before those that do. Always some of the port's are left for
+whoever comes next. Raises nothing: what is too much is an answer.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from daemon.source import source_of_peer
 
@@ -52,10 +52,21 @@ class Holder:
 class _Held:
     """One connection. `socket` is the kernel's number of it, or 0 until it was looked for."""
 
+    source: str
     since: float
     used: float
     socket: int = 0
     holder: Holder | None = None
+
+
+class _Own(NamedTuple):
+    """A connection of a device, in the order in which it can do without them."""
+
+    serves: bool
+    used: float
+    peer: str
+    socket: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +80,18 @@ class Surplus:
 
 
 class HeldConnections:
-    """See the module. Peers are written as gRPC writes them: "ipv4:192.0.2.1:1234"."""
+    """See the module. Peers are written as gRPC writes them: "ipv4:192.0.2.1:1234".
 
-    def __init__(self, bounds: Bounds) -> None:
+    `serving` gives those by which a request is being served: a long stream began long ago.
+    """
+
+    def __init__(self, bounds: Bounds, serving: Callable[[], Collection[str]] = frozenset) -> None:
         self.bounds = bounds
+        self._serving = serving
         self._held: dict[str, _Held] = {}
         self._of: Counter[str] = Counter()
+        # Those without a holder, in the order in which their time began.
+        self._strangers: dict[str, _Held] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -82,7 +99,7 @@ class HeldConnections:
     @property
     def strangers(self) -> int:
         """Those that have not shown a principal."""
-        return len(self._held) - self._of.total()
+        return len(self._strangers)
 
     def of(self, holder: Holder) -> int:
         """How many are a principal's, or those of a device's agents together."""
@@ -98,24 +115,19 @@ class HeldConnections:
 
     def name(self, peer: str, holder: Holder, now: float) -> bool:
         """A connection has shown whose it is; False if they have as many as they may."""
-        held = self._held.get(peer)
-        if held is None:
-            held = self._held[peer] = _Held(now, now)
-        else:
-            self._unname(held)
+        held = self._held.get(peer) or self._comes(peer, now)
+        if held.holder is not None:
+            self._estrange(peer, held, now)
         if self._of[holder.counted_as] >= self.bounds.of_principal:
             return False
+        del self._strangers[peer]
         held.holder, held.used = holder, now
         self._of[holder.counted_as] += 1
         return True
 
     def unknown(self, peer: str, now: float) -> None:
         """A connection asked, and is nobody's (any more): its time begins again."""
-        held = self._held.get(peer)
-        if held is None:
-            held = self._held[peer] = _Held(now, now)
-        self._unname(held)
-        held.since = now
+        self._estrange(peer, self._held.get(peer) or self._comes(peer, now), now)
 
     def found(self, there: Mapping[str, int], looked: float, now: float) -> None:
         """What the kernel had from `looked` to `now`, by peer: the number of each one's socket."""
@@ -127,47 +139,56 @@ class HeldConnections:
             elif held.socket and held.socket != there[peer]:
                 self._drop(peer)  # another one, from the same port
         for peer, socket in there.items():
-            self._held.setdefault(peer, _Held(now, now)).socket = socket
+            (self._held.get(peer) or self._comes(peer, now)).socket = socket
 
     def surplus(self, now: float) -> Iterator[Surplus]:
         """Those that have to go."""
-        yield from self._strangers(now)
+        yield from self._estranged(now)
         yield from self._crowding()
 
-    def _strangers(self, now: float) -> Iterator[Surplus]:
-        strangers = [(peer, one) for peer, one in self._held.items() if one.holder is None]
-        # The oldest go first: whoever is about to say a name has just come.
-        strangers.sort(key=lambda pair: pair[1].since, reverse=True)
+    def _estranged(self, now: float) -> Iterator[Surplus]:
         kept, of_source = 0, Counter[str]()
-        for peer, held in strangers:
-            source = source_of_peer(peer)
+        # The oldest go first: whoever is about to say a name has just come.
+        for peer, held in reversed(self._strangers.items()):
             if now - held.since > STRANGER_SECONDS:
                 why = "SILENT"
-            elif of_source[source] >= self.bounds.of_source or kept >= self.bounds.strangers:
+            elif of_source[held.source] >= self.bounds.of_source or kept >= self.bounds.strangers:
                 why = "STRANGERS"
             else:
-                of_source[source] += 1
+                of_source[held.source] += 1
                 kept += 1
                 continue
-            yield Surplus(peer, held.socket, why, source)
+            yield Surplus(peer, held.socket, why, held.source)
 
     def _crowding(self) -> Iterator[Surplus]:
         over = self._of.total() - self.bounds.named
         if over <= 0:
             return
-        of_device: dict[str, list[tuple[str, _Held]]] = {}
+        of_device: dict[str, list[_Own]] = {}
+        serving = self._serving()
         for peer, held in self._held.items():
-            if held.holder is not None:
-                of_device.setdefault(held.holder.device, []).append((peer, held))
-        share = _share(Counter({device: len(own) for device, own in of_device.items()}), over)
-        for own in of_device.values():
-            own.sort(key=lambda pair: pair[1].used)
-            for peer, held in own[: max(0, min(len(own) - share, over))]:
-                assert held.holder is not None  # noqa: S101 - chosen by it, above
+            if (whose := held.holder) is not None:
+                own = _Own(peer in serving, held.used, peer, held.socket, whose.name)
+                of_device.setdefault(whose.device, []).append(own)
+        share = _share(Counter({device: len(all_) for device, all_ in of_device.items()}), over)
+        for all_ in of_device.values():
+            for one in sorted(all_)[: max(0, min(len(all_) - share, over))]:
                 over -= 1
-                yield Surplus(peer, held.socket, "CROWDED", held.holder.name)
+                yield Surplus(one.peer, one.socket, "CROWDED", one.name)
 
-    def _unname(self, held: _Held) -> None:
+    def _comes(self, peer: str, now: float) -> _Held:
+        held = self._held[peer] = _Held(source_of_peer(peer), now, now)
+        self._strangers[peer] = held
+        return held
+
+    def _estrange(self, peer: str, held: _Held, now: float) -> None:
+        """It is nobody's, from now on."""
+        self._unname(peer, held)
+        self._strangers[peer] = held
+        held.since = now
+
+    def _unname(self, peer: str, held: _Held) -> None:
+        self._strangers.pop(peer, None)
         if held.holder is None:
             return
         self._of[held.holder.counted_as] -= 1
@@ -176,7 +197,7 @@ class HeldConnections:
         held.holder = None
 
     def _drop(self, peer: str) -> None:
-        self._unname(self._held.pop(peer))
+        self._unname(peer, self._held.pop(peer))
 
 
 def _share(have: Counter[str], over: int) -> int:

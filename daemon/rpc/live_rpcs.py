@@ -59,6 +59,11 @@ class LiveRpcs:
         self._rpcs.discard(rpc)
         rpc.left.set()
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """By which connections they came."""
+        return frozenset(rpc.principal.origin for rpc in self._rpcs)
+
     @contextmanager
     def stream(self, principal: Principal) -> Iterator[None]:
         """While a stream of a principal is open; raises `Exhausted`."""

@@ -31,14 +31,21 @@ REST: Final = 4
 WHYS: Final = ("SILENT", "STRANGERS", "CROWDED")
 
 Alarm = Callable[[str, str], None]
+Serving = Callable[[], Collection[str]]
 
 
 class Port:
-    """See the module. `alarm` hears of who held too much: a principal or a source, and what."""
+    """See the module. `alarm` hears of who held too much: a principal or a source, and what.
 
-    def __init__(self, most: int, of_principal: int, local: str, alarm: Alarm) -> None:
+    `serving` gives the origins of the requests that are being served.
+    """
+
+    def __init__(
+        self, most: int, of_principal: int, local: str, alarm: Alarm, serving: Serving
+    ) -> None:
         self.most = most
-        self._held = HeldConnections(Bounds.within(most, of_principal))
+        bounds = Bounds.within(most, of_principal)
+        self._held = HeldConnections(bounds, lambda: {plain_peer(one) for one in serving()})
         self._local = f"device/{local}"
         self._alarm = alarm
         self._ports: frozenset[int] = frozenset()

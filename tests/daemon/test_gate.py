@@ -40,7 +40,7 @@ class SlowPort(Port):
     """One whose look at the kernel takes as long as the test wants."""
 
     def __init__(self) -> None:
-        super().__init__(64, 1, "dev-local", lambda *_: None)
+        super().__init__(64, 1, "dev-local", lambda *_: None, frozenset)
         self.looks, self.goes_on = anyio.Event(), anyio.Event()
 
     async def _look(self) -> None:

@@ -81,6 +81,20 @@ def test_who_has_most_loses_first_and_of_it_what_was_used_longest_ago() -> None:
     assert [one.peer for one in held.surplus(100)] == [peer(1), peer(2)]
 
 
+def test_who_is_being_served_keeps_its_connection_longest() -> None:
+    """A watch that began long ago is in use: what is idle goes before it, however new."""
+    serving = {peer(0), peer(1)}
+    held = HeldConnections(Bounds(7, 99, 99, named=8), lambda: serving)
+    there = {peer(number): number + 1 for number in range(10)}
+    for number in range(10):
+        name = Holder(f"{number % 2}", "a", f"{number % 2}")  # a device, and its agents
+        assert held.name(peer(number), name, number)
+    held.found(there, 10, 10)
+    assert [one.peer for one in held.surplus(10)] == [peer(2), peer(3)]
+    serving |= {peer(number) for number in range(10)}
+    assert [one.peer for one in held.surplus(10)] == [peer(0), peer(1)]
+
+
 def test_the_oldest_stranger_goes_first() -> None:
     """Who floods does not push out whoever has just come and is about to say a name."""
     held, there = HeldConnections(BOUNDS), dict[str, int]()

@@ -1,5 +1,7 @@
 """Whoever cuts RPCs can wait until their clients were told, and does not wait for ever."""
 
+from dataclasses import replace
+
 import anyio
 
 from daemon.identity.devices import device_revoked
@@ -48,5 +50,18 @@ def test_whoever_is_cut_by_its_own_rpc_is_not_waited_for_without_end() -> None:
         live.hold(ONE)
         with anyio.fail_after(60):
             await live.left(of_one)
+
+    anyio.run(main)
+
+
+def test_what_is_served_is_known_by_its_connection() -> None:
+    """From when it is let in until its client was told the end."""
+
+    async def main() -> None:
+        live = LiveRpcs(8)
+        first, second = (live.hold(replace(ONE, origin=f"ipv4:192.0.2.1:{n}")) for n in (1, 2))
+        assert live.origins == {"ipv4:192.0.2.1:1", "ipv4:192.0.2.1:2"}
+        live.release(first)
+        assert live.origins == {second.principal.origin}
 
     anyio.run(main)
