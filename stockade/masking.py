@@ -49,11 +49,18 @@ _HEADER = (
     rf"{_NOT_A_PATH}(?P<secret>{_TOKEN}{{8,}})"
 )
 
+# Whether there is one is asked once for each run of its letters, and not at each place in the run.
+_PART = r"[A-Za-z0-9_-]"
+_WEB_TOKEN = (
+    rf"(?<!{_PART})(?={_PART}+\.eyJ{_PART}{{6,}}\.{_PART}{{6,}}){_PART}*?"
+    rf"\b(?P<secret>eyJ{_PART}{{6,}}\.eyJ{_PART}{{6,}}\.{_PART}{{6,}})"
+)
+
 # In each the group "secret" is masked; what stands before it stays readable.
 _SHAPES = tuple(
     re.compile(shape)
     for shape in (
-        r"\b(?P<secret>eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,})",
+        _WEB_TOKEN,
         r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
         r"\b(?P<secret>AIza[A-Za-z0-9_-]{30,})",
         rf"\b(?P<secret>(?:{_PREFIXES})[A-Za-z0-9_-]{{16,}})",

@@ -61,6 +61,12 @@ def parse_arguments(raw: bytes, limits: JsonLimits = JsonLimits()) -> ParsedArgu
             "Send one JSON object, {} if there are no arguments.",
         )
     encoded = canonical_form(value)
+    if len(encoded) > limits.max_bytes:  # numbers may be longer in it; and it is parsed again
+        raise ArgumentsError(
+            Reason.ARGUMENTS_TOO_LARGE,
+            f"the arguments are refused: in canonical form more than {limits.max_bytes} bytes",
+            "Send less, or write its numbers out.",
+        )
     digest = hashlib.sha256(DOMAIN + encoded).hexdigest()
     return ParsedArguments(value, encoded, ArgumentsDigest(digest))
 

@@ -119,6 +119,7 @@ TABLE: list[tuple[bytes, Reason]] = [
     (b"[" * 900_000, Reason.ARGUMENTS_TOO_LARGE),
     (b'{"a":[' + b"1," * 20_000 + b"1]}", Reason.ARGUMENTS_TOO_LARGE),
     (b'{"a":"' + b"x" * 1024 * 1024 + b'"}', Reason.ARGUMENTS_TOO_LARGE),
+    (b'{"n":1e15,"a":"' + b"x" * (1024 * 1024 - 20) + b'"}', Reason.ARGUMENTS_TOO_LARGE),
 ]
 
 
