@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import cgroup_v1
 from sandbox.cgroup import Cgroups, NoCgroups, read, write
 from sandbox.cgroup_v1 import CgroupsV1
 from sandbox.cgroup_v2 import CONTROLLERS, CgroupsV2
 
-_V1 = ("memory", "pids", "cpuacct", "cpu")
 _LEAF = "stockade-daemon"
 
 
@@ -73,7 +73,7 @@ def find() -> Cgroups:
                 return CgroupsV2(parent, hierarchy.root)
     parents = {}
     for hierarchy in found:
-        for name in hierarchy.controllers & set(_V1):
+        for name in hierarchy.controllers & cgroup_v1.CONTROLLERS:
             if os.access(hierarchy.own, os.W_OK):
                 parents[name] = hierarchy.own
     if not parents:

@@ -25,6 +25,7 @@ from sandbox.outcome import LimitName
 _BOTH = "memory.memsw.limit_in_bytes"
 _NANO = 1_000_000_000
 _LIMIT_OF = {"memory": LimitName.MEMORY, "pids": LimitName.PIDS, "cpuacct": LimitName.CPU}
+CONTROLLERS = frozenset({*_LIMIT_OF, "cpu"})
 
 
 @dataclass(frozen=True, slots=True)
