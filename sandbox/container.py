@@ -199,7 +199,7 @@ class ContainerSandbox:
             request[:] = bytes(len(request))  # it held the secrets
             watch.output.forget()
             if watch.report is None:  # which says that nothing of the tool is left
-                box.kill()
+                watch.kill()
 
     async def _ended(self, container: str) -> Ended | None:
         """How a container that fell silent ended; None if the engine cannot say."""

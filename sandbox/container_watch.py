@@ -14,6 +14,7 @@ import anyio
 
 from sandbox.box import Box, BoxError, Report, Trailer
 from sandbox.container_settings import ContainerSettings
+from sandbox.giving_way import GivingWay
 from sandbox.outcome import End, LimitName
 from sandbox.spec import RunSpec
 from sandbox.streams import Output
@@ -50,7 +51,7 @@ class ContainerWatch:
         self.fault = ""
         self._breach: LimitName | None = None
         self.cut_short = False
-        self._gave_way = False
+        self._giving_way = GivingWay(box.group, settings.gives_way_after)
         self.wall_seconds = 0.0
         self.cpu_seconds: float | None = None
         self.peak_memory: int | None = None
@@ -105,8 +106,11 @@ class ContainerWatch:
     def settle(self, end: End, limit: LimitName | None = None) -> None:
         """Decide how the run ended, unless it is decided. Whoever enforces then kills."""
         self.verdict = self.verdict or (end, limit)
-        if self._gave_way:
-            self._box.group.hasten()  # what is killed has to come to its end
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill what is left of it, and have that end soon."""
+        self._giving_way.end()
         self._box.kill()
 
     async def _enforce(self) -> None:
@@ -122,7 +126,7 @@ class ContainerWatch:
             else:
                 await anyio.sleep(min(left, self._settings.poll_seconds))
                 self.measure()
-                self._weigh()
+                self._giving_way.look(self.cpu_seconds)
         await self._kill()
         await anyio.sleep(self._settings.drain_seconds)
         self.cut_short = True
@@ -151,13 +155,6 @@ class ContainerWatch:
             self.cpu_seconds = max(self.cpu_seconds or 0.0, cpu - self._cpu_before)
         if memory is not None:
             self.peak_memory = max(self.peak_memory or 0, memory)
-
-    def _weigh(self) -> None:
-        """Once it has had its share of the processors, others go first."""
-        used = self.cpu_seconds or 0.0
-        if not self._gave_way and used >= self._settings.gives_way_after:
-            self._gave_way = True
-            self._box.group.give_way()
 
     def breached(self) -> LimitName | None:
         """The limit the kernel has reported as hit, if any; once seen, it stays."""

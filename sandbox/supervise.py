@@ -13,6 +13,7 @@ import anyio
 from sandbox import processes, spawn
 from sandbox.cgroup import RunGroup
 from sandbox.descriptors import Descriptors
+from sandbox.giving_way import GivingWay
 from sandbox.launch import Launched
 from sandbox.outcome import End, LimitName
 from sandbox.scratch import Scratch
@@ -45,7 +46,7 @@ class Supervisor:
         self.output = Output(spec.limits.output_bytes, sink, self._over_output)
         self.verdict: tuple[End, LimitName | None] | None = None
         self.cut_short = False
-        self._gave_way = False
+        self._giving_way = GivingWay(group, settings.give_way_seconds)
         self.wall_seconds = 0.0
         self.cpu_seconds: float | None = None
         self.peak_memory: int | None = None
@@ -61,13 +62,8 @@ class Supervisor:
         With its init the kernel kills all of a pid namespace at once, however many there are: the
         group need not be gone through for that.
         """
-        self._hasten()
+        self._giving_way.end()
         self._launched.kill()
-
-    def _hasten(self) -> None:
-        if self._gave_way:
-            self._gave_way = False
-            self._group.hasten()
 
     def _over_output(self) -> None:
         self.settle(End.KILLED_BY_LIMIT, LimitName.OUTPUT)
@@ -120,7 +116,7 @@ class Supervisor:
         """The tool has ended when bubblewrap has; its relatives are not waited for but killed."""
         await anyio.wait_readable(self._launched.child.pidfd)
         self.wall_seconds = self.elapsed
-        self._hasten()
+        self._giving_way.end()
         spawn.kill(self._launched.init_fd)
         with anyio.move_on_after(_GONE_SECONDS):
             # Readable only when every process of the pid namespace is gone.
@@ -138,7 +134,7 @@ class Supervisor:
             cost = -self._clock()
             self.measure()
             cost += self._clock()
-            self._weigh()
+            self._giving_way.look(self.cpu_seconds)
             left = self._spec.limits.wall_seconds - self.elapsed
             over = self._group.breached() or self._over_cpu() or self._over_memory()
             over = over or (LimitName.DISK if self._scratch.too_many else None)
@@ -159,13 +155,6 @@ class Supervisor:
             memory = seen[1] if memory is None else memory
         self.cpu_seconds = max(self.cpu_seconds or 0.0, cpu)
         self.peak_memory = max(self.peak_memory or 0, memory)
-
-    def _weigh(self) -> None:
-        """Once it has had its share of the processors, others go first."""
-        used = self.cpu_seconds or 0.0
-        if not self._gave_way and used >= self._settings.give_way_seconds:
-            self._gave_way = True
-            self._group.give_way()
 
     def _over_memory(self) -> LimitName | None:
         """Without a group: the tree as a whole, since RLIMIT_AS gives every child its own."""
