@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stockaded",
         description="The Stockade daemon. `stockade up` runs it; $STOCKADE_HOME says where.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"stockaded {metadata.version('stockade')}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     init = commands.add_parser("init", help="make a data directory and pair the local command line")

@@ -96,7 +96,10 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             ledger_chain=self._book.chain,
             ledger_sequence=self._book.sequence,
             ledger_state=self._book.state,
-            tiers=[_tier(tier, report) for tier, report in self._facts.tiers.reports.items()],
+            tiers=[
+                _tier(tier, report, self._facts.tiers.engines.get(tier, ()))
+                for tier, report in self._facts.tiers.reports.items()
+            ],
             vault=daemon_pb2.GetStatusResponse.Vault(
                 root=vault.root,
                 available=vault.available,
@@ -262,10 +265,13 @@ def _policy_state(world: World) -> str:
     return "ok" if world.fault is None else f"{NO_VALID_POLICY}: {world.fault.message}"
 
 
-def _tier(tier: Tier, report: ProbeReport) -> daemon_pb2.GetStatusResponse.Tier:
+def _tier(
+    tier: Tier, report: ProbeReport, engines: Sequence[Engine]
+) -> daemon_pb2.GetStatusResponse.Tier:
     return daemon_pb2.GetStatusResponse.Tier(
         name=tier.label,
         works=report.works,
+        engines=[engine.name for engine in engines],
         missing=[
             daemon_pb2.GetStatusResponse.Missing(
                 primitive=one.primitive, reason=one.reason, fix=one.fix

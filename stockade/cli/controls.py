@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stockade.cli import machine
-from stockade.cli.terminal import facts, say
+from stockade.cli.terminal import facts, note, say
 
 if TYPE_CHECKING:
     from stockade.v1 import daemon_pb2
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 # What a probe saw is behind `works`; the rest is what holds.
 _OBSERVED = "observed."
 _LABEL = 20
+
+
+def controls(*, as_json: bool) -> int:
+    """Those of every tier that works. Exit status 1 if this device is told of none."""
+    from stockade.client import Client
+
+    with Client.open() as client:
+        answer = client.status()
+    for tier in answer.tiers:
+        show(tier, as_json=as_json)
+    if any(tier.controls for tier in answer.tiers):
+        return 0
+    note("no tier works here: `stockade doctor` says what is missing")
+    return 1
 
 
 def show(tier: "daemon_pb2.GetStatusResponse.Tier", *, as_json: bool) -> None:

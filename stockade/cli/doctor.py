@@ -2,15 +2,15 @@
 
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stockade.cli import attacks, controls, doctor_host, machine
-from stockade.cli.finding import Finding
+from stockade.cli.finding import Finding, grouped, verdict
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import UsageError, facts
+from stockade.cli.terminal import UsageError, facts, say
 from stockade.endpoint import is_served
 from stockade.errors import StockadeError
 from stockade.home import Home
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "stockade doctor",
     "stockade doctor --json",
+    "stockade doctor --controls",
     "stockade doctor --attack",
     "stockade doctor --attack --tier process --only network --only read",
 )
@@ -44,6 +45,10 @@ def doctor(
         list[str] | None,
         typer.Option("--only", metavar="NAME", help="Only attacks whose name begins so."),
     ] = None,
+    controls_: Annotated[
+        bool,
+        typer.Option("--controls", help="Show every control of every tier, and what enforces it."),
+    ] = False,
     json_: Json = False,
 ) -> int:
     """Look for what is wrong and say how to mend it. Exit status 1 when something is.
@@ -52,9 +57,13 @@ def doctor(
     with one grant more, and shows what was held. Nothing outside is harmed.
     """
     if attack:
+        if controls_:
+            raise UsageError("--attack and --controls exclude each other", fix="use one of them")
         return attacks.attack(tier or (), only or (), as_json=json_)
     if tier or only:
         raise UsageError("--tier and --only go with --attack", fix="add --attack")
+    if controls_:
+        return controls.controls(as_json=json_)
     home = Home.locate()
     answer = _ask(home)
     findings = [
@@ -65,26 +74,45 @@ def doctor(
         *_programs(),
         *_daemon(answer, home),
     ]
+    if json_:
+        _emit(findings, answer)
+    else:
+        _say(findings, answer)
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _emit(
+    findings: Sequence[Finding], answer: "daemon_pb2.GetStatusResponse | StockadeError"
+) -> None:
     for finding in findings:
-        if json_:
-            machine.emit(
-                {
-                    "what": finding.what,
-                    "ok": finding.ok,
-                    "warning": finding.warning,
-                    "message": finding.message,
-                    "fix": finding.fix,
-                }
-            )
-            continue
-        lines = [(finding.mark, f"{finding.what}: {finding.message}")]
-        if finding.fix and finding.mark != "ok":
-            lines.append(("", f"fix: {finding.fix}"))
-        facts(lines, label=5)
+        machine.emit(
+            {
+                "what": finding.what,
+                "ok": finding.ok,
+                "warning": finding.warning,
+                "message": finding.message,
+                "fix": finding.to_do,
+            }
+        )
     if not isinstance(answer, StockadeError):
         for one in answer.tiers:
-            controls.show(one, as_json=json_)
-    return 0 if all(finding.ok for finding in findings) else 1
+            controls.show(one, as_json=True)
+
+
+def _say(
+    findings: Sequence[Finding], answer: "daemon_pb2.GetStatusResponse | StockadeError"
+) -> None:
+    """The verdict, then what is wrong, what is worth knowing, and what is well."""
+    say(verdict(findings))
+    say()
+    for alike in grouped(findings):
+        first = alike[0]
+        facts([(one.mark, f"{one.what}: {one.message}") for one in alike], label=5)
+        if first.to_do:
+            facts([("", f"fix: {first.to_do}")], label=5)
+    if not isinstance(answer, StockadeError) and not answer.reduced:
+        say()
+        say("what enforces each control here: stockade doctor --controls")
 
 
 def _folders(home: Home) -> Iterator[Finding]:
@@ -212,13 +240,15 @@ def _engines(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
     """What the tiers are made of, and the published escapes that it has."""
     for engine in answer.engines:
         version = engine.package_version or engine.version
-        yield Finding(f"engine {engine.name}", True, version)
+        if not engine.known_escapes:
+            yield Finding(f"engine {engine.name}", True, version)
         for escape in engine.known_escapes:
             yield Finding(
                 f"engine {engine.name}",
                 True,
                 f"{version} has {escape.id}: {escape.summary}",
-                f"upgrade to {escape.fixed_in}; or, if it is closed here, name it in"
-                " sandbox.accepted_escapes",
+                f"upgrade {engine.name} to {escape.fixed_in} or later; where there is no such"
+                " package, config.toml can put the tier out of use (`refuse_known_escapes` under"
+                " [sandbox]) or take note of one that you found closed (`accepted_escapes`)",
                 warning=True,
             )

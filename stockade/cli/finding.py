@@ -1,6 +1,10 @@
-"""One thing that `stockade doctor` looked at. Pure."""
+"""One thing that `stockade doctor` looked at, and what all of them come to. Pure."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+_ORDER = ("BAD", "WARN", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +23,24 @@ class Finding:
         if not self.ok:
             return "BAD"
         return "WARN" if self.warning else "ok"
+
+    @property
+    def to_do(self) -> str:
+        """How to mend it; nothing where nothing is amiss."""
+        return "" if self.mark == "ok" else self.fix
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """All of them in one line."""
+    bad = sum(not one.ok for one in findings)
+    warned = sum(one.mark == "WARN" for one in findings)
+    said = f"{bad} things are wrong" if bad > 1 else "1 thing is wrong" if bad else ""
+    warnings = f"; {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+    return (said or "nothing is wrong") + warnings
+
+
+def grouped(findings: Sequence[Finding]) -> Iterator[Sequence[Finding]]:
+    """The worst first; neighbours that are mended alike are together, to say it once."""
+    ranked = sorted(findings, key=lambda one: _ORDER.index(one.mark))
+    for _, alike in groupby(ranked, key=lambda one: (one.mark, one.what, one.to_do)):
+        yield tuple(alike)

@@ -7,6 +7,7 @@ are light; gRPC and rich are imported inside the commands that need them.
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -30,13 +31,22 @@ from stockade.cli import (
     up,
 )
 from stockade.cli.options import Listing
-from stockade.cli.terminal import Interrupted, UsageError, note, report
+from stockade.cli.terminal import Interrupted, UsageError, note, report, say
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 20
 EXIT_INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        say(f"stockade {metadata.version('stockade')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="stockade",
@@ -47,6 +57,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("up", epilog=up.UP_EXAMPLES)(up.up)
 app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("status", epilog=status.STATUS_EXAMPLES)(status.status)

@@ -87,9 +87,20 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     for tier in answer.tiers:
         missing = ", ".join(one.primitive for one in tier.missing)
         why = missing or ("its owner can see why" if answer.reduced else "see stockade doctor")
-        works = "works" if tier.works else f"does not work: {why}"
+        works = f"works{_escapes(answer, tier)}" if tier.works else f"does not work: {why}"
         lines.append((f"tier {tier.name}", works))
     return lines
+
+
+def _escapes(
+    answer: "daemon_pb2.GetStatusResponse", tier: "daemon_pb2.GetStatusResponse.Tier"
+) -> str:
+    """That there are ways out of it, as far as is published."""
+    count = sum(len(one.known_escapes) for one in answer.engines if one.name in tier.engines)
+    if not count:
+        return ""
+    ways = f"{count} ways out of it are" if count > 1 else "a way out of it is"
+    return f", but {ways} published: see stockade doctor"
 
 
 def _connections(found: "daemon_pb2.GetStatusResponse.Connections") -> str:

@@ -275,12 +275,17 @@ class GetStatusResponse(_message.Message):
         WORKS_FIELD_NUMBER: _builtins.int
         MISSING_FIELD_NUMBER: _builtins.int
         CONTROLS_FIELD_NUMBER: _builtins.int
+        ENGINES_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         works: _builtins.bool
         @_builtins.property
         def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Missing]: ...
         @_builtins.property
         def controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetStatusResponse.Control]: ...
+        @_builtins.property
+        def engines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The names of the engines that it is made of."""
+
         def __init__(
             self,
             *,
@@ -288,10 +293,11 @@ class GetStatusResponse(_message.Message):
             works: _builtins.bool = ...,
             missing: _abc.Iterable[Global___GetStatusResponse.Missing] | None = ...,
             controls: _abc.Iterable[Global___GetStatusResponse.Control] | None = ...,
+            engines: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "missing", b"missing", "name", b"name", "works", b"works"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "engines", b"engines", "missing", b"missing", "name", b"name", "works", b"works"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

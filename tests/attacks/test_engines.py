@@ -92,7 +92,8 @@ def test_an_escape_there_is_not_keeps_the_daemon_from_starting(workspace: Path) 
 
 def test_doctor_prints_the_table_of_controls(daemon: RunningDaemon) -> None:
     """Each control of each tier that works, what is requested, and by what it is enforced."""
-    answer = daemon.cli("doctor")
+    answer = daemon.cli("doctor", "--controls")
+    assert "stockade doctor --controls" in daemon.cli("doctor").out
     rows = [row for row in daemon.cli("doctor", "--json").lines() if "control" in row]
     mine = {str(row["control"]): row for row in rows if row["tier"] == "process"}
     assert {"foreign_abis", "terminal_input", "swap", "tmp_files", "descriptors"} <= set(mine)

@@ -434,7 +434,27 @@ class Status(daemon_pb2_grpc.DaemonServiceServicer):
                             primitive="runsc", reason="not installed", fix="apt install runsc"
                         )
                     ],
-                )
+                ),
+                daemon_pb2.GetStatusResponse.Tier(
+                    name="process",
+                    works=True,
+                    engines=["bubblewrap"],
+                    controls=[daemon_pb2.GetStatusResponse.Control(name="swap", requested="none")],
+                ),
+                daemon_pb2.GetStatusResponse.Tier(name="container", works=True, engines=["runc"]),
+            ],
+            engines=[
+                daemon_pb2.GetStatusResponse.Engine(
+                    name="bubblewrap",
+                    version="0.4.0",
+                    known_escapes=[
+                        daemon_pb2.GetStatusResponse.KnownEscape(
+                            id=f"CVE-{number}", summary="one way out", fixed_in="0.4.1"
+                        )
+                        for number in (1, 2)
+                    ],
+                ),
+                daemon_pb2.GetStatusResponse.Engine(name="runc", version="1.4.0"),
             ],
             vault=daemon_pb2.GetStatusResponse.Vault(root="file", available=True),
         )

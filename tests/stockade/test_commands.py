@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -171,11 +172,68 @@ def test_tables_fit(daemon: Daemon, stockade: Stockade, command: tuple[str, ...]
 def test_doctor(daemon: Daemon, home: Home, stockade: Stockade) -> None:
     """Doctor names what does not work with its fix, and exits with 1."""
     result = stockade("doctor", "--json")
-    findings = [json.loads(line) for line in result.out.splitlines()]
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    findings = [row for row in rows if "control" not in row]
     bad = [finding for finding in findings if not finding["ok"]]
     assert result.status == 1
     assert {"tier gvisor"} <= {finding["what"] for finding in bad}
     assert all(finding["fix"] for finding in bad)
+    well = [one for one in findings if one["ok"] and not one["warning"]]
+    assert well
+    assert not any(one["fix"] for one in well)
+
+
+def test_doctor_begins_with_its_verdict(daemon: Daemon, stockade: Stockade) -> None:
+    """How many things are wrong is the first line; then they come, and what is well is last."""
+    result = stockade("doctor")
+    first, _, *others = result.out.splitlines()
+    marks = re.findall(r"^(BAD|WARN|ok) ", "\n".join(others), re.MULTILINE)
+    bad = marks.count("BAD")
+    said = f"{bad} things are wrong" if bad > 1 else "1 thing is wrong"
+    assert (bad > 0, first) == (True, f"{said}; {marks.count('WARN')} warnings")
+    assert marks == sorted(marks, key=["BAD", "WARN", "ok"].index)
+    assert "Controls of" not in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_an_engine_with_escapes_is_not_ok(daemon: Daemon, stockade: Stockade) -> None:
+    """Each escape is a warning, and how they are mended is said once."""
+    told = stockade("doctor").out
+    assert "WARN engine bubblewrap: 0.4.0 has CVE-1: one way out" in told
+    assert "WARN engine bubblewrap: 0.4.0 has CVE-2: one way out" in told
+    assert told.count("fix: upgrade bubblewrap to 0.4.1") == 1
+    assert "ok   engine bubblewrap" not in told
+    assert "ok   engine runc: 1.4.0" in told
+
+
+def test_controls_are_shown_when_asked_for(daemon: Daemon, stockade: Stockade) -> None:
+    """What is requested and by what it is enforced, tier by tier; what nothing enforces says so."""
+    result = stockade("doctor", "--controls")
+    assert result.status == 0
+    assert "Controls of the process tier" in result.out
+    assert "NOT ENFORCED HERE" in result.out
+    rows = [
+        json.loads(line) for line in stockade("doctor", "--controls", "--json").out.splitlines()
+    ]
+    assert {row["control"] for row in rows} == {"swap"}
+    assert stockade("doctor", "--controls", "--attack").status == 2
+
+
+def test_status_tells_of_escapes(daemon: Daemon, stockade: Stockade) -> None:
+    """That a tier works is not all that there is to say where ways out of it are published."""
+    told = stockade("status").out
+    assert "works, but 2 ways out of it are published: see stockade doctor" in told
+    assert re.search(r"^tier container +works$", told, re.MULTILINE)
+
+
+def test_version(stockade: Stockade) -> None:
+    """Both programs say which they are, without a home or a daemon."""
+    here = metadata.version("stockade")
+    result = stockade("--version")
+    assert (result.status, result.out) == (0, f"stockade {here}\n")
+    program = Path(sys.executable).with_name("stockaded")
+    told = subprocess.run([program, "--version"], capture_output=True, check=True, text=True)
+    assert told.stdout == f"stockaded {here}\n"
 
 
 def test_doctor_attack(daemon: Daemon, stockade: Stockade) -> None:
