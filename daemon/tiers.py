@@ -101,17 +101,21 @@ class Tiers:
 
     async def _attend(self, tier: Tier, tell: Tell) -> None:
         sandbox = self.sandboxes[tier]
-        while True:
-            await self._examine(tier)
-            await tell(self.unavailable)
-            self._pending.discard(tier)
-            if not self._pending:
-                self._examined.set()
-            async with anyio.create_task_group() as group:
-                if self.reports[tier].works:
-                    group.start_soon(sandbox.keep)
-                await sandbox.altered()
-                group.cancel_scope.cancel()
+        try:
+            while True:
+                await self._examine(tier)
+                await tell(self.unavailable)
+                self._pending.discard(tier)
+                if not self._pending:
+                    self._examined.set()
+                async with anyio.create_task_group() as group:
+                    if self.reports[tier].works:
+                        group.start_soon(sandbox.keep)
+                    await sandbox.altered()
+                    group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await sandbox.close()
 
     async def _examine(self, tier: Tier) -> None:
         sandbox = self.sandboxes[tier]

@@ -92,7 +92,7 @@ class ContainerSandbox:
                 return
 
     async def close(self) -> None:
-        """Give back the connections to the engine, when nothing runs any more."""
+        """Remove what the engine still has of us; give back the connections to it."""
         await self._starter.close()
 
     @property

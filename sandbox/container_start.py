@@ -8,6 +8,7 @@ Raises `SpecRefusedError` for what no container can have, `EngineError` and `Box
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +88,7 @@ class ContainerStarter:
             return self._build_as(name, profile)
         except BaseException:
             self._held.discard(name)
+            self.left = True  # an engine that failed in the middle may have kept a volume
             raise
 
     def _build_as(self, name: str, profile: Profile) -> Box:
@@ -111,14 +113,18 @@ class ContainerStarter:
 
     def _end(self, box: Box) -> None:
         box.kill()
+        removed = False
         try:
             self.docker.remove(box.container, box.mounted.volumes)
+            removed = True
         except EngineError:
-            self.left = True  # it is dead; what the engine has of it is reaped with the next look
+            pass  # it is dead; what the engine has of it is reaped with the next look
         finally:
             box.close()
             box.mounted.forget()
             self._held.discard(box.mounted.name)
+            if not removed:  # said only now: a look before would have left it to us
+                self.left = True
 
     async def remove(self, container: str, volumes: Sequence[str] = ()) -> None:
         """Remove a container, also when cancelled."""
@@ -129,12 +135,22 @@ class ContainerStarter:
                 self.left = True
 
     async def close(self) -> None:
-        """Give back the connections to the engine. Asked again, it connects again."""
+        """Remove what could not be removed before, as far as it can be now; leave the engine."""
+        if self.left:
+            with suppress(EngineError):
+                await self.reap()
         await self.ask(self.docker.close)
 
     async def reap(self) -> int:
         """Remove all that bears our labels and that we do not hold; how many of it still ran."""
         self.left = False
+        try:
+            return await self._reap()
+        except EngineError:
+            self.left = True
+            raise
+
+    async def _reap(self) -> int:
         ours = labels(self._settings)
         found = await self.ask(lambda: self.docker.containers(ours))
         left = [one for one in found if one.name not in self._held]

@@ -9,6 +9,7 @@ Raises `EngineError` only.
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ INSTANCE_LABEL = "stockade.instance"
 TIER_LABEL = "stockade.tier"
 API_VERSION = "1.41"  # Docker 20.10 and later
 _SECONDS = 60
+_REMOVAL_SECONDS = 10
 
 
 class EngineError(Exception):
@@ -162,8 +164,11 @@ class DockerEngine:
             except NotFound:
                 return
             except APIError as error:
-                if error.status_code != 409:  # its removal is under way already
+                if error.status_code != 409:
                     raise
+                # Its removal is under way already; until it is over, it holds its volumes.
+                with suppress(NotFound):
+                    api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
 
         self._ask(remove)
         for name in volumes:

@@ -83,6 +83,9 @@ class ProcessSandbox:
         """Never: what this tier needs is looked at before every run."""
         await anyio.sleep_forever()
 
+    async def close(self) -> None:
+        """Nothing: the end of each run has removed all there was of it."""
+
     @property
     def ready(self) -> int:
         """How many were started ahead and wait."""

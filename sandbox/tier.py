@@ -82,3 +82,7 @@ class Sandbox(Protocol):
     async def reap(self) -> int:
         """Remove what a crashed earlier daemon left; how many runs were removed."""
         ...
+
+    async def close(self) -> None:
+        """Remove what could not be removed before; nothing runs or is kept any more."""
+        ...

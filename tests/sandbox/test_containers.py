@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -26,8 +27,8 @@ from sandbox import (
     TierUnavailableError,
 )
 from sandbox.box import Box, Trailer
-from sandbox.container_config import Profile
-from sandbox.docker_engine import Ended, EngineError
+from sandbox.container_config import Profile, profile_of
+from sandbox.docker_engine import Attached, Ended, EngineError
 from tests.sandbox.conftest import (
     MIB,
     Collected,
@@ -305,6 +306,67 @@ async def test_what_the_engine_did_not_remove_it_is_asked_for_again(box: Contain
         await anyio.to_thread.run_sync(wait_until, lambda: not box.groups(), 60)
         group.cancel_scope.cancel()
     assert box.groups() == []
+
+
+async def test_what_the_engine_did_not_remove_goes_with_the_daemon(box: ContainerRunner) -> None:
+    """If it is to be left before the next look, it is asked once more: also for volumes alone."""
+    sandbox = ContainerSandbox(box.settings)
+    docker = sandbox._starter.docker
+    forget = docker.remove_volume
+
+    def busy(name: str) -> None:
+        docker.remove_volume = forget  # type: ignore[method-assign]
+        raise EngineError(f"{name} is in use")
+
+    docker.remove_volume = busy  # type: ignore[method-assign]
+    outcome = await sandbox.run(
+        make_spec("/bin/true", mounts=(Mount("/usr", "/probe"),)), Collected()
+    )
+    assert outcome.end is End.EXITED
+    assert box.docker.containers(box.labels) == ()
+    assert box.docker.volumes(box.labels)
+    await sandbox.close()
+    assert box.docker.volumes(box.labels) == ()
+
+
+async def test_a_start_that_failed_in_the_engine_leaves_no_volume(box: ContainerRunner) -> None:
+    """An engine that made the volumes and failed then has them, and no container of that name."""
+    sandbox = ContainerSandbox(box.settings)
+    docker = sandbox._starter.docker
+    start = docker.start
+
+    def failing(name: str, config: Mapping[str, Any], volumes: Sequence[str]) -> Attached:
+        docker.start = start  # type: ignore[method-assign]
+        made = start(name, config, volumes)
+        os.close(made.streams)
+        docker.remove(made.container, ())
+        raise EngineError("no space left on device")
+
+    docker.start = failing  # type: ignore[method-assign]
+    outcome = await sandbox.run(
+        make_spec("/bin/true", mounts=(Mount("/usr", "/probe"),)), Collected()
+    )
+    assert outcome.end is End.ENGINE_FAILURE
+    assert box.docker.volumes(box.labels)
+    await sandbox.close()
+    assert box.docker.volumes(box.labels) == ()
+
+
+async def test_a_container_that_two_remove_leaves_no_volume(box: ContainerRunner) -> None:
+    """Whoever comes second waits until the first is done: until then its volumes are in use."""
+    starter = box.sandbox._starter
+    for _ in range(3):
+        made = await starter.start(
+            profile_of(
+                make_spec("/bin/true", mounts=(Mount("/usr", "/probe"),)), await starter.image("")
+            )
+        )
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(starter.remove, made.container, made.mounted.volumes)
+        assert not starter.left
+        assert box.groups() == []
+        await starter.discard(made)
 
 
 _VICTIM = """
