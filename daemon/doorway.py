@@ -14,6 +14,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -24,7 +25,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from daemon.rates import Kind, Rates, TooOften
-from daemon.source import peer_at, source_of
+from daemon.source import LEFT, peer_at, source_of
 
 # One attempt takes two: to see the certificate, and to pair. So do several devices behind one NAT.
 MAX_OF_A_SOURCE = 8
@@ -77,15 +78,19 @@ class Doorway:
         self._at_once = at_once
         self._inside: Counter[str] = Counter()
         self._visitors: dict[str, Visitor] = {}
+        # Whoever is on this machine may take any name, but not know this one before a door is used.
+        self._names = f"{PEER}{secrets.token_hex(8)}-"
 
     def visitor(self, peer: str) -> Visitor | None:
         """The peer of that name of gRPC's; None for one that did not come by a door."""
         return self._visitors.get(peer.removeprefix("unix-abstract:"))
 
     def origin_of(self, peer: str) -> str:
-        """The address of a peer as gRPC would call it, by a door or not."""
+        """The address of a peer as gRPC would call it, by a door or not; `LEFT` once it is out."""
         visitor = self.visitor(peer)
-        return peer if visitor is None else visitor.address
+        if visitor is not None:
+            return visitor.address
+        return LEFT if peer.startswith(f"unix-abstract:{self._names}") else peer
 
     @asynccontextmanager
     async def open(self, host: str, inner: Path) -> AsyncIterator[int]:
@@ -147,7 +152,7 @@ class Doorway:
         return True
 
     async def _pass(self, outer: socket.socket, visitor: Visitor, inner: Path) -> None:
-        name = f"{PEER}{secrets.token_hex(16)}"
+        name = f"{self._names}{secrets.token_hex(16)}"
         self._visitors[name] = visitor
         try:
             with outer, socket.socket(socket.AF_UNIX) as within, suppress(OSError):
@@ -173,7 +178,7 @@ def inner_place(data: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def place_in(data: Path, name: str) -> Iterator[Path]:
-    """A socket of that name in a directory; it is removed at the end.
+    """A socket of that name in a directory; it is removed at the end, and nothing else is.
 
     By way of the directory's descriptor, since the path of a socket has at most 107 bytes.
     """
@@ -182,7 +187,9 @@ def place_in(data: Path, name: str) -> Iterator[Path]:
     try:
         yield place
     finally:
-        place.unlink(missing_ok=True)
+        with suppress(OSError):  # it is in nobody's way: the next one replaces it
+            if stat.S_ISSOCK(place.lstat().st_mode):
+                place.unlink()
         os.close(folder)
 
 

@@ -7,6 +7,9 @@ so that one connection has one name, whoever looks at it. Pure; raises nothing.
 import ipaddress
 from urllib.parse import unquote
 
+# The origin of who came by a door of ours and is out again: from where is not known any more.
+LEFT = "left"
+
 
 def source_of(address: str) -> str:
     """The source of an address."""

@@ -24,7 +24,7 @@ from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs
 from daemon.rpc.port import Port
-from daemon.source import source_of_peer
+from daemon.source import LEFT, source_of_peer
 
 _log = structlog.get_logger("stockade.rpc")
 
@@ -214,6 +214,12 @@ class Gate(grpc.aio.ServerInterceptor):
         if rule is None:
             raise Refused(
                 f"{method} has no rule", code="RPC_NOT_LISTED", fix="report this as a defect"
+            )
+        if principal.origin == LEFT:  # which policy may ask about
+            raise Refused(
+                "this request's connection ended before the request was read",
+                code="CONNECTION_LEFT",
+                fix="stay connected until it is answered",
             )
         if rule.asked is Asked.GATE:
             self._doorkeeper.require(principal, rule.action)

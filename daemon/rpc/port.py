@@ -20,7 +20,7 @@ from daemon.errors import SOON_SECONDS, Exhausted, Refused
 from daemon.principal import Principal
 from daemon.rpc import sockets
 from daemon.rpc.held_connections import Bounds, HeldConnections, Holder
-from daemon.source import plain_peer
+from daemon.source import LEFT, plain_peer
 
 _log = structlog.get_logger("stockade.port")
 
@@ -29,6 +29,7 @@ PERIOD_SECONDS: Final = 0.25
 HURRY_SECONDS: Final = 0.1
 REST: Final = 4
 WHYS: Final = ("SILENT", "STRANGERS", "CROWDED")
+_BY_THE_PORT: Final = ("ipv4:", "ipv6:")
 
 Alarm = Callable[[str, str], None]
 Serving = Callable[[], Collection[str]]
@@ -77,9 +78,9 @@ class Port:
 
     async def let_in(self, origin: str, principal: Principal) -> None:
         """The first request of a connection, with whom it turned out to be; raises."""
-        if origin.startswith("unix-abstract:"):
-            return  # it came by a door, and has left: it holds nothing
-        if origin.startswith("unix"):
+        if origin == LEFT:
+            return  # it holds nothing, and the gate refuses it
+        if not origin.startswith(_BY_THE_PORT):
             self._own(principal)
             return
         peer = plain_peer(origin)
@@ -102,7 +103,7 @@ class Port:
 
     def unknown(self, origin: str) -> None:
         """A request came by that connection, and its certificate names nobody."""
-        if not origin.startswith("unix"):
+        if origin.startswith(_BY_THE_PORT):
             self._held.unknown(plain_peer(origin), time.monotonic())
 
     def _own(self, principal: Principal) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doorway import Doorway, _listen, _visitor
-from daemon.source import peer_at, plain_peer, source_of, source_of_peer
+from daemon.source import LEFT, peer_at, plain_peer, source_of, source_of_peer
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,35 @@ async def heard_by_a_door(inner: Path) -> bytes:
                 writer.close()
             group.cancel_scope.cancel()
     return heard
+
+
+async def origins_of_a_visitor(inner: Path) -> tuple[str, str, str]:
+    """What a door says of who came by it: inside, and out again; and of somebody else's name."""
+    with socket.socket(socket.AF_UNIX) as behind:
+        behind.bind(str(inner))
+        behind.listen()
+        behind.setblocking(False)
+        async with anyio.create_task_group() as group:
+            doorway = Doorway(group, None)
+            async with doorway.open("127.0.0.1", inner) as port:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                connection, name = await asyncio.get_running_loop().sock_accept(behind)
+                peer = "unix-abstract:" + name[1:].decode()
+                inside = doorway.origin_of(peer)
+                writer.close()
+                with connection:
+                    await asyncio.get_running_loop().sock_recv(connection, 1)
+            outside = doorway.origin_of(peer)
+            group.cancel_scope.cancel()
+    return inside, outside, doorway.origin_of("unix-abstract:stockade-door-" + 48 * "0")
+
+
+def test_whoever_has_left_a_door_has_no_address(tmp_path: Path) -> None:
+    """Nor one that could be taken for somebody's; and a door knows its own names alone."""
+    inside, outside, other = asyncio.run(origins_of_a_visitor(tmp_path / "inner"))
+    assert inside.startswith("ipv4:127.0.0.1:")
+    assert outside == LEFT
+    assert other.startswith("unix-abstract:")
 
 
 def test_no_neighbour_takes_the_names_behind_a_door(tmp_path: Path) -> None:
