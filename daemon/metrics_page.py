@@ -30,7 +30,7 @@ async def metrics_page(listen: str, page: Callable[[], bytes]) -> AsyncIterator[
         raise StartError(
             f"{listen} cannot be listened on: {error.strerror}",
             code="PORT_IN_USE",
-            fix="change metrics.listen in config.toml, or end what listens there",
+            fix="set another `listen` under [metrics] in config.toml, or end what listens there",
         ) from None
     async with server:
         yield f"{host}:{server.sockets[0].getsockname()[1]}"

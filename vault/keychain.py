@@ -40,9 +40,11 @@ ACCEPTED: Final = frozenset(
         "keyring.backends.kwallet.DBusKeyringKWallet4",
     }
 )
+# What keyring names where it found none, and a chain without a link.
+_NONE: Final = ("keyring.backends.fail.Keyring", "keyring.backends.chainer.ChainerBackend")
 _START: Final = (
-    "start and unlock a keychain (gnome-keyring or KWallet) in this login session, or initialise "
-    "with another root source by name"
+    "start and unlock a keychain (gnome-keyring or KWallet) in this login session; a new home can "
+    "have its root key in a 0600 file instead: `stockade up --vault-root file`"
 )
 _T = TypeVar("_T")
 
@@ -177,9 +179,8 @@ def _backend() -> "KeyringBackend":
         backend = links[0] if links else backend
     name = _name(backend)
     if name not in ACCEPTED:
-        raise RootError(
-            Code.KEYCHAIN_REFUSED, f"{name} is not a keychain this vault trusts", _START
-        )
+        why = "no keychain works here" if name in _NONE else "this vault trusts no such keychain"
+        raise RootError(Code.KEYCHAIN_REFUSED, f"{why}: {name}", _START)
     if str(getattr(backend, "preferred_collection", "")).endswith("/session"):
         raise RootError(
             Code.KEYCHAIN_REFUSED,

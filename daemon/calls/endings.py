@@ -12,8 +12,9 @@ from daemon.lifecycle import Event, State
 from daemon.outcome import Ending
 from sandbox.errors import TierUnavailableError
 
+CALLER_GONE = "CALLER_GONE"
 CANCELLED: Mapping[str, str] = {
-    "CALLER_GONE": "the caller went away",
+    CALLER_GONE: "its caller went away before it ended",
     "CANCELLED_BY_REQUEST": "it was cancelled by request",
     "LEASE_REVOKED": "the lease that permitted it was revoked",
     "DEVICE_REVOKED": "the caller's device was revoked",
@@ -49,7 +50,8 @@ POLICY_CHANGED = Ending(
 
 def cancelled(reason: str) -> Ending:
     """The ending of a call that was withdrawn."""
-    return Ending(Event.CANCEL, reason, CANCELLED.get(reason, "cancelled"))
+    fix = "`stockade call --detach` lets a call go on by itself" if reason == CALLER_GONE else ""
+    return Ending(Event.CANCEL, reason, CANCELLED.get(reason, "cancelled"), fix=fix)
 
 
 def ending_of_verdict(live: LiveCall) -> Ending:

@@ -88,6 +88,7 @@ def _bound(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredent
         raise StartError(
             f"{listen} cannot be listened on: it is in use, or not an address here",
             code="PORT_IN_USE",
-            fix="change server.listen in config.toml, or end what listens there",
+            fix='set another port in config.toml, as listen = "127.0.0.1:7608" under [server],'
+            " or end what listens there",
         ) from None
     return f"{host}:{bound}"

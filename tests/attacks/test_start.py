@@ -117,7 +117,9 @@ def test_a_port_in_use(initialised: RunningDaemon) -> None:
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
         initialised.home.config_file.write_text(CONFIG.replace("127.0.0.1:0", address))
-        assert address in refused(serve(initialised), "PORT_IN_USE")
+        said = refused(serve(initialised), "PORT_IN_USE")
+        assert address in said
+        assert "under [server]" in said
     assert not initialised.home.endpoint.exists()
 
 

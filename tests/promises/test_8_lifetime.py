@@ -86,6 +86,9 @@ def test_a_caller_that_is_killed_takes_its_tool_along(
     assert until(lambda: all_gone(mark), SOON)
     assert until(lambda: state(client, call_id) == ("CANCELLED", "CALLER_GONE"), SOON)
     assert kinds(client, call_id)[-2:] == ["call.running", "call.cancelled"]
+    with client.watch_call(call_id) as events:
+        (end,) = [event.finished for event in events if event.HasField("finished")]
+    assert "--detach" in end.fix
 
 
 def test_an_interrupted_command_cancels_and_says_so(

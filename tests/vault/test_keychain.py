@@ -142,7 +142,8 @@ def test_no_keychain_is_not_replaced_by_a_file(home: Home, scenario: str) -> Non
     assert (load, create) == ("KEYCHAIN_REFUSED", "KEYCHAIN_REFUSED")
     assert not works
     assert "keyring.backends." in reason
-    assert "by name" in fix
+    assert "no keychain works here" in reason
+    assert "stockade up --vault-root file" in fix
     assert [path for path in home.folder.rglob("*") if path.is_file()] == []
 
 
