@@ -7,7 +7,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples
-from stockade.cli.terminal import UsageError, ask, note, say, when
+from stockade.cli.terminal import UsageError, ask, many, note, say, when
 from stockade.cli.visible import visible
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _say_all(answer: "policy_pb2.SuggestPolicyResponse", *, as_json: bool) -> No
     if not answer.suggestions:
         say("nothing was approved so often that a policy is worth it")
     for passed in answer.passed:
-        note(f"no policy for {passed.calls} calls: {passed.reason}")
+        note(f"no policy for {many(passed.calls, 'call')}: {passed.reason}")
 
 
 def _say(one: "policy_pb2.SuggestPolicyResponse.Suggestion") -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from stockade.cli import diff_view, rows
 from stockade.cli.lookalike import revealed
 from stockade.cli.rows import Row, cut
-from stockade.cli.terminal import size
+from stockade.cli.terminal import many, size
 from stockade.cli.visible import visible
 from stockade.masking import is_command_name, masker
 
@@ -103,7 +103,7 @@ def _shape(name: str, value: Any, *, unmasked: bool) -> Shape:
             return Shape(tuple((_KINDS[kind], line) for kind, line in diff.lines), str(diff))
         lines = [(rows.PLAIN, line) for line in text.split("\n")]
         count = len(lines) - text.endswith("\n")
-        return Shape(tuple(lines), f"a text of {count} line{'s' if count > 1 else ''}")
+        return Shape(tuple(lines), f"a text of {many(count, 'line')}")
     if isinstance(value, str):
         return Shape(((rows.PLAIN, _json(mask(value))),))
     text = mask(_json(value))
@@ -118,7 +118,7 @@ def _command(value: Any) -> tuple[str, str] | None:
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         # One line whatever the words hold: what breaks lines in a word is made visible there.
         said = shlex.join(value).replace("\n", "\u240a")
-        return f"a command of {len(value)} word{'s' if len(value) > 1 else ''}", said
+        return f"a command of {many(len(value), 'word')}", said
     return None
 
 

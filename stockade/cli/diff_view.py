@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from stockade.cli.terminal import many
+
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
 _HEADING = re.compile(
     r"(?:diff --git |index |old mode |new mode |new file mode |deleted file mode |"
@@ -27,7 +29,7 @@ class Diff:
 
     def __str__(self) -> str:
         kinds = [kind for kind, _ in self.lines]
-        files = f"{self.files} file{'s' if self.files != 1 else ''}"
+        files = many(self.files, "file")
         return f"a diff: {files}, {kinds.count(ADDED)} added, {kinds.count(REMOVED)} removed"
 
 

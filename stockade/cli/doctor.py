@@ -10,7 +10,7 @@ import typer
 from stockade.cli import attacks, controls, doctor_host, machine
 from stockade.cli.finding import Finding, grouped, verdict
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import UsageError, facts, say
+from stockade.cli.terminal import UsageError, facts, many, say
 from stockade.endpoint import is_served
 from stockade.errors import StockadeError
 from stockade.home import Home
@@ -208,12 +208,15 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         yield Finding(
             "secrets",
             False,
-            f"{vault.expiring_secrets} expire soon, or have",
+            many(vault.expiring_secrets, "has expired or does soon", "have expired or do soon"),
             "`stockade secrets list`, then `stockade secrets put` with new values",
         )
     if answer.refused_tools:
         yield Finding(
-            "tools", False, f"{answer.refused_tools} folders refused", "see `stockade tools list`"
+            "tools",
+            False,
+            f"{many(answer.refused_tools, 'folder')} refused",
+            "see `stockade tools list`",
         )
     yield from _engines(answer)
     for tier in answer.tiers:

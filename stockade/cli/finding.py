@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from stockade.cli.terminal import many
+
 _ORDER = ("BAD", "WARN", "ok")
 
 
@@ -34,8 +36,8 @@ def verdict(findings: Sequence[Finding]) -> str:
     """All of them in one line."""
     bad = sum(not one.ok for one in findings)
     warned = sum(one.mark == "WARN" for one in findings)
-    said = f"{bad} things are wrong" if bad > 1 else "1 thing is wrong" if bad else ""
-    warnings = f"; {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+    said = many(bad, "thing is wrong", "things are wrong") if bad else ""
+    warnings = f"; {many(warned, 'warning')}" if warned else ""
     return (said or "nothing is wrong") + warnings
 
 

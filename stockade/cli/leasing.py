@@ -84,7 +84,7 @@ def meaning(
         ("until", until),
         ("uses", f"{terms.uses} at most"),
         ("policy", f"only under {terms.policy_digest}" if terms.policy_digest else "any"),
-        ("digest", terms.tool_digest),
+        ("tool digest", terms.tool_digest),
     ]
 
 

@@ -12,7 +12,7 @@ from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.ledger_verify import read_keys
 from stockade.cli.moments import parse_moment
 from stockade.cli.options import Json
-from stockade.cli.terminal import UsageError, say
+from stockade.cli.terminal import UsageError, many, say
 from stockade.errors import StockadeError
 from stockade.files import private_part
 
@@ -100,7 +100,7 @@ def report(
             }
         )
     elif page is not None:
-        say(f"{page}: {len(found.receipts)} receipts, verified")
+        say(f"{page}: {many(len(found.receipts), 'receipt')}, verified")
     else:
         print(as_text(account(found)), flush=True)
 

@@ -12,7 +12,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json
-from stockade.cli.terminal import UsageError, note, say
+from stockade.cli.terminal import UsageError, many, note, say
 from stockade.errors import StockadeError
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def verify(
              "root": verified.root.hex(), "rotations": _rotations(verified.keys)}
         )  # fmt: skip
         return 0
-    say(f"{verified.count} entries of chain {public.chain}: whole, in order, signed")
+    entries = many(verified.count, "entry", "entries")
+    say(f"{entries} of chain {public.chain}: whole, in order, signed")
     for number in _rotations(verified.keys):
         say(f"the keys were rotated by entry {number}, signed by the old ones and the new")
     if covered is None:
@@ -117,7 +118,7 @@ def checkpoint(
         check_advance(old, new, answer.consistency)
     except LedgerError as error:
         raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
-    note(f"{new.size} receipts; the first {old.size} are those of {since}")
+    note(f"{many(new.size, 'receipt')}; the first {old.size} are those of {since}")
     _print(answer.checkpoint)
 
 

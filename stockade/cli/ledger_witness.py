@@ -13,7 +13,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.ledger_verify import followed, read_keys
 from stockade.cli.options import Json
-from stockade.cli.terminal import say
+from stockade.cli.terminal import many, say
 from stockade.errors import StockadeError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def countersign(
     if json_:
         machine.emit({"file": str(file), "size": size, "witness": other.chain, "time": seconds})
     else:
-        say(f"{file}: {size} receipts, countersigned by {other.chain}")
+        say(f"{file}: {many(size, 'receipt')}, countersigned by {other.chain}")
 
 
 def _countersigned(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stockade.cli import machine
 from stockade.cli.ids import SHORTEST
-from stockade.cli.terminal import local_time, note, time_left
+from stockade.cli.terminal import local_time, many, note, time_left
 from stockade.errors import DaemonFault
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ _WORDS: Mapping[str, str] = {
     "failed": "failed",
     "succeeded": "succeeded",
 }
+
+# Reasons that say no more than the verdict does.
+_PLAIN = ("PERMITTED", "APPROVAL_REQUIRED")
 
 
 def exit_status(finished: "call_pb2.CallEvent.Finished") -> int:
@@ -102,7 +105,8 @@ class _Plain:
             self._step(f"call {event.call_id}: {event.received.tool}")
         elif kind == "decision":
             self._decision = event.decision
-            self._step(_decision(event.decision))
+            if told := _decision(event.decision):
+                self._step(told)
         elif kind == "awaiting_approval":
             _say_who(event.awaiting_approval)
         elif kind == "started":
@@ -129,7 +133,7 @@ class _Plain:
     def _finished(self, call_id: str, end: "call_pb2.CallEvent.Finished") -> None:
         state = machine.plain(end)["state"]
         if end.redactions:
-            note(f"· {end.redactions} secret value(s) were taken out of the output")
+            note(f"· {many(end.redactions, 'secret value')} taken out of the output")
         for path in end.put_aside:
             note(f"· put aside, as it would act later: {path}")
         if state == "succeeded":
@@ -140,17 +144,27 @@ class _Plain:
             note(f"  fix: {end.fix}")
         if state == "denied" and self._decision is not None:
             for policy in self._decision.policies:
-                note(f"  by policy {policy.id} ({policy.file}:{policy.line})")
+                where = f"{policy.id} ({policy.file}:{policy.line})"
+                if where not in end.message:
+                    note(f"  by policy {where}")
         note(f"  receipts: stockade ledger show {call_id}")
 
 
 def _decision(decision: "call_pb2.CallEvent.Decision") -> str:
+    """What policy said; nothing where it was not asked, as then the call's end says it all."""
     verdict = machine.plain(decision)["verdict"].replace("_", " ")
     by = ", ".join(f"{p.id} ({p.file}:{p.line})" for p in decision.policies)
-    tier = f", tier {decision.tier}" if decision.tier else ""
-    return f"{verdict}{' by ' + by if by else ''} · risk {decision.risk_milli / 1000:.3f}{tier}" + (
-        f" · {decision.reason}" if decision.reason else ""
-    )
+    judged = bool(decision.risk_milli or decision.tier or decision.call_digest)
+    if verdict == "denied" and not (by or judged):
+        return ""
+    said = [f"{verdict} by {by}" if by else verdict]
+    if judged:
+        said.append(f"risk {decision.risk_milli / 1000:.3f}")
+    if decision.tier:
+        said.append(f"tier {decision.tier}")
+    if verdict != "denied" and decision.reason not in _PLAIN:
+        said.append(decision.reason)
+    return ", ".join(filter(None, said))
 
 
 def _say_who(waiting: "call_pb2.CallEvent.AwaitingApproval") -> None:

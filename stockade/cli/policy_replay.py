@@ -8,7 +8,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
 from stockade.cli.policy_files import Which, place, source_of
-from stockade.cli.terminal import note, say, when
+from stockade.cli.terminal import many, note, say, when
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -101,7 +101,7 @@ def say_summary(summary: "policy_pb2.ReplayPolicyResponse.Summary") -> None:
         return
     span = f"{when(summary.oldest)} to {when(summary.newest)}"
     say(
-        f"{summary.calls} calls ({span}): {summary.same} as before, "
+        f"{many(summary.calls, 'call')} ({span}): {summary.same} as before, "
         f"{summary.more} could do more, {summary.less} less"
     )
     for passed in summary.passed:

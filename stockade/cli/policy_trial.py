@@ -8,7 +8,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
 from stockade.cli.policy_files import place, read_folder, say_problems, source_of
-from stockade.cli.terminal import say
+from stockade.cli.terminal import many, say
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -59,7 +59,7 @@ def run(client: "Client", folder: Path | None, policies: str, *, as_json: bool) 
         for one in failed:
             _say(one)
         count = len(answer.results)
-        say(f"{count} tests: {count - len(failed)} passed, {len(failed)} failed")
+        say(f"{many(count, 'test')}: {count - len(failed)} passed, {len(failed)} failed")
     return not failed and not answer.problems
 
 

@@ -15,7 +15,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples
 from stockade.cli.secrets import app, full_reference, hidden, read_value
-from stockade.cli.terminal import UsageError, ask, note, say
+from stockade.cli.terminal import UsageError, ask, many, note, say
 from stockade.errors import StockadeError
 
 ROOTS = ("keychain", "file", "credential", "passphrase", "token")
@@ -148,7 +148,8 @@ def backup(
     if json_:
         machine.emit({"file": str(file), "secrets": count})
     else:
-        say(f"{count} secrets are in {file}; without the passphrase nobody reads them, not you")
+        held = f"{many(count, 'secret')} {'is' if count == 1 else 'are'} in {file}"
+        say(f"{held}; without the passphrase nobody reads them, not you")
 
 
 @app.command(epilog=examples("stockade secrets restore vault.backup"))
@@ -174,7 +175,8 @@ def restore(
     if json_:
         machine.emit({"restored": restored, "kept": kept, "complete": answer.complete})
     else:
-        say(f"{len(restored)} secrets restored, {len(kept)} were there and are as they were")
+        there = f"{len(kept)} {'was' if len(kept) == 1 else 'were'} there already and left alone"
+        say(f"{many(len(restored), 'secret')} restored, {there}")
     if not answer.complete:
         raise StockadeError(
             f"{file} ends before its end: it was cut off",

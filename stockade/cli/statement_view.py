@@ -18,8 +18,8 @@ from stockade.cli.terminal import local_time, time_left
 from stockade.cli.visible import visible
 from stockade.statement import Statement
 
-LABEL = 11
-_NUMBERS = ("approval", "digest")
+LABEL = 12
+_NUMBERS = ("approval", "tool digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _facts(statement: Statement) -> Iterator[tuple[str, str]]:
     yield "approval", statement.approval_id
     yield "who", f"{statement.requester_name} ({call.principal})"
     yield "tool", call.tool
-    yield "digest", call.tool_digest
+    yield "tool digest", call.tool_digest
     why = ", ".join(f"{one.id} ({one.file}:{one.line})" for one in statement.asked_because)
     yield "asks for", why or "no policy permits it without a person's yes"
     made_of = f": {inputs_in_words(statement.risk)}" if statement.risk else ""

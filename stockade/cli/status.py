@@ -6,7 +6,7 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, examples
-from stockade.cli.terminal import facts, say, when
+from stockade.cli.terminal import facts, many, say, when
 
 if TYPE_CHECKING:
     from stockade.v1 import daemon_pb2
@@ -138,5 +138,5 @@ def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:
     root = f"{vault.root}: " if vault.root else ""
     if not vault.available:
         return f"{root}not available ({vault.reason or vault.code})"
-    expiring = vault.expiring_secrets
-    return f"{root}open, {expiring} secrets expire soon" if expiring else f"{root}open"
+    expiring = many(vault.expiring_secrets, "secret expires", "secrets expire")
+    return f"{root}open, {expiring} soon" if vault.expiring_secrets else f"{root}open"

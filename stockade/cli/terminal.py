@@ -201,6 +201,11 @@ def time_left(until_ms: int) -> str:
     return f"{seconds // 3600} h left"
 
 
+def many(count: int, noun: str, plural: str = "") -> str:
+    """So many of them, in words."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def size(count: int) -> str:
     """A number of bytes, in words."""
     if count < 1024:

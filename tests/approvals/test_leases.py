@@ -327,7 +327,7 @@ def test_the_command_line_gives_shows_and_ends_leases(
     assert max(map(len, shared_daemon.cli("leases", "list").out.splitlines())) <= 80
     shown = shared_daemon.cli("leases", "show", lease_id[:13]).out
     assert 'command: one of "true", "id"' in shown
-    assert "uses       2 at most" in shown
+    assert "uses        2 at most" in shown
     assert "used       1 times" in shown
     assert "permit (" in shown
     ended = shared_daemon.cli("leases", "revoke", lease_id[:13], home=approver_home)

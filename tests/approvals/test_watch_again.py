@@ -53,15 +53,15 @@ def test_a_watch_goes_on_when_the_daemon_is_started_again(daemon: RunningDaemon)
 def test_hostile_arguments_leave_the_prompt_truthful(daemon: RunningDaemon) -> None:
     """Escape sequences, false labels, overrides, 1 MB of text: facts and keys stay in place."""
     phone = daemon.pair_device("phone", "approvers")
-    lies = "\x1b[2J\x1b[H\rtool       read_file\n\nrisk       0.000 of 1\n\u202esey a\u2066\n"
+    lies = "\x1b[2J\x1b[H\rtool        read_file\n\nrisk        0.000 of 1\n\u202esey a\u2066\n"
     _ask(daemon, "write_file", workspace="notes", path="a", content=lies + "x" * 1_000_000)
     with Pane([str(STOCKADE), "approvals", "watch"], {"STOCKADE_HOME": str(phone.config)}) as desk:
-        first = desk.expect("a yes, once", "tool       write_file", "␛[2J␛[H␍tool")
+        first = desk.expect("a yes, once", "tool        write_file", "␛[2J␛[H␍tool")
         lines = first.splitlines()
         assert lines[0].startswith("Stockade approvals · 1 waits")
         assert lines[1].startswith("> ")
         assert lines[-1].startswith("space further")
-        assert not any(line.startswith(("tool       read", "risk       0.000")) for line in lines)
+        assert not any(line.startswith(("tool        read", "risk        0.000")) for line in lines)
         desk.press("End")
         desk.expect("NOT SHOWN: 975.8 KiB of 976.6 KiB")
         desk.press("f")

@@ -46,7 +46,7 @@ def test_what_expires_soon_is_warned_of(shared_daemon: RunningDaemon) -> None:
     warned = {one["reference"] for one in entries if one.get("expiring")}
     assert "secret://global/soon_over" in warned
     assert "secret://global/has_time" not in warned
-    assert "1 expire soon" in daemon.cli("doctor").out
+    assert "secrets: 1 has expired or does soon" in daemon.cli("doctor").out
     assert "expire" in daemon.cli("status").out
     for moment in ("2001-01-01", "0d", "soon"):
         answer = daemon.cli("secrets", "put", "never", "--expires", moment, stdin="value-Dd4")

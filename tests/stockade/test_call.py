@@ -111,7 +111,40 @@ def test_denial_names_policy(daemon: Daemon, world: World, stockade: Stockade) -
         C.CallEvent(decision=decision),
         finished(C.CALL_STATE_DENIED, "POLICY_FORBIDS", "policy says no"),
     ]
-    assert "no-rm (owners.cedar:7)" in stockade("call", "t").err
+    told = stockade("call", "t", "--verbose").err
+    assert "· denied by no-rm (owners.cedar:7)\n" in told
+    assert "  by policy no-rm (owners.cedar:7)\n" in told
+    world.scripts["t"] = lambda _: [
+        C.CallEvent(decision=decision),
+        finished(C.CALL_STATE_DENIED, "FORBIDDEN", "by no-rm (owners.cedar:7)"),
+    ]
+    assert "  by policy" not in stockade("call", "t", "--verbose").err
+
+
+def test_no_risk_is_shown_of_what_was_not_judged(
+    daemon: Daemon, world: World, stockade: Stockade
+) -> None:
+    """A call that is refused before policy is asked has no score; others have one, of 0 too."""
+
+    def told(decision: "C.CallEvent.Decision") -> list[str]:
+        world.scripts["t"] = lambda _: [
+            C.CallEvent(decision=decision),
+            finished(C.CALL_STATE_SUCCEEDED),
+        ]
+        return stockade("call", "t", "--verbose").err.splitlines()
+
+    denied, permitted = (
+        C.CallEvent.Decision.VERDICT_DENIED,
+        C.CallEvent.Decision.VERDICT_PERMITTED,
+    )
+    unknown = told(C.CallEvent.Decision(verdict=denied, reason="UNKNOWN_TOOL"))
+    assert not any("denied" in line or "risk" in line for line in unknown)
+    judged = C.CallEvent.Decision(verdict=denied, reason="NO_POLICY", call_digest="ab")
+    assert "· denied, risk 0.000" in told(judged)
+    at_once = C.CallEvent.Decision(
+        verdict=permitted, reason="PERMITTED", risk_milli=120, tier="process"
+    )
+    assert "· permitted, risk 0.120, tier process" in told(at_once)
 
 
 def test_hostile_message(daemon: Daemon, world: World, stockade: Stockade) -> None:

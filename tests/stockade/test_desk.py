@@ -17,12 +17,12 @@ def test_all_that_is_asked_is_on_the_screen(world: World, desk: Open) -> None:
     world.add(statement(1, {"command": "make  clean", "workspace": "notes"}))
     shown = ready(desk())
     for text in (
-        "who        builder (device/dev-",
-        "tool       files.write",
-        "asks for   ask-writes (owners.cedar:12)",
-        "risk       0.420 of 1: code_trust 0.9000, filesystem_write",
-        "tier       container",
-        "secrets    secret://global/token",
+        "who         builder (device/dev-",
+        "tool        files.write",
+        "asks for    ask-writes (owners.cedar:12)",
+        "risk        0.420 of 1: code_trust 0.9000, filesystem_write",
+        "tier        container",
+        "secrets     secret://global/token",
         "command = a command line",
         "│ $ make  clean",
         'workspace = "notes"',
