@@ -4,6 +4,8 @@ A denial is a value and is not here. Every fault has a reason code (docs/reasons
 happened, and says what to do.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 SOON_SECONDS: Final = 1.0
@@ -14,6 +16,8 @@ class Fault(Exception):  # noqa: N818 - the design's word: a fault, as against a
     """Root of the daemon's faults."""
 
     code = "INTERNAL"
+    # What policy was asked and under which digest, where its answer is the reason: for the receipt.
+    ruled: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, message: str, *, code: str | None = None, fix: str = "") -> None:
         super().__init__(message)
@@ -55,6 +59,21 @@ class Refused(Fault):
     """The principal may not do this."""
 
     code = "NOT_PERMITTED"
+
+
+class RefusedByPolicy(Refused):
+    """The same, by policy's answer."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ruled: Mapping[str, object],
+        code: str | None = None,
+        fix: str = "",
+    ) -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.ruled = ruled
 
 
 class Unauthenticated(Fault):

@@ -1,14 +1,16 @@
 """The gate's way to the rest of the daemon: who is it, and may they, and note it if not."""
 
 from daemon.acts import may_do
+from daemon.calls.hearing import Asked, Witness, ruled
 from daemon.clock import Clock
-from daemon.errors import Fault, Refused
+from daemon.errors import Fault, RefusedByPolicy
 from daemon.identity.devices import Devices
 from daemon.principal import Principal
 from daemon.store.writer import Writer
+from daemon.world import World
 from daemon.worlds import Worlds
 from policy.entities import DAEMON, CallEntity, Entity
-from policy.pdp import Decision
+from policy.pdp import Decision, Question
 from policy.values import EntityUid
 
 MAX_FIELD = 200
@@ -38,7 +40,17 @@ class Permission:
         entities: tuple[Entity, ...] = (),
     ) -> Decision:
         """Policy's answer to an administrative question; an agent's device is asked about too."""
-        world = self._worlds.current
+        return self._ask(self._worlds.current, principal, action, resource, entities)
+
+    def _ask(
+        self,
+        world: World,
+        principal: Principal,
+        action: str,
+        resource: EntityUid,
+        entities: tuple[Entity, ...] = (),
+        witness: Witness = lambda _question, _decision: None,
+    ) -> Decision:
         return may_do(
             world,
             world.subjects(principal),
@@ -47,16 +59,21 @@ class Permission:
             origin=principal.origin,
             resource=resource,
             entities=entities,
+            witness=witness,
         )
 
     def require(self, principal: Principal, action: str, resource: EntityUid = DAEMON) -> None:
-        """Policy's yes to an administrative act; raises `Refused`."""
-        decision = self.ask(principal, action, resource)
+        """Policy's yes to an administrative act; raises `RefusedByPolicy`."""
+        world, asked = self._worlds.current, list[tuple[Question, Decision]]()
+        decision = self._ask(
+            world, principal, action, resource, witness=lambda *one: asked.append(one)
+        )
         if decision.allowed:
             return
         because = f" (policy {decision.reasons[0].id})" if decision.reasons else ""
-        raise Refused(
+        raise RefusedByPolicy(
             f"policy does not let {principal.shown} do {action}{because}",
+            ruled=ruled(world.digest, [Asked.of(*one) for one in asked]),
             code="NOT_PERMITTED",
             fix=_FOR_A_PERSON if principal.agent else _FOR_AN_OWNER,
         )
@@ -77,5 +94,6 @@ class Permission:
             "origin": origin[:MAX_FIELD],
             "rpc": rpc[:MAX_FIELD],
             "reason": fault.code,
+            **fault.ruled,
         }
         await self._writer.write(lambda tx: tx.receipt("rpc.refused", body, principal=subject))

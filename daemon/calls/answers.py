@@ -7,10 +7,11 @@ may not see an approval learns nothing from answering it. Raises the daemon's fa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from daemon.calls.engine import Calls
-from daemon.calls.hearing import Asked
+from daemon.calls.hearing import Asked, ruled
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.settlement import (
@@ -27,7 +28,7 @@ from daemon.calls.settlement import (
 )
 from daemon.calls.signatures import verifies
 from daemon.calls.unsure import Unsure
-from daemon.errors import BadRequest, Hidden, Refused
+from daemon.errors import BadRequest, Hidden, Refused, RefusedByPolicy
 from daemon.permission import Permission
 from daemon.principal import Principal
 from daemon.store import approvals, calls
@@ -108,9 +109,13 @@ class Answers:
             raise unknown_approval()
         call_id = row.call_id
         call = await self._reader.read(lambda c: calls.get(c, call_id))
-        knows = self._permission.ask(answer.principal, "get_approval").allowed
-        if call is None or not (knows or str(answer.principal) == call.principal):
+        if call is None:
             raise unknown_approval()
+        if str(answer.principal) != call.principal:
+            try:
+                self._permission.require(answer.principal, "get_approval")
+            except RefusedByPolicy as refused:
+                raise unknown_approval(refused.ruled) from None
         return row, call
 
     def _submit(
@@ -154,10 +159,10 @@ class Answers:
             live.shown.created_ms,
             lambda question, given: asked.append(Asked.of(question, given)),
         )
+        told = ruled(world.digest, asked)
         if not decision.allowed:
-            raise _may_not(answer.principal)
-        questions = [one.to_json() for one in asked]
-        return {"questions": questions, "policy_digest": world.digest}
+            raise _may_not(answer.principal, told)
+        return told
 
     def _apply(
         self,
@@ -178,9 +183,11 @@ class Answers:
         live.release()
 
 
-def unknown_approval() -> Hidden:
-    """The one answer for what does not exist and for what may not be seen."""
-    return Hidden("there is no such approval", code="UNKNOWN_APPROVAL", fix=WATCH)
+def unknown_approval(told: Mapping[str, object] = MappingProxyType({})) -> Hidden:
+    """The one answer for what does not exist and may not be seen; `told` is for the receipt."""
+    fault = Hidden("there is no such approval", code="UNKNOWN_APPROVAL", fix=WATCH)
+    fault.ruled = told
+    return fault
 
 
 def _check_form(answer: Answer) -> None:
@@ -208,9 +215,10 @@ def _check_signature(answer: Answer, row: ApprovalRow) -> None:
         )
 
 
-def _may_not(principal: Principal) -> Refused:
-    return Refused(
+def _may_not(principal: Principal, told: Mapping[str, object]) -> Refused:
+    return RefusedByPolicy(
         f"policy does not let {principal.device_name} answer for this call",
+        ruled=told,
         code="MAY_NOT_APPROVE",
         fix="an owner can change the device's groups or the policy",
     )

@@ -8,7 +8,7 @@ to let a human's yes stand in for policy's: with approvers the very same questio
 policy exactly.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -83,6 +83,11 @@ class Asked:
             "policies": [f"{ref.id} ({ref.file}:{ref.line})" for ref in self.policies],
             **errors,
         }
+
+
+def ruled(policy_digest: str, asked: Iterable[Asked]) -> dict[str, object]:
+    """Questions and answers, and the policies, schema and data they were answered by."""
+    return {"questions": [one.to_json() for one in asked], "policy_digest": policy_digest}
 
 
 @dataclass(frozen=True, slots=True)

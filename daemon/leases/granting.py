@@ -9,14 +9,14 @@ Raises the daemon's faults.
 import re
 from dataclasses import dataclass
 
-from daemon.calls.hearing import Asked
+from daemon.calls.hearing import Asked, ruled
 from daemon.calls.judge import may_grant, may_stand
 from daemon.calls.live import LiveCall
 from daemon.calls.settlement import Answer, Giving
 from daemon.calls.signatures import Signatures, verifies
 from daemon.calls.standing import Standing
 from daemon.clock import Clock
-from daemon.errors import BadRequest, Refused
+from daemon.errors import BadRequest, RefusedByPolicy
 from daemon.leases.meaning import facts_of, permits_of
 from daemon.leases.signed import AGAIN, Signed, useless
 from daemon.worlds import Worlds
@@ -77,9 +77,9 @@ class Granting:
             raise bad("a lease ends within 30 days from now")
 
     def _check_policy(self, answer: Answer, live: LiveCall, facts: LeaseFacts) -> list[Asked]:
-        asked: list[Asked] = []
+        world, asked = self.worlds.current, list[Asked]()
         decision = may_grant(
-            self.worlds.current,
+            world,
             live.judged,
             live.verdict,
             self.clock.now(),
@@ -88,8 +88,9 @@ class Granting:
             lambda question, given: asked.append(Asked.of(question, given)),
         )
         if not decision.allowed:
-            raise Refused(
+            raise RefusedByPolicy(
                 f"policy does not let {answer.principal.device_name} give this lease",
+                ruled=ruled(world.digest, asked),
                 code="MAY_NOT_LEASE",
                 fix="answer once, or ask for less: shorter, fewer uses, the exact call",
             )

@@ -115,7 +115,7 @@ def test_who_may_what(
     shared_daemon: RunningDaemon, owner: Client, homes: dict[str, Home], method: str
 ) -> None:
     """Each administrative RPC is refused to each group that policy does not name; and recorded."""
-    action = RULES[method].action
+    action, digest = RULES[method].action, owner.status().policy_digest
     for group, may in MAY.items():
         if action in may:
             continue
@@ -136,6 +136,9 @@ def test_who_may_what(
         assert refusal["body"]["principal"] == principal
         assert refusal["body"]["rpc"] == method
         assert refusal["body"]["reason"] == "NOT_PERMITTED"
+        assert refusal["body"]["policy_digest"] == digest
+        [question] = refusal["body"]["questions"]
+        assert (question["action"], question["allowed"]) == (action, False)
 
 
 def attempt(channel: Any, method: str) -> None:
