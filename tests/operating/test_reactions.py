@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -143,6 +144,27 @@ def test_a_suspension_outlives_the_daemon() -> None:
         again = daemon.cli("devices", "resume", "phone")
         assert again.status != 0
         assert "NOT_SUSPENDED" in again.err
+
+
+def test_a_device_that_holds_connections_is_shut_out_if_policy_says_so() -> None:
+    """By the rule about connections, and not by the other rules, which have no such permit."""
+    permitted = permit("suspend_principal").replace(RULE, 'AlertRule::"connections_held"')
+    with running(f"{CONFIG}{REACTIONS}[rates]\nopen_connections = 4\n") as daemon:
+        holder = daemon.pair_device("holder", "callers")
+        with daemon.client() as owner, policy(owner, permitted), ExitStack() as held:
+            *clients, last = [held.enter_context(connect(holder, daemon)) for _ in range(5)]
+            name = {client.who_am_i().principal for client in clients}.pop()
+            with pytest.raises(StockadeError) as refused:
+                last.who_am_i()
+            assert refused.value.reason == "TOO_MANY_CONNECTIONS"
+            assert reacted(owner, name, "suspend_principal") == "DONE"
+            [recorded] = reactions(owner, name)
+            assert recorded["principal"] == "alert/connections_held"
+            held.close()
+            assert until(lambda: refusal(daemon, holder) == "PRINCIPAL_SUSPENDED")
+            talker = daemon.pair_device("talker", "callers")
+            provoke(daemon, talker)
+            assert refusal(daemon, talker) == ""
 
 
 def test_without_a_permit_an_alert_brings_nothing_about(
