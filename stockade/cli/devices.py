@@ -251,7 +251,8 @@ def _accompany(client: "Client", events: "Stream[device_pb2.InviteDeviceEvent]",
             say(f"On the new device run `stockade pair CODE` before {until}, with this code:")
             say(event.opened.pairing_code)
             if qr:
-                say(qr_code(event.opened.pairing_code))
+                for line in qr_code(event.opened.pairing_code).splitlines():
+                    say(line)
             note("waiting for the device (Ctrl-C closes the invitation)")
         elif event.HasField("waiting"):
             _judge(client, invitation, event.waiting)

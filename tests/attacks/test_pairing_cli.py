@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stockade.cli.devices import qr_code
 from stockade.home import Home
 from stockade.pairing_code import parse_pairing_code
 from tests.running import STOCKADE, RunningDaemon
@@ -121,3 +122,29 @@ def test_a_no_at_the_inviters_end_leaves_nothing_on_the_device(
         assert inviter.rest()[0] != 0
     assert not (device.client / "certificate.pem").exists()
     assert shared_daemon.cli("devices", "list", "--json").lines() == before
+
+
+def test_the_inviters_screen_has_the_code_for_a_camera_and_then_name_and_words(
+    shared_daemon: RunningDaemon, tmp_path: Path
+) -> None:
+    """What a person reads: the code, the same as a QR code, and what to compare for which name."""
+    device = Home.under(tmp_path / "scanned")
+    invite = ("devices", "invite", "--name", "scanned", "--group", "callers", "--qr")
+    with at(shared_daemon.home, *invite) as inviter:
+        assert "stockade pair CODE" in inviter.line()
+        code = inviter.line()
+        shown = qr_code(code).splitlines()
+        assert [inviter.line() for _ in shown] == shown
+        with at(device, "pair", "-", typed=f"{code}\n") as phone:
+            assert "Read these words" in phone.line()
+            words = phone.line().strip()
+            told = [inviter.line() for _ in range(3)]
+            assert told[0].endswith("knows the code, for scanned.")
+            assert told[2].strip() == words
+            invitation = parse_pairing_code(code).invitation_id
+            yes = shared_daemon.cli("devices", "confirm", invitation, "--words", words)
+            assert yes.status == 0, yes.err
+            assert phone.rest()[0] == 0
+        status, said = inviter.rest()
+    assert status == 0
+    assert "paired scanned" in said
