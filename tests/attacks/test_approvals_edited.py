@@ -90,6 +90,33 @@ def test_a_yes_to_any_other_call_is_none_to_this_one(
         assert not waiting.started
 
 
+@pytest.mark.parametrize("other", ["a nonce", "a minute more", "less risk", "who asks"])
+def test_a_yes_to_another_statement_of_the_same_call_is_none(
+    shared_daemon: RunningDaemon, approver_home: Home, other: str
+) -> None:
+    """The call is the same, but not its nonce, its time or what the approver is told of it."""
+    with shared_daemon.client() as owner, Client.open(approver_home) as approver:
+        waiting = ask(owner, "run_shell", command="true")
+        said = parse_statement(waiting.approval.statement)
+        forged = {
+            "a nonce": replace(said, nonce="00" * (len(said.nonce) // 2)),
+            "a minute more": replace(said, expires_ms=said.expires_ms + 60_000),
+            "less risk": replace(said, risk_milli=0),
+            "who asks": replace(said, requester_name="somebody else"),
+        }[other].encode()
+        assert forged != waiting.approval.statement
+        signature = sign_answer(approver.credentials.key, forged, True, "")
+        with pytest.raises(StockadeError) as caught:
+            answer_raw(approver, said.approval_id, signature)
+        assert caught.value.reason == "BAD_SIGNATURE"
+        changed = "UPDATE approvals SET statement = ? WHERE approval_id = ?"
+        assert edit(shared_daemon, changed, forged, said.approval_id) == 1
+        answer_raw(approver, said.approval_id, signature)
+        end = waiting.end()
+        assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
+        assert not waiting.started
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("expires_ms", 2**52), ("policy_digest", "00" * 32)],

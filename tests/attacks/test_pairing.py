@@ -3,12 +3,18 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from identity.validity import SKEW
 from stockade.client import Client
 from stockade.credentials import certificate_request, make_key, public_key_info
 from stockade.errors import StockadeError
@@ -20,7 +26,7 @@ from tests.attacks import certificates
 from tests.attacks.certificates import Presented
 from tests.attacks.probing import raw_error
 from tests.identity import making
-from tests.running import RunningDaemon
+from tests.running import RunningDaemon, local_device
 
 
 @contextmanager
@@ -186,12 +192,69 @@ def test_a_code_is_used_once(shared_daemon: RunningDaemon) -> None:
 
 
 def test_the_requests_subject_and_extensions_are_ignored(shared_daemon: RunningDaemon) -> None:
-    """The name of a device is the one it was invited as, and its id the daemon's choice."""
-    home = shared_daemon.pair_device("tablet", "callers")
-    with Client.open(home) as client:
-        device = client.who_am_i().device
-    assert device.name == "tablet"
-    assert list(device.groups) == ["callers"]
+    """It asks for another's name and for an authority's rights: it gets a device's, for a day.
+
+    The name is the one it was invited as, the id the daemon's choice, the key its own on P-256.
+    """
+    key = make_key()
+    fingerprint = hashlib.sha256(public_key_info(key)).digest()
+    with shared_daemon.client() as client, invited(client) as (code, _):
+        victim, authority = (
+            local_device(client).device_id,
+            certificates.own_authority(shared_daemon),
+        )
+        names = [certificates.device_uri(authority, victim), x509.DNSName("daemon.stockade")]
+        stream = ask(code, making.csr(key, subject=victim, names=names), code.proof(fingerprint))
+        client.confirm_pairing(code.invitation_id, next(stream).waiting.words, accept=True)
+        [paired] = [event.paired for event in stream]
+        [device] = [one for one in client.list_devices() if one.device_id == paired.device_id]
+    assert device.device_id != victim
+    assert (device.name, list(device.groups)) == ("phone", ["approvers"])
+    issued = x509.load_pem_x509_certificate(paired.certificate)
+    found = issued.extensions
+    own = certificates.device_uri(authority, device.device_id)
+    assert list(found.get_extension_for_class(x509.SubjectAlternativeName).value) == [own]
+    assert victim not in issued.subject.rfc4514_string()
+    usages = found.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert not found.get_extension_for_class(x509.BasicConstraints).value.ca
+    certified = issued.public_key()
+    assert isinstance(certified, ec.EllipticCurvePublicKey)
+    assert isinstance(certified.curve, ec.SECP256R1)
+    assert certified == key.public_key()
+    lifetime = issued.not_valid_after_utc - issued.not_valid_before_utc
+    assert lifetime == timedelta(hours=24) + SKEW
+
+
+def test_of_two_devices_that_race_one_waits_and_the_other_is_refused(
+    shared_daemon: RunningDaemon,
+) -> None:
+    """Two right proofs at one moment: one is shown to the person, whose yes lets in that one."""
+
+    def come(code: PairingCode, together: threading.Barrier) -> list[str]:
+        csr, spki = new_key()
+        together.wait(90)
+        try:
+            stream = ask(code, csr, code.proof(spki))
+            said = [next(stream).waiting.words]
+            return said + [event.paired.device_id for event in stream]
+        except grpc.RpcError as error:
+            return [raw_error(error).reason]
+
+    with shared_daemon.client() as client, ThreadPoolExecutor(2) as threads:
+        for _ in range(2):
+            before = {one.device_id for one in client.list_devices()}
+            with invited(client) as (code, events):
+                together = threading.Barrier(2)
+                both = [threads.submit(come, code, together) for _ in range(2)]
+                words = next(events).waiting.words
+                [loser], [winner] = wait(both, 90, FIRST_COMPLETED)
+                assert loser.result() == ["PAIRING_REFUSED"]
+                client.confirm_pairing(code.invitation_id, words, accept=True)
+                shown, device_id = winner.result(90)
+                assert shown == words
+                assert [event.closed.reason for event in events] == ["PAIRED"]
+            assert {one.device_id for one in client.list_devices()} - before == {device_id}
 
 
 def test_an_invitation_ends_when_its_inviter_goes(shared_daemon: RunningDaemon) -> None:
