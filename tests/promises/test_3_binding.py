@@ -27,6 +27,7 @@ from tests.promises.acting import (
     export,
     kinds,
     policy,
+    python_tool,
     receipts,
     state,
 )
@@ -51,6 +52,20 @@ def test_a_tool_replaced_voids_the_approval(owner: Client, approver: Client) -> 
         add_tool(owner, "swapped", ["/bin/echo", "first"])
         waiting = ask(owner, "swapped")
         add_tool(owner, "swapped", ["/bin/echo", "second"])
+        approver.answer_approval(waiting.approval, approve=True)
+        end = waiting.end()
+        assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_VOID")
+        assert not waiting.started
+        void(owner, approver, waiting.approval.approval_id)
+
+
+def test_a_tools_file_replaced_voids_the_approval(owner: Client, approver: Client) -> None:
+    """One byte of the script that the manifest starts, and nothing of the manifest, is other."""
+    with policy(owner, ASK):
+        first = python_tool(owner, "patched", "print(1)\n")
+        waiting = ask(owner, "patched")
+        second = python_tool(owner, "patched", "print(2)\n")
+        assert first.digest != second.digest
         approver.answer_approval(waiting.approval, approve=True)
         end = waiting.end()
         assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_VOID")
