@@ -1,7 +1,7 @@
 """The gate's way to the rest of the daemon: who is it, and may they, and note it if not."""
 
 from daemon.acts import may_do
-from daemon.calls.hearing import Asked, Witness, ruled
+from daemon.calls.asked import Asked, Witness, ruled
 from daemon.clock import Clock
 from daemon.errors import Fault, RefusedByPolicy
 from daemon.identity.devices import Devices

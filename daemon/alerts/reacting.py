@@ -17,6 +17,7 @@ import structlog
 
 from daemon.alerts.line import bound
 from daemon.alerts.rules import Alert
+from daemon.calls.asked import named
 from daemon.clock import Clock
 from daemon.errors import Conflict, Exhausted, Fault, NotFound, Unavailable
 from daemon.identity.suspending import Suspending
@@ -74,7 +75,8 @@ class Reactions:
                 await self._react(alert, act)
 
     async def _react(self, alert: Alert, act: str) -> None:
-        decision = self._decide(alert, act)
+        world = self.worlds.current
+        decision = self._decide(world, alert, act)
         if decision is None or not decision.allowed:
             return
         result = ""
@@ -83,7 +85,8 @@ class Reactions:
                 if not result:
                     result = await self._result(alert, act)
                 if result not in _SO_ALREADY:
-                    await self._record(alert, act, result, decision)
+                    # Under which it was decided: the act itself may have replaced it.
+                    await self._record(alert, act, result, decision, world.digest)
             except Unavailable as fault:
                 _log.error("reaction.delayed", act=act, rule=alert.rule, reason=fault.code)
                 await anyio.sleep(rest)
@@ -91,12 +94,12 @@ class Reactions:
             return
         _log.error("reaction.lost", act=act, rule=alert.rule, subject=alert.subject)
 
-    def _decide(self, alert: Alert, act: str) -> Decision | None:
+    def _decide(self, world: World, alert: Alert, act: str) -> Decision | None:
         """Policy's answer, if the alert is of somebody or something that it could be about."""
         resource = DAEMON if act == "start_maintenance" else self.suspending.uid(alert.subject)
         if resource is None:
             return None
-        world, rule = self.worlds.current, AlertRuleEntity(alert.rule)
+        rule = AlertRuleEntity(alert.rule)
         context = reaction_context(
             world.local(self.clock.now()), alert.severity.word, maintenance=world.data.maintenance
         )
@@ -153,7 +156,9 @@ class Reactions:
 
         await self.entities.begin_maintenance(f"alert/{alert.rule}", way_back)
 
-    async def _record(self, alert: Alert, act: str, result: str, decision: Decision) -> None:
+    async def _record(
+        self, alert: Alert, act: str, result: str, decision: Decision, policy_digest: str
+    ) -> None:
         body = {
             "principal": f"alert/{alert.rule}",
             "severity": alert.severity.word,
@@ -161,8 +166,8 @@ class Reactions:
             "act": act,
             "subject": alert.subject,
             "result": result,
-            "policies": [one.id for one in decision.reasons],
-            "policy_digest": self.worlds.current.digest,
+            "policies": [one.id for one in named(decision.reasons)],
+            "policy_digest": policy_digest,
         }
         _log.warning("reaction", act=act, rule=alert.rule, subject=alert.subject, result=result)
         await self.writer.write(lambda tx: tx.receipt("alert.reaction", body))

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from daemon.calls.asked import Asked, ruled
 from daemon.calls.engine import Calls
-from daemon.calls.hearing import Asked, ruled
 from daemon.calls.judge import may_approve
 from daemon.calls.live import LiveCall
 from daemon.calls.settlement import (

@@ -8,12 +8,12 @@ to let a human's yes stand in for policy's: with approvers the very same questio
 policy exactly.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
 
+from daemon.calls.asked import Asked, Witness, named
 from daemon.calls.standing import Asker, Standing
 from daemon.world import Unavailable, secret_uid
 from policy.context import Context
@@ -34,9 +34,6 @@ from policy.values import CedarValue, EntityUid
 
 TIER_UNAVAILABLE = "TIER_UNAVAILABLE"
 
-Witness = Callable[[Question, Decision], None]
-"""Told of every question as it is answered."""
-
 
 class Ruling(Enum):
     """The three answers to a call."""
@@ -44,50 +41,6 @@ class Ruling(Enum):
     PERMIT = "permit"
     ASK = "ask"
     DENY = "deny"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question and its answer, as the receipt has it."""
-
-    action: str
-    principal: str
-    resource: str
-    allowed: bool
-    code: str
-    policies: tuple[PolicyRef, ...]
-    errors: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, question: Question, decision: Decision) -> "Asked":
-        """What is kept of it."""
-        return cls(
-            action=question.action,
-            principal=str(question.principal),
-            resource=str(question.resource),
-            allowed=decision.allowed,
-            code=decision.code.value,
-            policies=decision.reasons,
-            errors=decision.errors,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """For a receipt."""
-        errors = {"errors": list(self.errors)} if self.errors else {}
-        return {
-            "action": self.action,
-            "principal": self.principal,
-            "resource": self.resource,
-            "allowed": self.allowed,
-            "code": self.code,
-            "policies": [f"{ref.id} ({ref.file}:{ref.line})" for ref in self.policies],
-            **errors,
-        }
-
-
-def ruled(policy_digest: str, asked: Iterable[Asked]) -> dict[str, object]:
-    """Questions and answers, and the policies, schema and data they were answered by."""
-    return {"questions": [one.to_json() for one in asked], "policy_digest": policy_digest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +186,7 @@ class _Hearing:
             self.note(question, decision)
             if not decision.allowed:
                 return decision
-            reasons += tuple(ref for ref in decision.reasons if ref not in reasons)
+            reasons = tuple(dict.fromkeys(reasons + decision.reasons))
         return decision if reasons == decision.reasons else replace(decision, reasons=reasons)
 
     def attended(self, approvers: Approvers) -> Decision:
@@ -322,6 +275,7 @@ def _require(decision: Decision, what: str) -> None:
     elif decision.code is ReasonCode.NOT_PERMITTED:
         message = f"no policy permits {what}"
     else:
-        message = f"policy could not say yes to {what}: {'; '.join(decision.errors) or code}"
+        errors = "; ".join(named(decision.errors))
+        message = f"policy could not say yes to {what}: {errors or code}"
     fix = "`stockade policy show` prints the policies in force"
     raise _DeniedError(code, message, fix, decision.reasons)

@@ -13,16 +13,9 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache, partial
 from typing import Any
 
+from daemon.calls.asked import Asked, Witness, named
 from daemon.calls.heard import Heard
-from daemon.calls.hearing import (
-    Approvers,
-    Asked,
-    Case,
-    Ruling,
-    Witness,
-    hear,
-    may_answer,
-)
+from daemon.calls.hearing import Approvers, Case, Ruling, hear, may_answer
 from daemon.calls.standing import Asker, Standing
 from daemon.identity.agent_manifest import Declared
 from daemon.principal import Principal
@@ -194,7 +187,7 @@ def judge(
         outcome.code,
         outcome.message,
         outcome.fix,
-        policies=outcome.policies,
+        policies=tuple(named(outcome.policies)),
         asked=outcome.asked,
         tier=outcome.tier,
         exact=_exact(world, candidate, outcome.tier) if outcome.tier else None,

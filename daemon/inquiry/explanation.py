@@ -12,14 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from daemon.calls.hearing import (
-    TIER_UNAVAILABLE,
-    Approvers,
-    Asked,
-    Case,
-    Ruling,
-    hear,
-)
+from daemon.calls.asked import Asked, named
+from daemon.calls.hearing import TIER_UNAVAILABLE, Approvers, Case, Ruling, hear
 from daemon.calls.standing import Standing
 from daemon.inquiry import past
 from daemon.inquiry.archive import Gone, Then
@@ -141,7 +135,7 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone, terms: Terms) -> E
     standing = [lease for _, lease in leases]
     hear(then.pdp, case, _unavailable(told), approvers, transcript, standing)
     found = replace(found, risk=case.risk, floor=case.floor, time=case.time)
-    if [one.asked for one in transcript.answered] != [one.asked for one in recorded]:
+    if _as_told(transcript.answered) != _as_told(recorded):
         note = "asked again, this version answers otherwise: the receipt's answers stand"
         return replace(found, notes=(note,))
     return replace(
@@ -211,6 +205,11 @@ def recorded_question(recorded: Mapping[str, Any]) -> Asked:
     )
 
 
+def _as_told(answered: Iterable[Answered]) -> list[Asked]:
+    """As a receipt has them, which does not name thousands of policies."""
+    return [recorded_question(one.asked.to_json()) for one in answered]
+
+
 def _permits(leases: Iterable[Standing]) -> dict[str, str]:
     """The texts of leases, by the ids that they have as policies."""
     return {
@@ -223,7 +222,7 @@ def _permits(leases: Iterable[Standing]) -> dict[str, str]:
 def _deciding(one: Explained) -> str:
     """The policies behind the last answer: of it all the others depend."""
     last = one.questions[-1].asked.policies if one.questions else ()
-    return ", ".join(ref.id for ref in last) or "no policy"
+    return ", ".join(ref.id for ref in named(last)) or "no policy"
 
 
 def _ref(text: str) -> PolicyRef:

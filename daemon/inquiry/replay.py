@@ -14,7 +14,8 @@ import anyio.to_thread
 from sqlalchemy import Connection
 
 from daemon.background_work import beside_calls, rest
-from daemon.calls.hearing import TIER_UNAVAILABLE, Approvers, Asked, Case, Ruling, hear, may_answer
+from daemon.calls.asked import Asked
+from daemon.calls.hearing import TIER_UNAVAILABLE, Approvers, Case, Ruling, hear, may_answer
 from daemon.calls.standing import Standing
 from daemon.inquiry import past
 from daemon.inquiry.archive import Archive, Gone

@@ -9,7 +9,7 @@ Raises the daemon's faults.
 import re
 from dataclasses import dataclass
 
-from daemon.calls.hearing import Asked, ruled
+from daemon.calls.asked import Asked, ruled
 from daemon.calls.judge import may_grant, may_stand
 from daemon.calls.live import LiveCall
 from daemon.calls.settlement import Answer, Giving

@@ -10,7 +10,8 @@ Each of the signatures is verified again, and each signer asked about by the pol
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from daemon.calls.hearing import Asked, Ruling
+from daemon.calls.asked import Asked
+from daemon.calls.hearing import Ruling
 from daemon.calls.judge import judge, may_grant
 from daemon.calls.live import LiveCall
 from daemon.calls.settlement import Answer, Yes

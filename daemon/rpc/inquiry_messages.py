@@ -7,7 +7,8 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from daemon.calls.hearing import Asked, Ruling
+from daemon.calls.asked import Asked
+from daemon.calls.hearing import Ruling
 from daemon.calls.judge import milli
 from daemon.calls.live import timestamp
 from daemon.errors import BadRequest

@@ -210,9 +210,11 @@ def test_leases_end_and_nothing_else(daemon: RunningDaemon, owner: Client) -> No
 def test_maintenance_begins_and_an_owner_ends_it(daemon: RunningDaemon, owner: Client) -> None:
     """Nobody but owners can call meanwhile; `policy maintenance off` is the way back."""
     caller = daemon.pair_device("loud", "callers")
-    with policy(owner, permit("start_maintenance")):
+    with policy(owner, permit("start_maintenance")) as digest:
         name = provoke(daemon, caller)
         assert reacted(owner, name, "start_maintenance") == "DONE"
+        [decided] = reactions(owner, name)
+        assert decided["policy_digest"] == digest != owner.status().policy_digest
         with connect(caller, daemon) as client:
             assert finished(run(client, "run_shell", command="true")).reason == "FORBIDDEN"
         assert finished(run(owner, "run_shell", command="true")).reason == "SUCCEEDED"
