@@ -31,9 +31,12 @@ from vault.rootkey import RootKey, generate_root, malformed, parse_root
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-# All encrypt with a key of the login session. What wraps several of them is looked into.
+# All encrypt with a key of the login session. What wraps several of them is looked into. Those of
+# macOS and Windows have never been used for real: the daemon itself runs on Linux.
 ACCEPTED: Final = frozenset(
     {
+        "keyring.backends.macOS.Keyring",
+        "keyring.backends.Windows.WinVaultKeyring",
         "keyring.backends.SecretService.Keyring",
         "keyring.backends.libsecret.Keyring",
         "keyring.backends.kwallet.DBusKeyring",

@@ -1,5 +1,6 @@
 """The root key in a real keychain: gnome-keyring on a D-Bus session bus of its own."""
 
+import importlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from vault.errors import Code, RootError
+from vault.keychain import ACCEPTED
 from vault.root import KeychainRoot, probe_keychain
 
 CHECKOUT = Path(__file__).parents[2]
@@ -205,6 +207,25 @@ def test_a_plaintext_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     assert "keyrings.alt.file.PlaintextKeyring" in refusal.value.message
     assert not probe_keychain().works
     assert backend.kept == {}
+
+
+@pytest.mark.parametrize("name", sorted(ACCEPTED))
+def test_what_is_accepted_by_name_is_a_keychain_of_keyrings(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each name on the list is that of a backend there is; and it is proved by a round trip."""
+    module, _, cls = name.rpartition(".")
+    assert issubclass(getattr(importlib.import_module(module), cls), KeyringBackend)
+    Plaintext.__module__, Plaintext.__qualname__ = module, cls
+    backend = Plaintext()
+    monkeypatch.setattr(keyring.core, "_keyring_backend", backend)
+    found = probe_keychain()
+    assert (found.works, found.backend, backend.kept) == (True, name, {})
+    root = KeychainRoot("stockade-test", "root")
+    assert root.create().key_id == root.load().key_id
+    kept = backend.kept.__setitem__
+    monkeypatch.setattr(Plaintext, "set_password", lambda _, *of: kept(of[:2], of[2] + "x"))
+    assert not probe_keychain().works
 
 
 def test_a_keychain_that_forgets_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
