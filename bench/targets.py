@@ -8,12 +8,13 @@ from bench.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """At most `bound`, in the result's unit; or so many times the result `of`."""
+    """At most `bound`, in the result's unit; or so many times the result `of`. Or at least."""
 
     name: str
     figure: str
     bound: float
     of: str = ""
+    at_least: bool = False
 
 
 TARGETS = (
@@ -53,9 +54,22 @@ TARGETS = (
     Target("approval.pending_10000.decide", "p99", 50.0),
     Target("approval.pending_10000.memory", "p50", 60.0),
     Target("vault.resolve", "p50", 200.0),
+    Target("vault.redact", "p50", 150.0, at_least=True),
     Target("vault.list.10000", "p50", 2.0, of="vault.list.10"),
     Target("vault.get.10000", "p50", 2.0, of="vault.get.10"),
     Target("vault.rewrap.10000", "p50", 5.0),
+    Target("ledger.append_rate", "p50", 10_000, at_least=True),
+    Target("ledger.durable_latency", "p50", 1.0),
+    Target("ledger.durable_at_1000", "p99", 20.0),
+    # Rates: the shorter ledger's, of the longer one's.
+    Target("ledger.append_at_10k", "p50", 1.2, of="ledger.append_at_10m"),
+    Target("ledger.verify_rate", "p50", 10_000, at_least=True),
+    Target("long.ledger.sustained", "p50", 10_000, at_least=True),
+    Target("long.ledger.sustained.cpu", "p50", 10_000, at_least=True),
+    Target("long.ledger.append_at_10k", "p50", 1.2, of="long.ledger.append_at_10m"),
+    Target("long.ledger.verify_1m.cpu", "p50", 10_000, at_least=True),
+    Target("long.ledger.verify_1m.memory", "p50", 100.0),
+    Target("long.ledger.verify_1m.jobs.memory", "p50", 100.0),
     Target("daemon.ready", "p50", 1.5),
     Target("daemon.rss_idle", "p50", 110.0),
 )
@@ -70,6 +84,7 @@ def judged(results: Mapping[str, Result]) -> Iterator[str]:
         measured, unit = float(getattr(found, target.figure)), found.unit
         if other is not None:
             measured, unit = measured / float(getattr(other, target.figure)), f"x {target.of}"
-        word = "reached" if measured <= target.bound else "MISSED"
+        reached = measured >= target.bound if target.at_least else measured <= target.bound
+        sign, word = ">=" if target.at_least else "<=", "reached" if reached else "MISSED"
         what = f"{target.name} {target.figure}"
-        yield f"{what:<24} {measured:8.2f}  target <= {target.bound:g} {unit}: {word}"
+        yield f"{what:<24} {measured:8.2f}  target {sign} {target.bound:g} {unit}: {word}"

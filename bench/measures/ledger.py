@@ -78,6 +78,23 @@ async def _durable(n: int) -> tuple[Samples, Samples]:
     return one, bare
 
 
+def of_a_call(bench: Bench) -> Iterator[Result]:
+    """What a call that runs waits for: decision, start and end, each until it is on disk."""
+    yield timing("ledger.durable_call", "ms", anyio.run(_of_a_call, bench.times(1000)))
+
+
+async def _of_a_call(n: int) -> Samples:
+    samples = Samples()
+    async with stored() as base:
+        for _ in range(n):
+            began = time.perf_counter()
+            await base.writer.write(_decision)
+            await base.writer.write(_operation)
+            await base.writer.write(_operation)
+            samples.seconds.append(time.perf_counter() - began)
+    return samples
+
+
 def paced(bench: Bench) -> Iterator[Result]:
     """A thousand a second, each timed from when it was due until it is on disk."""
     samples = anyio.run(_paced, bench.times(5 * RATE))
@@ -147,6 +164,11 @@ async def _verify(entries: int, rounds: int) -> tuple[list[float], list[float]]:
     return rates
 
 
+def _decision(tx: Tx) -> None:
+    _operation(tx)
+    _operation(tx)
+
+
 def _operation(tx: Tx) -> None:
     tx.receipt("call.received", BODY)
 
@@ -154,6 +176,7 @@ def _operation(tx: Tx) -> None:
 MEASURES = (
     Measure(("ledger.append_rate",), append),
     Measure(("ledger.durable_latency", "bare.fsync"), durable),
+    Measure(("ledger.durable_call",), of_a_call),
     Measure(("ledger.durable_at_1000",), paced),
     Measure(("ledger.append_at_10m", "ledger.append_at_10k"), at_length),
     Measure(("ledger.verify_rate", "ledger.verify_rate.jobs"), verification),

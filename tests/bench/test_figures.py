@@ -2,9 +2,11 @@
 
 import pytest
 
+from bench.measures import ALL
 from bench.report import document, heading, remarks, row
 from bench.result import Result, distribution, percentile, rate, timing
 from bench.sampling import Samples, Step, StepError, interleaved, sample
+from bench.targets import TARGETS
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,16 @@ def test_a_pair_is_reported_as_one_ratio_and_targets_are_judged() -> None:
     assert lines[1].endswith("target <= 2 x bare.bwrap.true: MISSED")
     assert lines[-1].endswith("target <= 25 ms: reached")
     assert max(map(len, lines)) <= 80
+
+
+def test_a_rate_is_judged_from_below() -> None:
+    """More is better: what falls short is missed."""
+    for figure, word in ((9_999.0, "MISSED"), (10_000.0, "reached")):
+        (line,) = remarks([rate("ledger.verify_rate", "rec/s", [figure])])
+        assert line.endswith(f"target >= 10000 rec/s: {word}")
+
+
+def test_each_target_is_of_something_that_is_measured() -> None:
+    """A name that no measure has would never be judged."""
+    names = {name for measure in ALL for name in measure.names}
+    assert {one for target in TARGETS for one in (target.name, target.of) if one} <= names
