@@ -10,13 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.leases.record import kind_of
+from daemon.lifecycle import State
+from daemon.store.leases import LeaseState
+from ledger.authentic import Inauthentic, Reader
 from ledger.canonical import encode
+from ledger.chain import Chain
 from ledger.errors import BadEntry, Fault
+from ledger.export import encode_line
 from ledger.receipt import digest_of, message_of
 from ledger.verify import verify
 
-from .specimen import KEYS, PUBLIC, STOLEN_NAME, ledger, line_of, lines_of, uuid7
+from .specimen import KEYS, PUBLIC, START_MS, STOLEN_NAME, ledger, line_of, lines_of, uuid7
+from .test_siem import KINDS
 
+EVERY_KIND = sorted({*KINDS, *(f"call.{s}" for s in State), *(kind_of(s) for s in LeaseState)})
 LINES = lines_of(ledger(4))
 UNREADABLE = {Fault.MALFORMED, Fault.VERSION, Fault.NOT_CANONICAL}
 
@@ -115,6 +123,23 @@ def test_every_edit_signed_anew_is_named(keys: Any) -> None:
         else:
             assert error.line in (2, 3), what
             assert error.code not in {Fault.EDITED, Fault.BAD_SIGNATURE}, what
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_edit_of_every_kind_there_is_is_named(kind: str) -> None:
+    """Of what the daemon has a word for, and of each state that calls and leases come to."""
+    chain = Chain("alpha", KEYS.signer(), None)
+    entry = chain.append(kind, {"a": [1, "b"]}, receipt_id=uuid7(1), now_ms=START_MS)
+    line = encode_line(entry)
+    assert Reader(PUBLIC).authentic(line).receipt.kind == kind
+    for what, changed in edits(json.loads(line)):
+        for sealed in (False, True):
+            if sealed:
+                rehash(changed)
+            with pytest.raises(Inauthentic) as caught:
+                Reader(PUBLIC).authentic(line_of(changed))
+            words = {Fault.BAD_SIGNATURE, Fault.OTHER_CHAIN} if sealed else {Fault.EDITED}
+            assert caught.value.fault in UNREADABLE | words, what
 
 
 def test_a_signature_over_a_bare_digest_is_none() -> None:

@@ -101,7 +101,15 @@ def test_what_the_receipts_say(client: Client) -> None:
         "run_in_process",
         "call_unattended",
     ]
+    assert (
+        received["arguments_digest"]
+        == hashlib.sha256(b'{"command":"echo out; echo err >&2","workspace":"work"}').hexdigest()
+    )
+    assert permitted["policy_digest"] == client.status().policy_digest
+    assert permitted["policies"] == ["alone"]
+    assert len(permitted["call_digest"]) == 64
     done = by_kind["call.succeeded"]
+    assert all(type(done[used]) is int for used in ("wall_ms", "cpu_ms", "max_memory_bytes"))
     assert done["exit_code"] == 0
     assert done["stdout"]["bytes"] == 4
     assert done["controls"]

@@ -106,6 +106,27 @@ async def test_many_writes_share_a_commit(engine: Engine) -> None:
     assert commits == [50]
 
 
+async def test_a_caller_waits_for_its_own_receipts_alone(engine: Engine) -> None:
+    """It has its answer, and they are on disk, while what was submitted after them still waits."""
+    gate, first = Gate(), Gate()
+    async with writer(engine) as store:
+        held = store.submit(first)
+        await first.hold()
+        own = store.submit(note("own"))
+        first.leave.set()
+        later: list[asyncio.Future[Any]] = []
+        own.add_done_callback(lambda _: later.append(store.submit(gate)))
+        await held
+        assert await own == 1
+        await gate.hold()
+        later.append(store.submit(note("later")))
+        assert noted(engine) == ["own"]
+        assert not later[-1].done()
+        gate.leave.set()
+        await asyncio.gather(*later)
+    assert noted(engine) == ["own", "later"]
+
+
 async def test_two_submitted_and_awaited_once(engine: Engine) -> None:
     """A caller may queue two operations and wait for both at once."""
     async with writer(engine) as store:
