@@ -10,7 +10,8 @@ import pytest
 
 from stockade.client import Client
 from stockade.v1 import call_pb2
-from tests.promises.acting import ALONE, apply, policy, python_tool, receipts, run
+from tests.pane import Pane
+from tests.promises.acting import ALONE, apply, policy, python_tool, receipts, run, until
 from tests.promises.conftest import owner
 from tests.running import STOCKADE, RunningDaemon, finished, output
 
@@ -75,6 +76,24 @@ def test_a_value_is_sealed_where_no_daemon_is(shared_daemon: RunningDaemon, owne
     assert put("boxed") == 0
     tool(owner, "unboxes", "boxed", "import os\nprint(os.environ['IT'][::-1])\n")
     assert output(run(owner, "unboxes")) == b"sealed-far-away-Gg6"[::-1] + b"\n"
+
+
+def test_a_value_that_is_typed_is_not_shown(shared_daemon: RunningDaemon, owner: Client) -> None:
+    """Asked for twice on a terminal, on which it is never seen; two that differ store nothing."""
+    command = [str(STOCKADE), "secrets", "put", "typed"]
+    home = {"STOCKADE_HOME": str(shared_daemon.root)}
+    for again, status in (("value-Kk2", 2), ("value-Kk1", 0)):
+        with Pane(command, home) as pane:
+            pane.expect("value of secret://global/typed (hidden):")
+            pane.write("value-Kk1\n")
+            pane.expect("again:")
+            pane.write(f"{again}\n")
+            assert pane.ended() == status
+            assert "Kk" not in pane.screen(scrolled=True)
+        stored = {one.reference for one in owner.list_secrets(page_size=500).secrets}
+        assert ("secret://global/typed" in stored) == (status == 0)
+    tool(owner, "was_typed", "typed", "import os\nprint(os.environ['IT'][::-1])\n")
+    assert output(run(owner, "was_typed")) == b"value-Kk1"[::-1] + b"\n"
 
 
 @pytest.mark.parametrize(("how", "end"), [("--report", "SUCCEEDED"), ("--cancel-calls", "")])
@@ -142,23 +161,33 @@ def test_the_root_is_changed_while_calls_use_it(
     owner.put_secret("secret://global/in_use", b"used-meanwhile-Jj9")
     tool(owner, "goes_on", "in_use", "import os\nprint(len(os.environ['IT']))\n")
     wrong: list[str] = []
+    right: list[int] = []
     over = threading.Event()
 
     def call() -> None:
         with shared_daemon.client() as client:
             while not over.is_set():
+                before = len(rotated)
                 events = run(client, "goes_on")
                 if output(events) != b"18\n":
                     wrong.append(finished(events).reason)
+                else:
+                    right.append(before)
 
+    rotated: list[int] = []
     callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
         caller.start()
     try:
-        answers = [shared_daemon.cli("secrets", "rotate", "--root") for _ in range(3)]
+        assert until(lambda: bool(right))
+        for _ in range(3):
+            answer = shared_daemon.cli("secrets", "rotate", "--root")
+            assert answer.status == 0, answer.err
+            rotated.append(answer.status)
+        # At least one call has begun and ended after the last one; others did before the first.
+        assert until(lambda: right[-1:] == [3])
     finally:
         over.set()
         for caller in callers:
             caller.join()
-    assert not [answer.err for answer in answers if answer.status]
     assert not wrong

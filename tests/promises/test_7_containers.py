@@ -1,5 +1,6 @@
 """Promise 7 where tools run on Docker Engine: the engine is told no secret, nor is any process."""
 
+import hashlib
 import json
 import os
 import socket
@@ -24,7 +25,15 @@ TIERS = {
     "gvisor": "[capabilities]\nnetwork = true\nfilesystem_write = true\nexternal_apis = true\n",
 }
 GRANT = 'permit (principal, action == Action::"use_secret", resource);'
-WAITS = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+WAITS = """
+import hashlib, os, time
+value = open("/run/secrets/deploy.key", "rb").read() + os.environb[b"API_TOKEN"]
+mounts = [line.split() for line in open("/proc/mounts")]
+kept = [kind for _, place, kind, *_ in mounts if place == "/run/secrets"]
+print("up", hashlib.sha256(value).hexdigest(), *kept, flush=True)
+time.sleep(60)
+"""
+DIGEST = hashlib.sha256(VALUE + ENV_VALUE).hexdigest().encode()
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +93,17 @@ def test_while_a_tool_has_it_nobody_else_has(engines: RunningDaemon, tier: str) 
         python_tool(
             client, f"waits_in_{tier}", WAITS, rest=SECRETS + TIERS[tier], sensitivity="1.0"
         )
+        said = b""
         with client.call(f"waits_in_{tier}", {}) as events:
             for event in events:
                 if event.HasField("started"):
                     assert event.started.tier == tier
                 assert not event.HasField("finished"), event
-                if b"up" in event.output.data:
+                said += event.output.data
+                if b"\n" in said:
                     break
+            # Exactly the values: as a variable, and as a file that is on no disk.
+            assert said == b"up %b tmpfs\n" % DIGEST
             told = about_every_container()
             assert any(b"stockade" in one for one in told)
             assert not any(seen_in(one) for one in told)

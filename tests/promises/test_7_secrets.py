@@ -137,6 +137,7 @@ def test_what_the_tool_echoes_is_redacted(vaulted: Vaulted) -> None:
         assert {line.split()[0] for line in lines} >= {
             b"plain",
             b"base64",
+            b"shifted",
             b"hex",
             b"url",
             b"split",

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import nacl.pwhash.argon2id
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +43,16 @@ def test_the_sealed_form_is_frozen() -> None:
     )
     assert made == fixture.read_bytes()
     assert open_under(Secret(WORDS), b"TEST", fixture.read_bytes()).reveal() == b"content"
+
+
+def test_the_sealed_form_is_argon2id_and_aes() -> None:
+    """Opened by the description alone, with the Argon2id of another library."""
+    sealed = (Path(__file__).with_name("fixtures") / "passphrase-v1.bin").read_bytes()
+    head, nonce, content = sealed[:33], sealed[33:45], sealed[45:]
+    kib, passes, lanes = (int.from_bytes(head[at : at + 4], "big") for at in (21, 25, 29))
+    assert (head[:5], kib, passes, lanes) == (b"TEST\x01", 19 * 1024, 2, 1)
+    key = nacl.pwhash.argon2id.kdf(32, WORDS, head[5:21], opslimit=passes, memlimit=kib * 1024)
+    assert AESGCM(key).decrypt(nonce, content, head) == b"content"
 
 
 @given(st.integers(0, 10_000))

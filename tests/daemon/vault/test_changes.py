@@ -1,6 +1,6 @@
 """Putting, keeping, reverting, revoking, expiring: each with its receipt, none with the value."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -10,7 +10,8 @@ from sqlalchemy import Connection, update
 from daemon.errors import BadRequest, Conflict, Fault, NotFound
 from daemon.store import secrets, tables
 from daemon.store.engine import writing
-from tests.daemon.vault.opened import TOKEN, home_at, opened
+from tests.daemon.vault.opened import TOKEN, Opened, home_at, opened
+from tests.running import CONFIG
 from vault.secret import Secret
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,49 @@ async def test_versions_are_kept_as_configured(tmp_path: Path) -> None:
         assert await code_of(it.vault.changes.revert(TOKEN, 2, "me")) == "UNKNOWN_VERSION"
         assert (await it.vault.changes.revert(TOKEN, 3, "me"))[0] == 6
         assert await it.value(TOKEN) == b"value-3"
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+async def test_as_many_versions_are_kept_as_are_configured(tmp_path: Path, keep: int) -> None:
+    """None, one, three: by `vault.keep_versions`."""
+    config = CONFIG.replace("[vault]\n", f"[vault]\nkeep_versions = {keep}\n")
+    async with opened(home_at(tmp_path, config)) as it:
+        for number in range(1, 6):
+            await it.put(TOKEN, b"value-%d" % number)
+        (facts,) = await it.vault.changes.listing(("", ""), 10)
+        assert (facts.version, facts.older) == (5, keep)
+        assert len(await it.base.reader.read(_all_sealed)) == 1 + keep
+
+
+async def _removed(it: Opened) -> None:
+    await it.vault.changes.remove(TOKEN, "me")
+
+
+async def _revoked(it: Opened) -> None:
+    await it.vault.changes.revoke(TOKEN, False, "me")
+
+
+async def _replaced(it: Opened) -> None:
+    for number in range(3):
+        await it.put(TOKEN, b"another-%d" % number)
+
+
+@pytest.mark.parametrize("act", [_removed, _revoked, _replaced])
+async def test_what_is_taken_away_is_in_no_file(
+    tmp_path: Path, act: Callable[[Opened], Awaitable[None]]
+) -> None:
+    """Removed, revoked, older than what is kept: its sealed bytes are gone when the act is done."""
+    home = home_at(tmp_path)
+    async with opened(home) as it:
+        await it.put("secret://global/stays", b"stays")
+        await it.put(TOKEN, b"one")
+        await it.put(TOKEN, b"two")
+        stays, *gone = await it.base.reader.read(_all_sealed)
+        assert len(gone) == 2
+        await act(it)
+        content = b"".join(file.read_bytes() for file in home.data.glob("stockade.db*"))
+        assert stays in content
+        assert not [one for one in gone if one[13:61] in content or one[-24:] in content]
 
 
 async def test_a_revoked_secret_says_so_until_it_is_put_again(tmp_path: Path) -> None:
