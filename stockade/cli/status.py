@@ -137,6 +137,7 @@ def _place(place: "daemon_pb2.GetStatusResponse.Place") -> str:
 def _vault(vault: "daemon_pb2.GetStatusResponse.Vault") -> str:
     root = f"{vault.root}: " if vault.root else ""
     if not vault.available:
-        return f"{root}not available ({vault.reason or vault.code})"
+        mend = f"; {vault.fix}" if vault.fix else ""
+        return f"{root}not available ({vault.reason or vault.code}){mend}"
     expiring = many(vault.expiring_secrets, "secret expires", "secrets expire")
     return f"{root}open, {expiring} soon" if vault.expiring_secrets else f"{root}open"
