@@ -46,7 +46,7 @@ def test_to_a_passphrase_and_back(daemon: RunningDaemon) -> None:
     assert b"stockade-root" not in sealed.read_bytes()
     daemon.restart()
     assert uses(daemon) == "VAULT_UNAVAILABLE"
-    assert "stockade secrets unlock" in daemon.cli("status").out
+    assert "`stockade secrets unlock`" in " ".join(daemon.cli("status").out.split())
     wrong = daemon.cli("secrets", "unlock", stdin="another horse battery staple")
     assert (wrong.status != 0, "another" in wrong.out + wrong.err) == (True, False)
     assert uses(daemon) == "VAULT_UNAVAILABLE"

@@ -132,7 +132,7 @@ def test_an_export_goes_on_where_it_ended(
     first = export(reading, file, *options)
     assert export(reading, file, *options) == first
     with file.open("a") as half:
-        half.write('{"half of what a killed run wrote')
+        half.write('{"half of what a killed run wrote' + "x" * 100_000)
     with reading.client() as client:
         run(client, "run_shell", command="true")
     second = export(reading, file, *options)
