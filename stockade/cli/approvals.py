@@ -92,7 +92,7 @@ def show(id_: Id, full: Full = False, unmask: Unmask = False, json_: Json = Fals
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20",
         "stockade approvals approve 01988a3c-5d1f --for 1h --uses 20 \\",
         "  --bound path=below:src --bound content=any --bound workspace=is:work",
-        "stockade approvals approve 01988a3c-5d1f --same-lease   # as another has signed it",
+        "stockade approvals approve 01988a3c-5d1f --same-lease  # as another did",
     )
 )
 def approve(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "stockade leases hand 01988a3c-5d1f --to build",
-    "stockade leases hand 01988a3c-5d1f --to build --for 30m --uses 5 --bound path=below:src/docs",
+    "stockade leases hand 01988a3c-5d1f --to build --for 30m --uses 5 \\",
+    "  --bound path=below:src/docs",
 )
 
 
@@ -26,7 +27,8 @@ def hand(
         str, typer.Option("--for", metavar="TIME", help="Default: as long as the lease.")
     ] = "",
     uses: Annotated[
-        int, typer.Option("--uses", min=0, help="Default: as many as it has left.")
+        int,
+        typer.Option("--uses", min=0, show_default=False, help="Default: as many as it has left."),
     ] = 0,
     bound: Annotated[
         list[str] | None,

@@ -46,7 +46,10 @@ def tail(
     count: Annotated[int, typer.Option("-n", min=1, max=500, help="How many.")] = 20,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="And new ones.")] = False,
     before: Annotated[
-        int, typer.Option("--before", metavar="ENTRY", min=0, help="Older than this entry.")
+        int,
+        typer.Option(
+            "--before", metavar="ENTRY", min=0, show_default=False, help="Older than this entry."
+        ),
     ] = 0,
     principal: having.Principal = "",
     tool: having.Tool = "",
@@ -166,8 +169,8 @@ app.command(
 
 app.command(
     epilog=examples(
-        "stockade ledger countersign c.txt --witness ~/witness --key ledger.pub"
-        " --witness-key witness.pub"
+        "stockade ledger countersign c.txt --witness ~/witness \\",
+        "  --key ledger.pub --witness-key witness.pub",
     )
 )(ledger_witness.countersign)
 app.command(

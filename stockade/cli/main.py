@@ -30,6 +30,7 @@ from stockade.cli import (
     tools,
     up,
 )
+from stockade.cli.help_page import for_people
 from stockade.cli.options import Listing
 from stockade.cli.terminal import Interrupted, UsageError, note, report, say
 from stockade.errors import CredentialsError, DaemonUnreachable, StockadeError
@@ -91,6 +92,7 @@ for group in (
     service,
 ):
     app.add_typer(group.app)
+for_people(app)
 
 
 def main() -> None:

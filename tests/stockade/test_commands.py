@@ -298,6 +298,28 @@ def test_every_command_has_help_with_examples(stockade: Stockade) -> None:
             assert not [line for line in listed.splitlines() if line.endswith("...")], path
 
 
+def test_help_fits_and_is_for_people(stockade: Stockade) -> None:
+    """At every depth: 80 columns at most, and words to type where Typer has types of Python's."""
+    import typer
+
+    from stockade.cli.main import app
+
+    def walk(command: object, path: tuple[str, ...]) -> None:
+        said = stockade(*path, "--help").out
+        assert max(map(len, said.splitlines())) <= 80, path
+        assert not re.search(r"<[a-z| ]+>|x[<>]=|\{[A-Z/]+\}", said), (path, said)
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*path, name))
+
+    walk(typer.main.get_command(app), ())
+    assert "Usage: stockade call [OPTIONS] TOOL\n" in stockade("call", "--help").out
+    told = stockade("ledger", "tail", "--help").out
+    assert "-n N " in told
+    assert "[default: 20; 1 to 500]" in told
+    assert "--reason REASON " in stockade("approvals", "reject", "--help").out
+    assert "--key FILE " in stockade("ledger", "verify", "--help").out
+
+
 def test_help_is_light(tmp_path: Path) -> None:
     """`stockade --help` loads neither gRPC nor rich nor cryptography."""
     code = (
