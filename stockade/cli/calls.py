@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stockade.cli import life, machine
+from stockade.cli import ledger, life, machine
 from stockade.cli.ids import resolve, shortened
 from stockade.cli.options import Json, Verbose, examples, group
 from stockade.cli.terminal import UsageError, interruptible, note, say, table, when
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = group(
     "calls",
-    "List, watch and cancel calls.",
+    "List, show, watch and cancel calls.",
     "stockade calls list --state running",
     "stockade calls watch 01988a3c-5d1f",
     "stockade calls cancel 01988a3c-5d1f",
@@ -97,6 +97,9 @@ def cancel(id_: Id, json_: Json = False) -> None:
         machine.emit({"call_id": call_id, **machine.plain(answer)})
     else:
         say(f"{call_id} {machine.plain(answer)['state'].replace('_', ' ')}")
+
+
+app.command("show", epilog=examples("stockade calls show 01988a3c-5d1f"))(ledger.show)
 
 
 def _state(one: "call_pb2.CallSummary") -> str:

@@ -18,7 +18,8 @@ from stockade.cli import (
 from stockade.cli import ledger_filter as having
 from stockade.cli.ids import WHOLE, resolve
 from stockade.cli.options import Json, examples, group
-from stockade.cli.terminal import say, when
+from stockade.cli.receipt_view import told
+from stockade.cli.terminal import lines, note, say, when
 from stockade.errors import NotFound
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def show(
 ) -> None:
     """Show one call as its receipts tell it: when it arrived, and what was how long after.
 
-    With --output evidence is taken of it, verified, and what the call wrote is shown from there.
+    What is long is cut here; --json has all of it. With --output evidence is taken of the
+    call, verified, and what the call wrote is shown from there.
     """
     from stockade.client import Client
 
@@ -127,6 +129,8 @@ def _timeline(receipts: "list[call_pb2.Receipt]", *, as_json: bool) -> None:
         _show(receipt, as_json, after)
         if not as_json:
             _show_body(receipt)
+    if not as_json and sys.stderr.isatty():
+        note("every field, whole and signed: the same with --json")
 
 
 app.command(
@@ -218,9 +222,8 @@ def _show(receipt: "call_pb2.Receipt", as_json: bool, after: str = "") -> None:
 
 
 def _show_body(receipt: "call_pb2.Receipt") -> None:
-    for name, value in _body(receipt).items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        say(f"           {name}: {text}")
+    for name, text in told(_body(receipt)):
+        lines([f"{name}: {text}"], indent=11)
 
 
 def _body(receipt: "call_pb2.Receipt") -> dict[str, Any]:

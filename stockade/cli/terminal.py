@@ -109,19 +109,25 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str)
         print(line.rstrip())  # rich pads the last column
 
 
-def facts(lines: Iterable[tuple[str, str]], *, label: int) -> None:
-    """Labelled lines of result; long ones continue under their text."""
-    for name, text in lines:
+def facts(rows: Iterable[tuple[str, str]], *, label: int, more: int = 0) -> None:
+    """Labelled lines of result; long ones continue under their text, or `more` columns on."""
+    for name, text in rows:
         start = f"{visible(name):<{label}}"
         wrapped = textwrap.wrap(
             visible(text),
             columns(),
             initial_indent=start,
-            subsequent_indent=" " * label,
+            subsequent_indent=" " * (label + more),
             break_long_words=False,
             break_on_hyphens=False,
         )
         print("\n".join(wrapped) or start.rstrip(), flush=True)
+
+
+def lines(texts: Iterable[str], *, indent: int) -> None:
+    """Lines of result, each indented; what does not fit goes on below, a little further in."""
+    for text in texts:
+        facts([("", text)], label=indent, more=2)
 
 
 def in_colour(stream: TextIO) -> bool:

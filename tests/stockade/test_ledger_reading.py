@@ -62,6 +62,8 @@ def test_a_call_is_shown_from_its_arrival_to_its_end(reading: RunningDaemon) -> 
     assert len(passed) == 3
     assert passed == sorted(passed)
     assert "exit_code: 0" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert reading.cli("calls", "show", last["canonical"]["body"]["call"]).out == shown.out
 
 
 def test_pages_go_back_by_the_entry(reading: RunningDaemon) -> None:
