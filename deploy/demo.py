@@ -124,8 +124,10 @@ def _say_where(world: World, seconds: float) -> None:
     stockade = shutil.which("stockade", path=str(PROGRAMS)) or "stockade"
     program = os.path.relpath(stockade)
     print("   to go on by yourself, and as the approver in another terminal:")
-    print(f"     export STOCKADE_HOME={world.home}; {program} up --detach")
-    print(f"     STOCKADE_HOME={world.approver} {program} approvals watch")
+    print(f"     export STOCKADE_HOME={world.home}")
+    print(f"     {program} up --detach")
+    print(f"     STOCKADE_HOME={world.approver} \\")
+    print(f"       {program} approvals watch")
     print("   `make demo` makes .demo anew: what you add there is gone then")
 
 

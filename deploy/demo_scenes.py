@@ -47,8 +47,10 @@ def start_daemon(stage: Stage) -> None:
     except DemoError:
         if "keychain" not in caller.commands[-1].output.lower():
             raise
-        remark("no keychain works here. Stockade never falls back by itself, so it is told to:")
-        remark("the vault's root key goes into a 0600 file.")
+        remark(
+            "no keychain works here. Stockade never falls back by itself, so it is told to: the"
+            " vault's root key goes into a 0600 file."
+        )
         world.configure("file")
         caller.run(*up, "--vault-root", "file", unbroken=True)
     caller.run("stockade", "tools", "list")
@@ -93,8 +95,10 @@ def attended_call(stage: Stage) -> None:
     approver.run("stockade", "approvals", "list")
     _must(call.process.poll() is None, "the call did not wait for its approval")
     _must(not report.exists(), "the code ran before it was approved")
-    remark("the caller's terminal waits. The approver's yes is to exactly this, and is signed with")
-    remark("the approver's own key:")
+    remark(
+        "the caller's terminal waits. The approver's yes is to exactly this, and is signed with"
+        " the approver's own key:"
+    )
     words = ("stockade", "approvals", "approve", "--full", approval)
     approver.answer(*words, question="[y/N]", answer="y")
     call.wait(SUCCEEDED)

@@ -10,9 +10,11 @@ import os
 import pty
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ _LABEL = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Lines for programs are shown by their beginning.
 _MOST_JSON = 200
+_INDENT = "   "
 _PRINTING = threading.Lock()
 
 
@@ -69,13 +72,30 @@ def _styled(text: str, style: str) -> str:
 def heading(text: str) -> None:
     """What comes next."""
     with _PRINTING:
-        print(f"\n{_styled(f'== {text}', '1;36')}", flush=True)
+        for line in ("", *broken(f"== {text}", _width(), _INDENT)):
+            print(_styled(line, "1;36"), flush=True)
 
 
 def remark(text: str) -> None:
     """What the demo itself has to say."""
     with _PRINTING:
-        print(_styled(f"   {text}", "2"), flush=True)
+        for line in broken(_INDENT + text, _width(), _INDENT):
+            print(_styled(line, "2"), flush=True)
+
+
+def broken(text: str, width: int, indent: str = "  ") -> list[str]:
+    """A line as those that fit; what goes on below is indented. A table's row stays as it is."""
+    if len(text) <= width:
+        return [text]
+    start = " " * (len(text) - len(text.lstrip(" ")))
+    return textwrap.wrap(text, width, subsequent_indent=max(start, indent), break_on_hyphens=False)
+
+
+def _width() -> int:
+    """Of our terminal; where there is none, lines are left whole."""
+    if not sys.stdout.isatty():
+        return sys.maxsize
+    return max(40, shutil.get_terminal_size().columns)
 
 
 @dataclass
@@ -200,7 +220,8 @@ class Terminal:
         """A line on this terminal."""
         with _PRINTING:
             label = _styled(self.name.ljust(_LABEL), self.style)
-            print(label + (_styled(line, style) if style != "0" else line), flush=True)
+            for part in broken(line, _width() - _LABEL):
+                print(label + (_styled(part, style) if style != "0" else part), flush=True)
 
     def _open(self, words: Sequence[str], **streams: Any) -> Command:
         with uninterrupted():
@@ -217,7 +238,12 @@ class Terminal:
 
     def _environment(self) -> dict[str, str]:
         path = f"{self.programs}:{os.environ.get('PATH', '/usr/bin:/bin')}"
-        ours = {"STOCKADE_HOME": str(self.home), "PATH": path, "COLUMNS": "90", "NO_COLOR": "1"}
+        ours = {
+            "STOCKADE_HOME": str(self.home),
+            "PATH": path,
+            "COLUMNS": str(min(90, _width() - _LABEL)),
+            "NO_COLOR": "1",
+        }
         return {**os.environ, **ours, **dict([MARK])}
 
     def _read(self, command: Command) -> None:

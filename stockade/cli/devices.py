@@ -7,7 +7,17 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.options import Json, Yes, examples, group
-from stockade.cli.terminal import UsageError, answerable, ask, interruptible, note, say, table, when
+from stockade.cli.terminal import (
+    UsageError,
+    address,
+    answerable,
+    ask,
+    interruptible,
+    note,
+    say,
+    table,
+    when,
+)
 from stockade.errors import BadRequest, NotFound, PairingFailed
 
 if TYPE_CHECKING:
@@ -280,7 +290,7 @@ def qr_code(pairing_code: str) -> str:
 def _judge(
     client: "Client", invitation: str, waiting: "device_pb2.InviteDeviceEvent.Waiting"
 ) -> None:
-    say(f"A device at {waiting.source} knows the code, for {waiting.name}.")
+    say(f"A device at {address(waiting.source)} knows the code, for {waiting.name}.")
     say("If it is yours, its own screen shows:")
     say(f"  {waiting.words}")
     if not answerable():

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stockade.cli.risk_words import inputs_in_words
-from stockade.cli.terminal import local_time, many
+from stockade.cli.terminal import address, local_time, many
 
 # In the line above, or in every receipt of the call.
 _ABOVE = ("call", "tool", "state", "reason")
@@ -34,6 +34,8 @@ def _field(name: str, value: Any) -> tuple[str, str]:
         return "risk", f"{value / 1000:.3f} of 1"
     if name == "risk" and isinstance(value, dict):
         return "risk_inputs", inputs_in_words(value)
+    if name == "origin" and isinstance(value, str):
+        return name, address(value)
     if name in _MOMENTS and isinstance(value, int):
         return name.removesuffix("_ms"), local_time(value)
     if name == "questions" and isinstance(value, list):

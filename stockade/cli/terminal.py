@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
+from urllib.parse import unquote
 
 from stockade.cli.visible import visible
 from stockade.errors import StockadeError
@@ -80,7 +81,7 @@ def console(file: TextIO | None = None) -> "Console":
     stream = file or sys.stdout
     return Console(
         file=stream,
-        width=None if stream.isatty() else WIDTH,
+        width=None if stream.isatty() else columns(),
         highlight=False,
         markup=False,
         emoji=False,
@@ -205,6 +206,13 @@ def time_left(until_ms: int) -> str:
     if seconds < 2 * 3600:
         return f"{seconds // 60} min left"
     return f"{seconds // 3600} h left"
+
+
+def address(peer: str) -> str:
+    """Where a connection comes from, without the prefix that gRPC and policy have for its kind."""
+    if peer == "unix:":
+        return "this machine"
+    return unquote(peer.removeprefix("ipv4:").removeprefix("ipv6:"))
 
 
 def many(count: int, noun: str, plural: str = "") -> str:

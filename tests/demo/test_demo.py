@@ -1,6 +1,8 @@
 """`make demo` is played for real, in a directory of its own."""
 
 import contextlib
+import functools
+import importlib.util
 import os
 import secrets
 import shutil
@@ -11,12 +13,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.running import make_directory
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo.py"
+TERMINAL = "demo_terminal"
 PATIENCE_SECONDS = 400
 GONE_SECONDS = 60
 
@@ -127,3 +133,22 @@ def test_a_demo_that_cannot_be_played_fails_loudly(place: Place) -> None:
     assert "demo: FAILED: " in said
     assert "Traceback" not in said
     assert place.left() == []
+
+
+@functools.cache
+def terminal() -> Any:
+    """The demo's module, which is in no package."""
+    spec = importlib.util.spec_from_file_location(TERMINAL, DEMO.with_name(f"{TERMINAL}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[TERMINAL] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@given(st.text(alphabet="ab- ", max_size=200), st.integers(20, 90))
+def test_what_the_demo_shows_fits_its_terminal(text: str, width: int) -> None:
+    """Lines that are too long are broken between words, and no word is lost."""
+    shown = terminal().broken(text, width)
+    assert all(len(line) <= width for line in shown)
+    assert "".join("".join(shown).split()) == "".join(text.split())

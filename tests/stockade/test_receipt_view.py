@@ -43,6 +43,16 @@ def test_what_is_empty_or_shown_above_is_left_out() -> None:
     assert shown(redactions=0, detach=False) == {"redactions": "0", "detach": "no"}
 
 
+def test_addresses_are_as_people_write_them() -> None:
+    """Without the prefix of their kind."""
+    for peer, said in (
+        ("ipv4:192.0.2.7:5000", "192.0.2.7:5000"),
+        ("ipv6:%5B::1%5D:5000", "[::1]:5000"),
+        ("unix:", "this machine"),
+    ):
+        assert shown(origin=peer) == {"origin": said}
+
+
 def test_questions_and_controls_are_sentences() -> None:
     """What policy was asked with its answer, and how many controls nothing enforced."""
     asked = [
