@@ -171,10 +171,16 @@ class HeldConnections:
                 own = _Own(peer in serving, held.used, peer, held.socket, whose.name)
                 of_device.setdefault(whose.device, []).append(own)
         share = _share(Counter({device: len(all_) for device, all_ in of_device.items()}), over)
+        surplus, last = list[_Own](), list[_Own]()
         for all_ in of_device.values():
-            for one in sorted(all_)[: max(0, min(len(all_) - share, over))]:
-                over -= 1
-                yield Surplus(one.peer, one.socket, "CROWDED", one.name)
+            if len(all_) > share:
+                *more, one = sorted(all_)[: len(all_) - share]
+                surplus += more
+                last.append(one)
+        # Of those who have one more than the share not all lose it: who needs it least.
+        surplus += sorted(last)[: over - len(surplus)]
+        for one in surplus:
+            yield Surplus(one.peer, one.socket, "CROWDED", one.name)
 
     def _comes(self, peer: str, now: float) -> _Held:
         held = self._held[peer] = _Held(source_of_peer(peer), now, now)

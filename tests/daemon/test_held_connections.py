@@ -95,6 +95,33 @@ def test_who_is_being_served_keeps_its_connection_longest() -> None:
     assert [one.peer for one in held.surplus(10)] == [peer(0), peer(1)]
 
 
+def test_of_many_who_have_one_each_whoever_is_served_keeps_it() -> None:
+    """A watch that began before all others is not the first to be ended when too many come."""
+    held = HeldConnections(Bounds(7, 99, 99, named=8), lambda: {peer(0), peer(1)})
+    for number in range(10):
+        assert held.name(peer(number), holder(str(number)), number)
+    held.found({peer(number): number + 1 for number in range(10)}, 10, 10)
+    assert [one.peer for one in held.surplus(10)] == [peer(2), peer(3)]
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 20), st.data())
+def test_none_loses_one_while_another_has_two_more(
+    counts: list[int], named: int, data: st.DataObject
+) -> None:
+    """However busy some say they are: the busiest hog has no more left than who has lost most."""
+    there = {peer(n, f"192.0.2.{d}"): d for d, count in enumerate(counts) for n in range(count)}
+    serving = data.draw(st.sets(st.sampled_from(sorted(there))))
+    held = HeldConnections(Bounds(12, 99, 99, named=named), lambda: serving)
+    for moment, (one, device) in enumerate(there.items()):
+        assert held.name(one, holder(str(device)), moment)
+    held.found({one: number for number, one in enumerate(there, 1)}, 99, 99)
+    gone = [one.peer for one in held.surplus(99)]
+    assert len(set(gone)) == len(gone) == max(0, len(there) - named)
+    lost = Counter(there[one] for one in gone)
+    left = {device: count - lost[device] for device, count in enumerate(counts)}
+    assert all(max(left.values()) <= left[device] + 1 for device in lost)
+
+
 def test_the_oldest_stranger_goes_first() -> None:
     """Who floods does not push out whoever has just come and is about to say a name."""
     held, there = HeldConnections(BOUNDS), dict[str, int]()
