@@ -7,7 +7,7 @@ from daemon.calls.engine import Calls
 from daemon.calls.live import LiveCall, Request, timestamp
 from daemon.calls.tell import STATES, receipt
 from daemon.calls.watching import watch
-from daemon.errors import NotFound
+from daemon.errors import NotFound, Refused
 from daemon.identity.devices import Devices, device_entity
 from daemon.permission import Permission
 from daemon.principal import Principal, current_principal
@@ -128,6 +128,8 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
                 events = self._past(found)
             async with aclosing(events):
                 async for event in events:
+                    # Groups and policies change meanwhile: who may no longer, hears no more.
+                    self._require_watching(found)
                     yield event
 
     async def CancelCall(
@@ -187,6 +189,15 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         finally:
             if live is not None:
                 live.release()
+
+    def _require_watching(self, found: LiveCall | CallRow) -> None:
+        principal = current_principal()
+        if not self._may(principal, "watch_call", found):
+            raise Refused(
+                f"policy does not let {principal.shown} watch this call any more",
+                code="NOT_PERMITTED",
+                fix="an owner can change the device's groups or the policy",
+            )
 
     def _may(self, principal: Principal, action: str, found: LiveCall | CallRow) -> bool:
         device = found.principal.device_id if isinstance(found, LiveCall) else str(found.device_id)
