@@ -179,7 +179,7 @@ class ProcessSandbox:
             try:
                 await supervisor.watch(started.fds)
             finally:
-                supervisor.kill()  # cancelled, it still runs; else nothing of it is left
+                await supervisor.end()  # cancelled, it still runs; else nothing of it is left
             if supervisor.output.failure is not None:
                 raise supervisor.output.failure
             code = launch.exit_code(launched)

@@ -46,6 +46,7 @@ class Supervisor:
         self.output = Output(spec.limits.output_bytes, sink, self._over_output)
         self.verdict: tuple[End, LimitName | None] | None = None
         self.cut_short = False
+        self._gone = False
         self._giving_way = GivingWay(group, settings.give_way_seconds)
         self.wall_seconds = 0.0
         self.cpu_seconds: float | None = None
@@ -64,6 +65,19 @@ class Supervisor:
         """
         self._giving_way.end()
         self._launched.kill()
+
+    async def end(self) -> None:
+        """Kill what is left of it and see it gone, also for whoever has been cancelled."""
+        self.kill()
+        if not self._gone:
+            with anyio.CancelScope(shield=True):
+                await self._see_gone()
+
+    async def _see_gone(self) -> None:
+        with anyio.move_on_after(_GONE_SECONDS):
+            # Readable only when every process of the pid namespace is gone.
+            await anyio.wait_readable(self._launched.init_fd)
+            self._gone = True
 
     def _over_output(self) -> None:
         self.settle(End.KILLED_BY_LIMIT, LimitName.OUTPUT)
@@ -118,9 +132,7 @@ class Supervisor:
         self.wall_seconds = self.elapsed
         self._giving_way.end()
         spawn.kill(self._launched.init_fd)
-        with anyio.move_on_after(_GONE_SECONDS):
-            # Readable only when every process of the pid namespace is gone.
-            await anyio.wait_readable(self._launched.init_fd)
+        await self._see_gone()
 
     async def _enforce(self) -> None:
         """The clock, and the limits that have to be looked at."""

@@ -33,6 +33,7 @@ MIB = 2**20
 _numbers = itertools.count(1)
 # A child, a grandchild in a session of its own, and one that ignores what can be ignored.
 TREE = "(setsid sleep {0} &); (trap '' TERM HUP INT; sleep {0}) & sleep {0}"
+CROWD = 40
 
 
 def new_mark() -> str:
@@ -152,6 +153,16 @@ def test_cancelling_by_id_ends_the_tree(client: Client) -> None:
     end = finished(list(events))
     assert (end.state, end.reason) == (call_pb2.CALL_STATE_CANCELLED, "CANCELLED_BY_REQUEST")
     assert client.cancel_call(call_id).state == call_pb2.CALL_STATE_CANCELLED
+
+
+def test_a_cancel_returns_when_the_last_of_many_is_dead(client: Client) -> None:
+    """The kernel takes its time to end them all; nobody is told before it has."""
+    mark, call_id = new_mark(), new_call_id()
+    crowd = f"for one in $(seq {CROWD}); do sleep {mark} & done; wait"
+    with client.call("run_shell", {"command": crowd}, call_id=call_id):
+        assert until(lambda: len(sleepers(mark)) == CROWD)
+        client.cancel_call(call_id)
+        assert all_gone(mark)
 
 
 def test_the_wall_limit_ends_the_tree(client: Client) -> None:
