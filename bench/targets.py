@@ -60,6 +60,7 @@ TARGETS = (
     Target("vault.rewrap.10000", "p50", 5.0),
     Target("ledger.append_rate", "p50", 10_000, at_least=True),
     Target("ledger.durable_latency", "p50", 1.0),
+    Target("ledger.durable_call", "p50", 1.0),
     Target("ledger.durable_at_1000", "p99", 20.0),
     # Rates: the shorter ledger's, of the longer one's.
     Target("ledger.append_at_10k", "p50", 1.2, of="ledger.append_at_10m"),

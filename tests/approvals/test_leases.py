@@ -50,6 +50,8 @@ def test_a_lease_stands_in_for_asking_and_says_so(owner: Client, approver: Clien
     [used] = [one["body"] for one in receipts(owner, call_id) if one["kind"] == "lease.used"]
     assert (used["lease"], used["number"], used["of"]) == (terms.lease_id, 1, 5)
     assert used["terms_digest"] == terms.digest()
+    [permitted] = [one for one in receipts(owner, call_id) if one["kind"] == "call.permitted"]
+    assert permitted["body"]["policies"] == [f"lease:{terms.lease_id}"]
     [lease] = owner.list_leases()
     assert (lease.lease_id, lease.state, lease.uses) == (terms.lease_id, "active", 1)
     assert lease.terms == terms.encode()

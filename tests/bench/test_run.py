@@ -20,7 +20,7 @@ CONTRACT = {
     *("approval.resume", "vault.resolve", "vault.redact"),
     *("ledger.append_rate", "ledger.durable_latency", "ledger.verify_rate"),
     *("ledger.durable_at_1000", "ledger.append_at_10m", "ledger.append_at_10k"),
-    "ledger.verify_rate.jobs",
+    *("ledger.verify_rate.jobs", "ledger.durable_call"),
     *("load.1000rps", "load.1000rps.reached", "load.1000rps.cpu", "load.1000rps.rss"),
 }
 RESULT_KEYS = {"name", "unit", "n", "p50", "p90", "p99"}

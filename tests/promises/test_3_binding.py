@@ -142,11 +142,13 @@ def test_the_yes_verifies_offline_with_cryptography_alone(owner: Client, approve
     waiting = ask(owner, "run_shell", command="true")
     approver.answer_approval(waiting.approval, approve=True, reason="seen")
     waiting.end()
-    [body] = [
-        receipt["body"]
+    bodies = {
+        receipt["kind"]: receipt["body"]
         for receipt in entries(export(owner))
-        if receipt["kind"] == "approval.answered" and receipt["body"]["call"] == waiting.call_id
-    ]
+        if receipt["body"].get("call") == waiting.call_id
+    }
+    body = bodies["approval.answered"]
+    assert bodies["call.permitted"]["approval"] == body["approval"] == waiting.approval.approval_id
     statement = waiting.approval.statement
     assert hashlib.sha256(statement).hexdigest() == body["statement_digest"]
     certificate = x509.load_pem_x509_certificate(body["certificate"].encode())
