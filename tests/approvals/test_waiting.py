@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -52,24 +51,6 @@ def test_a_call_that_nobody_looks_at_runs_at_the_yes(owner: Client, approver: Cl
     events = list(owner.watch_call(call_id))
     assert events[-1].finished.state == call_pb2.CALL_STATE_SUCCEEDED
     assert output(events) == b"came back\n"
-
-
-def test_a_yes_while_its_caller_leaves_is_not_lost(owner: Client, approver: Client) -> None:
-    """Before, after, and in the very moment in which the call is set aside: each yes runs its."""
-    calls = []
-    for turn in range(24):
-        waiting = ask(owner, "run_shell", detach=True, command="true")
-        leaves = threading.Thread(target=waiting.events.cancel)
-        if turn % 3 == 1:
-            approver.answer_approval(waiting.approval, approve=True)
-        leaves.start()
-        if turn % 3 == 2:
-            leaves.join()
-        if turn % 3 != 1:
-            approver.answer_approval(waiting.approval, approve=True)
-        leaves.join()
-        calls.append(waiting.call_id)
-    assert until(lambda: all(state(owner, call_id)[0] == "SUCCEEDED" for call_id in calls))
 
 
 def test_the_callers_terminal_says_what_it_waits_for(
