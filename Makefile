@@ -75,12 +75,12 @@ $(BIN)/pip:
 	@$(PYTHON) -I -m venv --clear $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "installing Stockade into $(VENV)"
-	@$(PIP) install --quiet --upgrade "pip>=25.1,<27"
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@echo "installing Stockade into $(VENV), which takes about a minute"
+	@deploy/with-progress.sh $(PIP) install --upgrade "pip>=25.1,<27"
+	@deploy/with-progress.sh $(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "installing what the tests need"
-	@$(PIP) install --quiet --constraint constraints.txt --group dev
+	@deploy/with-progress.sh $(PIP) install --constraint constraints.txt --group dev
 	@touch $@

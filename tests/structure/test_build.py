@@ -1,7 +1,9 @@
 """The checkout keeps its promises to whoever builds it: stubs, versions, host packages, hooks."""
 
+import contextlib
 import importlib.metadata
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -148,3 +150,36 @@ def test_without_a_python_there_is_no_answer(tmp_path: Path) -> None:
     """No usable interpreter: nothing is printed, and the status says so."""
     answer = run(DEPLOY / "find-python.sh", env={"PATH": str(tmp_path)})
     assert (answer.returncode, answer.stdout) == (1, "")
+
+
+SHOWN = DEPLOY / "with-progress.sh"
+
+
+def test_what_takes_long_is_silent_where_no_terminal_is() -> None:
+    """What it said is shown if it fails, with its status; else nothing is."""
+    well = run(SHOWN, "sh", "-c", "echo much")
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    ill = run(SHOWN, "sh", "-c", "echo why; exit 7")
+    assert (ill.returncode, ill.stdout, ill.stderr) == (7, "", "why\n")
+
+
+def test_what_takes_long_shows_a_terminal_where_it_is(tmp_path: Path) -> None:
+    """The newest line, on one line of the terminal, which is cleared in the end."""
+    master, slave = pty.openpty()
+    go_on = tmp_path / "seen"
+    waits = f"echo first; echo second; until [ -e {go_on} ]; do sleep 0.1; done"
+    try:
+        process = subprocess.Popen((SHOWN, "sh", "-c", waits), stdout=slave, stderr=slave)
+        os.close(slave)
+        said = b""
+        while b"  second " not in said:
+            said += os.read(master, 4096)
+        go_on.touch()
+        with contextlib.suppress(OSError):  # its last holder has closed it
+            while more := os.read(master, 4096):
+                said += more
+        assert process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        os.close(master)
+    assert b"\n" not in said
+    assert said.endswith(b" \r")
