@@ -14,7 +14,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from daemon.asking import Asking, asking
 from daemon.battery import Battery
@@ -197,7 +197,11 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         servicer = grpc_health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, by_name(server))
         health = _health(parts, servicer)
-        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), by_name(server))
+        # `enable_server_reflection` would take what `by_name` gives for a server of threads.
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call] # so its stubs
+            reflection.aio.ReflectionServicer((*SERVICES, reflection.SERVICE_NAME)),
+            by_name(server),
+        )
         await asked.recovery.run()
         await server.start()
         group.start_soon(_watch, live_rpcs, parts)
