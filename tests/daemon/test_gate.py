@@ -8,11 +8,11 @@ import grpc
 import pytest
 
 from daemon.errands import Errands
-from daemon.errors import Fault
+from daemon.errors import Fault, Unauthenticated
 from daemon.identity.devices import device_revoked
 from daemon.principal import Principal
 from daemon.rates import Kind, Rate, Rates
-from daemon.rpc.gate import Gate
+from daemon.rpc.gate import Gate, authenticate
 from daemon.rpc.live_rpcs import LiveRpcs
 from daemon.rpc.port import Port
 from tests.daemon.judging import device
@@ -63,6 +63,27 @@ class Context:
 
     async def abort(self, code: grpc.StatusCode, details: str, _metadata: object) -> None:
         raise grpc.aio.AbortError(code, details)
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"ssl_tls_version": [b"TLSv1.3"]}, "UNAUTHENTICATED"),
+        ({"x509_pem_cert": [], "ssl_tls_version": [b"TLSv1.3"]}, "UNAUTHENTICATED"),
+        ({"x509_pem_cert": [b"certificate"], "ssl_tls_version": [b"TLSv1.2"]}, "TLS_TOO_OLD"),
+        ({"x509_pem_cert": [b"certificate"], "ssl_tls_version": []}, "TLS_TOO_OLD"),
+        ({"x509_pem_cert": [b"certificate"]}, "TLS_TOO_OLD"),
+    ],
+)
+def test_what_a_connection_says_of_itself_is_looked_at_again(
+    facts: dict[str, list[bytes]], code: str
+) -> None:
+    """The handshake lets in TLS 1.3 with a certificate; were it to let in more, this would not."""
+    context: Any = SimpleNamespace(auth_context=lambda: facts)
+    with pytest.raises(Unauthenticated) as caught:
+        authenticate(context, "ipv4:192.0.2.1:1", lambda *_: device("a"))
+    assert caught.value.code == code
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("revoked", [True, False])
