@@ -52,7 +52,8 @@ def call(
 ) -> int:
     """Call a tool and show what becomes of it.
 
-    The tool's output is this command's output. Ctrl-C cancels the call.
+    The tool's output is this command's output: byte for byte, but on a terminal
+    what that would obey is made visible. Ctrl-C cancels the call.
     """
     if arg and args_json is not None:
         raise UsageError("--arg and --args-json exclude each other", fix="use one of them")

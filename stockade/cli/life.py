@@ -1,8 +1,8 @@
 """The life of a call on a terminal or in a pipe, and the exit status its end means.
 
-The tool's standard output goes to ours byte for byte, its standard error to ours; everything else
-that is said goes to standard error. How a call ended is always said unless it succeeded; the steps
-before only on a terminal or when asked for.
+The tool's standard output goes to ours, its standard error to ours (`stockade.cli.tool_output`);
+everything else that is said goes to standard error. How a call ended is always said unless it
+succeeded; the steps before only on a terminal or when asked for.
 """
 
 import sys
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stockade.cli import machine
 from stockade.cli.ids import SHORTEST
 from stockade.cli.terminal import local_time, many, note, time_left
+from stockade.cli.tool_output import ToolOutput
 from stockade.errors import DaemonFault
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class _Plain:
         self._verbose = verbose
         self._decision: call_pb2.CallEvent.Decision | None = None
         self._seen: dict[int, int] = {}  # bytes shown of each stream
+        self._streams = {"stdout": ToolOutput(sys.stdout), "stderr": ToolOutput(sys.stderr)}
 
     def event(self, event: "call_pb2.CallEvent", *, quiet_output: bool) -> None:
         kind = event.WhichOneof("event")
@@ -125,13 +127,13 @@ class _Plain:
         if gap > 0:
             note(f"· {gap} bytes of output before this are no longer kept")
         self._seen[chunk.stream] = chunk.offset + len(chunk.data)
-        stream = sys.stderr if machine.plain(chunk)["stream"] == "stderr" else sys.stdout
-        stream.flush()
-        stream.buffer.write(chunk.data)
-        stream.buffer.flush()
+        kind = "stderr" if machine.plain(chunk)["stream"] == "stderr" else "stdout"
+        self._streams[kind].write(chunk.data)
 
     def _finished(self, call_id: str, end: "call_pb2.CallEvent.Finished") -> None:
         state = machine.plain(end)["state"]
+        for stream in self._streams.values():
+            stream.end()
         if end.redactions:
             note(f"· {many(end.redactions, 'secret value')} taken out of the output")
         for path in end.put_aside:

@@ -4,6 +4,7 @@ No traceback reaches the user for anything foreseen. Modules of commands are imp
 are light; gRPC and rich are imported inside the commands that need them.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,9 @@ for_people(app)
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Others choose what is shown: one letter that a terminal has not must not end the showing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
