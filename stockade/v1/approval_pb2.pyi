@@ -38,7 +38,8 @@ class _ApprovalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Approva
     APPROVAL_STATE_USED: _ApprovalState.ValueType  # 6
     """The run took it. An approval is used once."""
 
-class ApprovalState(_ApprovalState, metaclass=_ApprovalStateEnumTypeWrapper): ...
+class ApprovalState(_ApprovalState, metaclass=_ApprovalStateEnumTypeWrapper):
+    """Where an approval is in its life. Only a pending one can be answered."""
 
 APPROVAL_STATE_UNSPECIFIED: ApprovalState.ValueType  # 0
 APPROVAL_STATE_PENDING: ApprovalState.ValueType  # 1

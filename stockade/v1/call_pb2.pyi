@@ -221,7 +221,9 @@ class CallEvent(_message.Message):
             VERDICT_NEEDS_APPROVAL: CallEvent.Decision._Verdict.ValueType  # 2
             VERDICT_DENIED: CallEvent.Decision._Verdict.ValueType  # 3
 
-        class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+        class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+            """The three answers to a call."""
+
         VERDICT_UNSPECIFIED: CallEvent.Decision.Verdict.ValueType  # 0
         VERDICT_PERMITTED: CallEvent.Decision.Verdict.ValueType  # 1
         VERDICT_NEEDS_APPROVAL: CallEvent.Decision.Verdict.ValueType  # 2
@@ -241,7 +243,7 @@ class CallEvent(_message.Message):
         message: _builtins.str
         """For people. Programs read `reason`."""
         policy_digest: _builtins.str
-        """SHA-256 of the policy bundle that decided, hex."""
+        """SHA-256 of the policies, schema and entity data that decided, hex."""
         risk_milli: _builtins.int
         """The risk score, in thousandths (0 to 1000)."""
         tier: _builtins.str
@@ -332,7 +334,9 @@ class CallEvent(_message.Message):
             STREAM_STDOUT: CallEvent.OutputChunk._Stream.ValueType  # 1
             STREAM_STDERR: CallEvent.OutputChunk._Stream.ValueType  # 2
 
-        class Stream(_Stream, metaclass=_StreamEnumTypeWrapper): ...
+        class Stream(_Stream, metaclass=_StreamEnumTypeWrapper):
+            """Which of its two streams the tool wrote it to."""
+
         STREAM_UNSPECIFIED: CallEvent.OutputChunk.Stream.ValueType  # 0
         STREAM_STDOUT: CallEvent.OutputChunk.Stream.ValueType  # 1
         STREAM_STDERR: CallEvent.OutputChunk.Stream.ValueType  # 2

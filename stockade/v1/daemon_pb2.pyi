@@ -68,7 +68,9 @@ class RunAttacksResponse(_message.Message):
         VERDICT_UNPROVEN: RunAttacksResponse._Verdict.ValueType  # 3
         """The control had no effect either, or the attack did not run: nothing is shown."""
 
-    class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+    class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+        """What became of one attack."""
+
     VERDICT_UNSPECIFIED: RunAttacksResponse.Verdict.ValueType  # 0
     VERDICT_HELD: RunAttacksResponse.Verdict.ValueType  # 1
     """The attack had no effect, and its control had."""

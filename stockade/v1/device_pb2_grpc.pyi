@@ -34,6 +34,7 @@ class DeviceServiceStub:
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_device_pb2.WhoAmIRequest, _device_pb2.WhoAmIResponse]
     """The principal of this connection, as the daemon sees it."""
     ListDevices: _grpc.UnaryUnaryMultiCallable[_device_pb2.ListDevicesRequest, _device_pb2.ListDevicesResponse]
+    """Every device there is or was, the revoked ones too, with its certificates."""
     InviteDevice: _grpc.UnaryStreamMultiCallable[_device_pb2.InviteDeviceRequest, _device_pb2.InviteDeviceEvent]
     """Opens an invitation and its listener, and stays while it is open: the code first, then the device
     that proved the code and waits for a person's word, then the end. Going away closes the invitation.
@@ -67,6 +68,7 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     WhoAmI: _aio.UnaryUnaryMultiCallable[_device_pb2.WhoAmIRequest, _device_pb2.WhoAmIResponse]  # type: ignore[assignment]
     """The principal of this connection, as the daemon sees it."""
     ListDevices: _aio.UnaryUnaryMultiCallable[_device_pb2.ListDevicesRequest, _device_pb2.ListDevicesResponse]  # type: ignore[assignment]
+    """Every device there is or was, the revoked ones too, with its certificates."""
     InviteDevice: _aio.UnaryStreamMultiCallable[_device_pb2.InviteDeviceRequest, _device_pb2.InviteDeviceEvent]  # type: ignore[assignment]
     """Opens an invitation and its listener, and stays while it is open: the code first, then the device
     that proved the code and waits for a person's word, then the end. Going away closes the invitation.
@@ -108,7 +110,8 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _device_pb2.ListDevicesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_device_pb2.ListDevicesResponse, _abc.Awaitable[_device_pb2.ListDevicesResponse]]: ...
+    ) -> _typing.Union[_device_pb2.ListDevicesResponse, _abc.Awaitable[_device_pb2.ListDevicesResponse]]:
+        """Every device there is or was, the revoked ones too, with its certificates."""
 
     @_abc_1.abstractmethod
     def InviteDevice(
