@@ -1,5 +1,6 @@
 """What is kept of calls that are over, by what the configuration says."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from daemon.clock import Clock
 from daemon.config import Ledger
 from daemon.ledger.retention import Retention
 from daemon.lifecycle import State
+from daemon.store import receipts
 from daemon.store.engine import writing
 from daemon.store.reader import Reader
 from daemon.store.tables import calls
@@ -16,6 +18,8 @@ from tests.daemon.store import specimen
 from tests.daemon.store.test_retention import call, kept
 
 MIB = 1024 * 1024
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def sent(number: int, device: str, state: State, size: int) -> dict[str, Any]:
@@ -41,6 +45,26 @@ async def test_who_floods_pushes_out_nobody_elses(engine: Engine) -> None:
     found = await left(engine, Ledger(retain_days=0, retain_mib=1), [quiet, *flood])
     assert found[0] == 1000
     assert found[1:] == [0] * 37 + [MIB // 4] * 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("config", "days"), [(Ledger(retain_days=2), 2), (Ledger(), 365)])
+async def test_what_is_older_goes_and_leaves_a_receipt(
+    engine: Engine, config: Ledger, days: int
+) -> None:
+    """By days, a year where nothing is said; a receipt tells how many, and that it was for age."""
+    now = Clock().now_ms()
+    ages = (days * DAY_MS + HOUR_MS, days * DAY_MS - HOUR_MS, 0)
+    rows = [
+        {**sent(n, "x", State.SUCCEEDED, 7), "created_ms": now - age, "updated_ms": now - age}
+        for n, age in enumerate(ages)
+    ]
+    assert await left(engine, config, rows) == [0, 7, 7]
+    with engine.connect() as connection:
+        [row] = receipts.stream(connection, specimen.CHAIN)
+    said = json.loads(row.entry.canonical)
+    assert said["kind"] == "ledger.pruned"
+    assert (said["body"]["cause"], said["body"]["calls"]) == ("age", 1)
 
 
 @pytest.mark.anyio
