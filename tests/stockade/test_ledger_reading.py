@@ -124,6 +124,18 @@ def test_other_forms_have_a_line_for_each(reading: RunningDaemon, tmp_path: Path
     assert reading.cli("ledger", "export", str(tmp_path / "d"), "--format", "xml").status == 2
 
 
+def test_an_export_is_of_a_period(reading: RunningDaemon, tmp_path: Path) -> None:
+    """From one receipt's time to another's, both in it, and nothing before or after."""
+    whole = export(reading, tmp_path / "whole", "--kind", "call.")
+    times = [json.loads(line)["receipt"]["time"] for line in whole]
+    start, end = times[len(times) // 4], times[len(times) // 2]
+    assert times[0] < start < end < times[-1]
+    expected = [line for line, time in zip(whole, times, strict=True) if start <= time <= end]
+    period = ("--kind", "call.", "--since", start, "--until", end)
+    assert export(reading, tmp_path / "part", *period) == expected
+    assert export(reading, tmp_path / "none", "--until", "2020-01-01") == []
+
+
 @pytest.mark.parametrize("form", ["ndjson", "ocsf"])
 def test_an_export_goes_on_where_it_ended(
     reading: RunningDaemon, tmp_path: Path, form: str
