@@ -36,9 +36,12 @@ def backup(
     """
     if file.exists():
         raise UsageError(f"{file} is there already", fix="name a new file")
+    home = Home.locate()
+    if not home.data.is_dir():
+        raise UsageError(f"there is no home in {home.config}", fix="set STOCKADE_HOME to the one")
     passphrase = read_passphrase(new=True)
     answer = installed.ask(
-        Home.locate(), ("backup", "--file", str(file.absolute())), passphrase, patient=True
+        home, ("backup", "--file", str(file.absolute())), passphrase, patient=True
     )
     if json_:
         machine.emit({"file": str(file), **answer})
@@ -59,6 +62,8 @@ def restore(
     the database is whole, and its ledger, with its keys, from the first receipt to the last.
     """
     home = Home.locate()
+    if not file.is_file():
+        raise UsageError(f"{file} is no file", fix="name what `stockade backup` wrote")
     passphrase = read_passphrase(new=False)
     answer = installed.ask(
         home, ("restore", "--file", str(file.absolute())), passphrase, patient=True

@@ -66,12 +66,13 @@ def doctor(
         return controls.controls(as_json=json_)
     home = Home.locate()
     answer = _ask(home)
+    here = not _elsewhere(home)
     findings = [
-        *_folders(home),
+        *_folders(home, with_data=here),
         *doctor_host.room(home.data),
         *doctor_host.service(home),
         *_device(home),
-        *_programs(),
+        *(_programs() if here else ()),
         *_daemon(answer, home),
     ]
     if json_:
@@ -115,8 +116,20 @@ def _say(
         say("what enforces each control here: stockade doctor --controls")
 
 
-def _folders(home: Home) -> Iterator[Finding]:
-    for what, path in (("home", home.config), ("data", home.data)):
+def _elsewhere(home: Home) -> bool:
+    """Whether this home is that of a device alone: its daemon has another, here or far away."""
+    from stockade.credentials import load_credentials
+
+    if home.data.exists():
+        return False
+    try:
+        return load_credentials(home.client).address is not None
+    except StockadeError:
+        return False
+
+
+def _folders(home: Home, *, with_data: bool) -> Iterator[Finding]:
+    for what, path in (("home", home.config), ("data", home.data))[: 2 if with_data else 1]:
         if not path.is_dir():
             yield Finding(what, False, f"{path} does not exist", "run `stockade up`")
             continue
@@ -167,7 +180,10 @@ def _daemon(
 ) -> Iterator[Finding]:
     if isinstance(answer, StockadeError):
         here = "" if is_served(home) else " (no daemon holds this home)"
-        yield Finding("daemon", False, f"{answer.reason}: {answer.message}{here}", answer.fix)
+        said = f"{answer.reason}: {answer.message}{here}"
+        if answer.reason == "NOT_PAIRED":  # the device's own finding
+            said = "none is known to this device"
+        yield Finding("daemon", False, said, answer.fix)
         return
     yield Finding("daemon", True, f"{answer.version} at {answer.address}")
     yield from _reported(answer)

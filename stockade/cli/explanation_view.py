@@ -55,9 +55,10 @@ def _ruling(one: "policy_pb2.Explanation") -> Iterator[str]:
     yield from _fact("ruling", _said(one))
     if one.fix:
         yield from _fact("fix", one.fix)
-    receipt = f", receipt {one.receipt_sequence} ({one.receipt_kind})" if one.receipt_kind else ""
-    if one.time.ByteSize() or receipt:
-        yield from _fact("when", f"{when(one.time)}{receipt}")
+    if one.time.ByteSize():
+        yield from _fact("when", when(one.time))
+    if one.receipt_kind:
+        yield from _fact("receipt", f"{one.receipt_sequence} ({one.receipt_kind})")
     entities = f", entities {one.entities_digest[:16]}" if one.entities_digest else ""
     yield from _fact("policy", f"digest {one.policy_digest[:16]}{entities}")
     if one.risk_inputs:

@@ -130,7 +130,8 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_ERROR
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        report(StockadeError(f"{where}{error.strerror or error}", reason="FILE_ERROR"))
+        fix = "look at the path, and at who may read or write there"
+        report(StockadeError(f"{where}{error.strerror or error}", reason="FILE_ERROR", fix=fix))
         return EXIT_ERROR
 
 
@@ -146,10 +147,17 @@ def _invoke(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "stockade"
         message = error.format_message().replace("\n", " ")
-        raise UsageError(message, fix=f"see `{path} --help`") from None
+        raise UsageError(message, fix=f"{_words(context)}see `{path} --help`") from None
     if code == EXIT_INTERRUPTED:
         _end_line()
     return code if isinstance(code, int) else 0
+
+
+def _words(context: object) -> str:
+    """What could have come next, of a group of commands; nothing of a command."""
+    commands = getattr(getattr(context, "command", None), "commands", {})
+    shown = [name for name, command in commands.items() if not command.hidden]
+    return f"one of {', '.join(shown)}; " if shown else ""
 
 
 def _end_line() -> None:

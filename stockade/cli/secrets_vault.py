@@ -224,5 +224,5 @@ def _batches(data: bytes) -> Iterator[bytes]:
 def read_passphrase(*, new: bool) -> bytes:
     """A passphrase from standard input, or from a hidden prompt: twice if it is a new one."""
     if sys.stdin.isatty():
-        return hidden("passphrase", twice=new).encode()
+        return hidden("a new passphrase" if new else "its passphrase", twice=new).encode()
     return sys.stdin.buffer.read(4096).rstrip(b"\r\n")

@@ -1,5 +1,6 @@
 """What a paired device that may do nothing learns of the daemon by asking how it is."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -80,4 +81,6 @@ def test_the_command_line_says_that_something_was_left_out(shared_daemon: Runnin
     doctor = shared_daemon.cli("doctor", home=home).out
     assert "on an owner's device" in doctor
     assert "engine " not in doctor
+    # It has no daemon of its own, and needs none.
+    assert not re.search(r"^(BAD|ok) +(data|bwrap|python3):", doctor, re.MULTILINE)
     assert str(shared_daemon.home.data) not in status.out + doctor

@@ -263,6 +263,24 @@ def test_doctor_without_anything(stockade: Stockade) -> None:
     result = stockade("doctor")
     assert result.status == 1
     assert "stockade up" in result.out
+    assert result.out.count("not paired") == 1
+
+
+def test_what_could_have_been_meant_is_named(stockade: Stockade) -> None:
+    """A group without a command, or with one that is none: its commands."""
+    for words in (("calls",), ("calls", "shwo")):
+        assert "fix: one of list, watch, cancel, show; see `stockade calls" in stockade(*words).err
+    assert "one of up, down, status" in stockade("strat").err
+    assert "one of" not in stockade("call").err
+
+
+def test_a_backup_is_refused_before_a_passphrase_is_asked_for(
+    stockade: Stockade, tmp_path: Path
+) -> None:
+    """Without a home, or without the file, nobody has to think of one."""
+    for words in (("backup", str(tmp_path / "new")), ("restore", str(tmp_path / "none"))):
+        result = stockade(*words)
+        assert (result.status, "passphrase" in result.err) == (2, False)
 
 
 @pytest.mark.parametrize(
