@@ -13,7 +13,7 @@ import anyio
 import grpc
 import structlog
 from grpc_health.v1 import health as grpc_health
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from daemon.asking import Asking, asking
@@ -41,6 +41,7 @@ from daemon.rpc.agents import AgentService
 from daemon.rpc.approvals import ApprovalService
 from daemon.rpc.devices import DeviceService
 from daemon.rpc.gate import Gate
+from daemon.rpc.health import HealthService
 from daemon.rpc.leases import LeaseService
 from daemon.rpc.ledger import LedgerService
 from daemon.rpc.listening import listening, most_connections
@@ -104,11 +105,11 @@ class Served:
     address: str
     _server: grpc.aio.Server
     _calls: Calls
-    _health: grpc_health.aio.HealthServicer
+    _health: HealthService
 
     async def stop(self, drain_seconds: float) -> None:
         """Takes no more calls, ends those under way in bounded time, then closes the port."""
-        await self._health.enter_graceful_shutdown()
+        self._health.end()
         await self._calls.stop(drain_seconds)
         await self._server.stop(grace=1)
 
@@ -194,7 +195,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
             ),
             by_name(server),
         )
-        servicer = grpc_health.aio.HealthServicer()
+        servicer = HealthService(("", *SERVICES))
         health_pb2_grpc.add_HealthServicer_to_server(servicer, by_name(server))
         health = _health(parts, servicer)
         # `enable_server_reflection` would take what `by_name` gives for a server of threads.
@@ -237,16 +238,14 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
             group.cancel_scope.cancel()
 
 
-def _health(parts: Parts, servicer: grpc_health.aio.HealthServicer) -> Health:
+def _health(parts: Parts, servicer: HealthService) -> Health:
     base, before = parts.base, list[str]()
 
     async def tell(serves: bool, state: str) -> None:
         if before:  # at the start some tiers are only not known yet
             parts.alerts.health(state, serves=serves)
         before[:] = [state]
-        status = health_pb2.HealthCheckResponse
-        for name in ("", *SERVICES):
-            await servicer.set(name, status.SERVING if serves else status.NOT_SERVING)
+        servicer.tell(serves=serves)
 
     required = [tier for tier in Tier if tier.label in base.config.sandbox.required_tiers]
     return Health(base.writer, base.reader, parts.tiers.reports, required, tell)

@@ -43,7 +43,7 @@ FENCES: dict[str, tuple[str, ...]] = {
         "daemon/identity/pairing.py",  # serves the one RPC of a device without a certificate
         "stockade/",
     ),
-    "grpc_health": ("daemon/server.py",),
+    "grpc_health": ("daemon/server.py", "daemon/rpc/health.py"),
     "grpc_reflection": ("daemon/server.py",),
     "cedarpy": ("policy/",),
     "keyring": ("vault/",),
