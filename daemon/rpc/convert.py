@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from daemon.calls.live import timestamp
 from daemon.errors import BadRequest
 from daemon.identity.agents import KnownAgent
@@ -37,6 +39,14 @@ def parse_call_id(text: str) -> CallId:
             fix="make a new UUIDv7 (RFC 9562) for every call",
         )
     return CallId(text)
+
+
+def parse_time_ms(sent: Timestamp) -> int:
+    """Milliseconds since 1970, or BAD_REQUEST: what is sent may be in no calendar."""
+    try:
+        return sent.ToMilliseconds()
+    except ValueError:
+        raise BadRequest("a time out of range", fix="name one in this calendar") from None
 
 
 def page_size(asked: int, default: int) -> int:

@@ -17,7 +17,7 @@ from daemon.inquiry.replay import DEFAULT_CALLS, MAX_CALLS
 from daemon.inquiry.suggestions import LEAST, Suggestions
 from daemon.policy.policies import PolicyInvalid
 from daemon.rpc import inquiry_messages as messages
-from daemon.rpc.convert import parse_call_id
+from daemon.rpc.convert import parse_call_id, parse_time_ms
 from daemon.rpc.policy_messages import MAX_PROBLEMS, files, problem
 from stockade.v1 import policy_pb2
 
@@ -71,7 +71,7 @@ class Inquiries:
             baseline = await self._inquiry.world_of(messages.parse_source(request.baseline))
         replay = self._inquiry.replay(candidate, baseline)
         limit = min(request.limit or DEFAULT_CALLS, MAX_CALLS)
-        async with aclosing(replay.run(limit, request.since.ToMilliseconds())) as changes:
+        async with aclosing(replay.run(limit, parse_time_ms(request.since))) as changes:
             async for change in changes:
                 yield policy_pb2.ReplayPolicyResponse(change=messages.replayed(change))
         summary = messages.summary(replay.summary)

@@ -20,6 +20,7 @@ from daemon.inquiry.replay import Decided, Replayed, Summary
 from daemon.inquiry.suggestions import FILE, MOST_NAMED, Suggestion
 from daemon.inquiry.suppose import Somebody
 from daemon.inquiry.trial import Result
+from daemon.rpc.convert import parse_time_ms
 from daemon.rpc.policy_messages import parse_files, problem
 from ledger.receipt import parse_time
 from policy.risk import score
@@ -60,8 +61,9 @@ def parse_moment(sent: Timestamp) -> datetime | None:
     """The time, if one is given."""
     if not sent.ByteSize():
         return None
+    moment = parse_time_ms(sent)
     try:
-        return datetime.fromtimestamp(sent.ToMilliseconds() / 1000, UTC)
+        return datetime.fromtimestamp(moment / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise BadRequest("a time out of range", fix="name one in this calendar") from None
 

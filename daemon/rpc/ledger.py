@@ -13,6 +13,7 @@ from daemon.rpc.convert import page_size, parse_call_id, parse_number_token
 from daemon.rpc.faults import Context
 from daemon.store.receipt_search import Wanted
 from daemon.store.writer import Writer
+from ledger.canonical import MAX_INTEGER
 from ledger.errors import ReceiptError
 from ledger.evidence import Subject
 from ledger.receipt import parse_time
@@ -60,22 +61,23 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     async def FollowLedger(
         self, request: ledger_pb2.FollowLedgerRequest, context: Context
     ) -> AsyncIterator[call_pb2.Receipt]:
-        async for row in self._book.follow(_wanted(request.filter), request.after_sequence):
+        async for row in self._book.follow(_wanted(request.filter), _after(request)):
             yield receipt(row.entry)
 
     async def ExportLedger(
         self, request: ledger_pb2.ExportLedgerRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.ExportLedgerResponse]:
         principal, wanted = str(current_principal()), _wanted(request.filter)
+        after = _after(request)
         body = {
             "principal": principal,
             "through": self._book.sequence,
-            **({"after": request.after_sequence} if request.after_sequence else {}),
+            **({"after": after} if after else {}),
         }
         await self._writer.write(
             lambda tx: tx.receipt("ledger.exported", body, principal=principal)
         )
-        async for lines, through in self._book.lines(wanted, request.after_sequence):
+        async for lines, through in self._book.lines(wanted, after):
             yield ledger_pb2.ExportLedgerResponse(lines=lines, through=through)
 
     async def ExportEvidence(
@@ -150,6 +152,13 @@ def _subject(request: ledger_pb2.ExportEvidenceRequest) -> Subject:
         code="NO_SUBJECT",
         fix="name one; times are RFC 3339, UTC, milliseconds and Z",
     )
+
+
+def _after(asked: ledger_pb2.FollowLedgerRequest | ledger_pb2.ExportLedgerRequest) -> int:
+    """The receipt to begin after; a number that no receipt can have is none."""
+    if asked.after_sequence > MAX_INTEGER:
+        raise _bad_filter("after_sequence is more than a receipt's number can be")
+    return asked.after_sequence
 
 
 def _wanted(asked: ledger_pb2.ReceiptFilter) -> Wanted:

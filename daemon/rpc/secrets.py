@@ -9,6 +9,7 @@ from daemon.calls.tell import receipt
 from daemon.clock import Clock
 from daemon.errors import BadRequest, Fault
 from daemon.principal import current_principal
+from daemon.rpc.convert import parse_time_ms
 from daemon.rpc.faults import Context
 from daemon.rpc.source_messages import source_to_proto
 from daemon.store.secrets import SecretFacts
@@ -33,9 +34,8 @@ class SecretService(secret_pb2_grpc.SecretServiceServicer):
     async def PutSecret(
         self, request: secret_pb2.PutSecretRequest, context: Context
     ) -> secret_pb2.PutSecretResponse:
-        expires = request.expires.ToMilliseconds() if request.HasField("expires") else None
-
         async def put() -> secret_pb2.PutSecretResponse:
+            expires = parse_time_ms(request.expires) if request.HasField("expires") else None
             value = self._vault.submitted(request.reference, request.value, request.sealed)
             version, entry = await self._vault.changes.put(
                 request.reference, value, expires, _who()
