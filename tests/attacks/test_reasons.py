@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,8 @@ def test_every_fault_carries_a_fix(path: Path) -> None:
 def test_every_kind_of_fault_has_a_grpc_code() -> None:
     """Only a defect is INTERNAL, and what cannot happen once it serves: the errors of starting."""
     for kind in KINDS.values():
-        code = faults.status_code(kind("what", fix="how"))
+        more: dict[str, Any] = {"ruled": {}} if kind is errors.RefusedByPolicy else {}
+        code = faults.status_code(kind("what", fix="how", **more))
         starting = kind in (errors.ConfigError, errors.StartError)
         assert (code.name == "INTERNAL") is starting, kind
     status = faults.status_of(errors.BadRequest("what", fix="how"))
