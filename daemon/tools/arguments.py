@@ -33,6 +33,14 @@ _REASONS = {
     Fault.DUPLICATE_KEY: Reason.ARGUMENTS_DUPLICATE_KEY,
     Fault.MALFORMED: Reason.ARGUMENTS_MALFORMED,
 }
+# The rules of JSON Schema that are broken most, in words.
+_RULES = {
+    "required": "is missing",
+    "additionalProperties": "has a name that the schema does not know",
+    "type": "is of another type",
+    "pattern": "has not the form that the schema asks for",
+    "enum": "is none of the values that it may have",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +96,14 @@ def validate(tool: Tool, arguments: ParsedArguments) -> None:
     violations = schema.violations(dict(arguments.value))
     if not violations:
         return
-    broken = ", ".join(f"{v.pointer or '/'} ({v.rule})" for v in violations)
+    broken = ", ".join(f"{v.pointer or '/'} {_broken(v.rule)}" for v in violations)
     raise ArgumentsError(
         Reason.ARGUMENTS_INVALID,
         f"the arguments do not fit {tool.name}: {broken}",
-        f"Arguments of {tool.name}: {', '.join(schema.names) or 'none'}.",
+        f"it takes {', '.join(schema.names) or 'none'}: `stockade tools show {tool.name}`",
         violations,
     )
+
+
+def _broken(rule: str) -> str:
+    return _RULES.get(rule, f"breaks the schema's rule {rule}")

@@ -294,7 +294,7 @@ def _judge(
     say("If it is yours, its own screen shows:")
     say(f"  {waiting.words}")
     if not answerable():
-        note(f"fix: stockade devices confirm {invitation} --words '...'")
+        note(f"if so: stockade devices confirm {invitation} --words '...'")
         return
     accept = ask("Does the new device show exactly these words?")
     client.confirm_pairing(invitation, waiting.words, accept=accept)

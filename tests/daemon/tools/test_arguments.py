@@ -202,7 +202,7 @@ def test_the_error_names_the_pointer_and_the_rule() -> None:
         ("/text", "required"),
         ("", "additionalProperties"),
     }
-    assert "/text (required)" in str(caught.value)
+    assert "/text is missing" in str(caught.value)
     assert "text" in caught.value.fix
 
 
