@@ -101,6 +101,14 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert re.search(r"\bmake test\b", (CHECKOUT / "README.md").read_text())
 
 
+def test_make_help_names_what_people_type() -> None:
+    """Demo, test, lint, proto and bench are targets, each with a word on what it does."""
+    answer = run("make", "--no-print-directory", "help")
+    assert answer.returncode == 0, answer.stderr
+    found = dict(line.split(None, 1) for line in answer.stdout.splitlines())
+    assert {"demo", "test", "lint", "proto", "bench"} <= set(found)
+
+
 def test_the_hook_runs_what_lint_runs() -> None:
     """pre-commit runs `make lint` itself, so the two cannot differ."""
     text = (CHECKOUT / ".pre-commit-config.yaml").read_text()
