@@ -220,7 +220,7 @@ def test_the_command_line(shared_daemon: RunningDaemon, tmp_path: Path) -> None:
     assert applied.status == 0
     assert "in force: version " in applied.out
     good = shared_daemon.cli("policy", "test", str(at))
-    assert (good.status, good.out) == (0, "1 tests: 1 passed, 0 failed\n")
+    assert (good.status, good.out) == (0, "1 test: 1 passed, 0 failed\n")
     wrong = one(SHELL + 'expect = "denied"', "nobody runs a shell")
     folder(at, files={"b.test.toml": wrong})
     bad = shared_daemon.cli("policy", "test", str(at))
