@@ -18,6 +18,7 @@ The sealed form, version 1, frozen:
 
 import os
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -35,6 +36,9 @@ MAX_PASSPHRASE: Final = 1024
 _FORMAT: Final = 1
 _HEAD: Final = struct.Struct(">4sB16sIII")
 _NONCE, _TAG, _KEY = 12, 16, 32
+# The lanes of a derivation share OpenSSL's threads with those of all others: two at once wait for
+# each other for ever, or fail for want of memory. Nor has a machine memory for many.
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 @final
@@ -117,7 +121,8 @@ def _cipher(passphrase: Secret, salt: bytes, cost: Cost) -> AESGCM:
         memory_cost=cost.memory_kib,
     )
     words = passphrase.reveal()
-    key = kdf.derive(words)
+    with _ONE_AT_A_TIME:
+        key = kdf.derive(words)
     cipher = AESGCM(key)
     burn(words, key)
     return cipher
