@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # option for a minimum version; the gate checks the version of every connection besides.
 _NO_TLS12 = "ECDHE-RSA-AES128-GCM-SHA256"
 _LEAVE_SECONDS = 1.0
+_INTERRUPTED = 130
 
 
 def _configure_grpc() -> None:
@@ -177,7 +178,13 @@ def _serve(arguments: argparse.Namespace) -> None:
     from daemon.composition import serve
     from stockade.home import Home
 
-    anyio.run(serve, Home.locate(), arguments.ready_fd)
+    try:
+        anyio.run(serve, Home.locate(), arguments.ready_fd)
+    except KeyboardInterrupt:
+        # Before it serves: from then on the signal is an orderly end.
+        sys.stderr.write("stockaded: interrupted before it served\n")
+        _leave_what_hangs(_INTERRUPTED)
+        raise SystemExit(_INTERRUPTED) from None
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended in order: let that be its status
     _leave_what_hangs(0)
 

@@ -64,6 +64,8 @@ def up(
     _refuse_foreign(home)
     prepare(home, program, vault_root)
     if not detach:
+        if sys.stderr.isatty():
+            note("the daemon runs in this terminal, until Ctrl-C; what follows is its log")
         sys.stdout.flush()
         os.execve(program, [str(program), "serve"], installed.environment(home))  # noqa: S606
     _start(home, program)

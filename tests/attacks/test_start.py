@@ -1,5 +1,6 @@
 """Starting where it should not: what is wrong, what to do, and no traceback."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -69,6 +70,19 @@ def test_bytes_for_a_configuration(initialised: RunningDaemon) -> None:
     refused(serve(initialised), "CONFIG_INVALID")
     initialised.home.config_file.mkdir()
     refused(serve(initialised), "CONFIG_INVALID")
+
+
+def test_ctrl_c_while_it_starts(initialised: RunningDaemon) -> None:
+    """A line, or an orderly end where it served already; no traceback."""
+    process = subprocess.Popen(
+        [STOCKADED, "serve"], env=initialised.environ(), stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=SECONDS)[1]
+    assert process.returncode in (0, 130), said
+    assert b"Traceback" not in said
 
 
 def test_a_second_daemon_on_the_same_home(daemon: RunningDaemon) -> None:
