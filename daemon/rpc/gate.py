@@ -15,11 +15,22 @@ from typing import Any, Protocol, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from daemon.errands import Errands
-from daemon.errors import Exhausted, Fault, Hidden, NotServed, Refused, Unauthenticated, Unavailable
+from daemon.errors import (
+    BadRequest,
+    Exhausted,
+    Fault,
+    Hidden,
+    NotServed,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
 from daemon.principal import Principal, current_principal, set_current_principal
 from daemon.rates import Kind, Rates
+from daemon.rpc.arriving import Arriving
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
 from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs
@@ -48,6 +59,7 @@ class Doorkeeper(Protocol):
 
 
 Inner = Callable[[Any, Context], Any]
+Take = Callable[[Context, LiveRpc], Awaitable[Any]]
 
 
 class Gate(grpc.aio.ServerInterceptor):
@@ -69,6 +81,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._port = port
         self._errands = errands
         self._live = live
+        self._arriving = Arriving()
         # Requests that a bound put off, by reason.
         self.put_off: Counter[str] = Counter()
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -98,7 +111,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 fix="bring client and daemon to the same version",
             )
 
-        guarded = self._guard(method, Rule("", Asked.SERVICE), refuse)
+        guarded = self._guard(method, Rule("", Asked.SERVICE), refuse, self._none)
         return grpc.stream_stream_rpc_method_handler(guarded)
 
     def _wrap(
@@ -109,20 +122,23 @@ class Gate(grpc.aio.ServerInterceptor):
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
         }
+        # How many messages either way has is not on the wire. To our gRPC the requests are streams:
+        # so that it is known whose they are before they are whole (`daemon.rpc.arriving`).
         if handler.request_streaming and handler.response_streaming:
-            inner = self._guard(method, rule, self._streaming(method, rule, handler.stream_stream))
+            streaming = self._streaming(method, rule, handler.stream_stream)
+            inner = self._guard(method, rule, streaming, self._many)
             return grpc.stream_stream_rpc_method_handler(inner, **codec)
         if method in OF_A_CALL:
-            # How many answers a method has is not on the wire. To our gRPC it is one, the last: so
-            # that it and the end of the stream are one write, and wake the client once.
+            # And the answer is one, the last: so that it and the end of the stream are one write,
+            # and wake the client once.
             encode = handler.response_serializer
             drive = self._streaming(method, rule, handler.unary_stream, encode)
-            return grpc.unary_unary_rpc_method_handler(self._guard(method, rule, drive), **codec)
+            return grpc.stream_unary_rpc_method_handler(self._guard(method, rule, drive), **codec)
         if handler.response_streaming:
             inner = self._guard(method, rule, self._streaming(method, rule, handler.unary_stream))
-            return grpc.unary_stream_rpc_method_handler(inner, **codec)
+            return grpc.stream_stream_rpc_method_handler(inner, **codec)
         inner = self._guard(method, rule, self._whole(cast("Inner", handler.unary_unary)))
-        return grpc.unary_unary_rpc_method_handler(inner, **codec)
+        return grpc.stream_unary_rpc_method_handler(inner, **codec)
 
     def _whole(self, inner: Inner) -> Inner:
         """A unary method as an errand: begun is done, whatever becomes of the client."""
@@ -162,8 +178,43 @@ class Gate(grpc.aio.ServerInterceptor):
 
         return drive
 
-    def _guard(self, method: str, rule: Rule | None, inner: Inner) -> Inner:
-        async def serve(request: Any, context: Context) -> Any:
+    async def _one(self, context: Context, held: LiveRpc) -> Any:
+        """The one message of a request."""
+        with self._arriving.awaited(held):
+            try:
+                message = await context.read()
+            except DecodeError:
+                message = grpc.aio.EOF
+        if message is grpc.aio.EOF:
+            raise BadRequest(
+                "there is no message in this request, or not one of this RPC",
+                code="REQUEST_MISSING",
+                fix="bring client and daemon to the same version",
+            )
+        return message
+
+    async def _many(self, context: Context, held: LiveRpc) -> AsyncGenerator[Any, None]:
+        """The messages of a request that is a stream, as they come."""
+
+        async def messages() -> AsyncGenerator[Any, None]:
+            while True:
+                with self._arriving.awaited(held):
+                    message = await context.read()
+                if message is grpc.aio.EOF:
+                    return
+                yield message
+
+        return messages()
+
+    async def _none(self, _context: Context, _held: LiveRpc) -> None:
+        """What is refused unread."""
+
+    def _guard(
+        self, method: str, rule: Rule | None, inner: Inner, take: Take | None = None
+    ) -> Inner:
+        take = take or self._one
+
+        async def serve(_requests: Any, context: Context) -> Any:
             subject, origin = "unknown", self._origin_of(context.peer())
             held: LiveRpc | None = None
             try:
@@ -175,6 +226,7 @@ class Gate(grpc.aio.ServerInterceptor):
                     if not self._port.knows(origin, principal):
                         await self._port.let_in(origin, principal)
                     if held.fault is None:  # else it was cut while the port was looked at
+                        request = await take(context, held)
                         self._count(principal, method, request)
                         self._authorize(principal, method, rule)
                         return await inner(request, context)

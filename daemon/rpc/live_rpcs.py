@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from daemon.errors import SOON_SECONDS, Exhausted, Unauthenticated
+from daemon.errors import SOON_SECONDS, Exhausted, Fault, Unauthenticated
 from daemon.principal import Principal
 
 # How long a stream can go on after its certificate has ended.
@@ -30,10 +30,10 @@ class LiveRpc:
     principal: Principal
     good_until_ms: int
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    fault: Unauthenticated | None = None
+    fault: Fault | None = None
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def cut(self, fault: Unauthenticated) -> None:
+    def cut(self, fault: Fault) -> None:
         """Ends it; the first reason stays."""
         if self.fault is None:
             self.fault = fault

@@ -55,6 +55,9 @@ class Context:
     def __init__(self, port: int) -> None:
         self._port = port
 
+    async def read(self) -> int:
+        return self._port
+
     def peer(self) -> str:
         return f"ipv4:192.0.2.1:{self._port}"
 
@@ -108,7 +111,7 @@ def test_a_certificate_revoked_while_its_connection_is_let_in_does_nothing(revok
 
             async def ask(number: int) -> None:
                 try:
-                    await found.unary_unary(number, Context(number))
+                    await found.stream_unary(None, Context(number))
                 except grpc.aio.AbortError:
                     refused.append(number)
 
