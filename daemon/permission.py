@@ -5,6 +5,7 @@ from daemon.calls.asked import Asked, Witness, ruled
 from daemon.clock import Clock
 from daemon.errors import Fault, RefusedByPolicy
 from daemon.identity.devices import Devices
+from daemon.permitted import set_permitted_under
 from daemon.principal import Principal
 from daemon.store.writer import Writer
 from daemon.world import World
@@ -69,6 +70,7 @@ class Permission:
             world, principal, action, resource, witness=lambda *one: asked.append(one)
         )
         if decision.allowed:
+            set_permitted_under(world.digest)
             return
         because = f" (policy {decision.reasons[0].id})" if decision.reasons else ""
         raise RefusedByPolicy(

@@ -60,11 +60,13 @@ class Tx:
     database together, after the last operation of the batch: an operation cannot read its own.
     """
 
-    __slots__ = ("_batch", "connection")
+    __slots__ = ("_batch", "connection", "permitted_under")
 
     def __init__(self, connection: Connection, batch: "_Batch") -> None:
         self.connection: Final = connection
         self._batch: _Batch | None = batch
+        # The policy digest that its receipts have, unless they have another of their own.
+        self.permitted_under = ""
 
     def receipt(
         self,
@@ -75,7 +77,7 @@ class Tx:
         principal: str | None = None,
     ) -> Entry:
         """Append a receipt, signed. It must not leave the process before the write has returned."""
-        return self._open().append(kind, body, call_id, principal)
+        return self._open().append(kind, self._with_digest(body), call_id, principal)
 
     def hand_over(
         self,
@@ -87,11 +89,14 @@ class Tx:
         principal: str,
     ) -> Entry:
         """Append a receipt that `seal` completes, after which another signs."""
-        return self._open().hand_over(kind, body, seal, signer, principal)
+        return self._open().hand_over(kind, self._with_digest(body), seal, signer, principal)
 
     def end(self) -> None:
         """The operation is over; it gets nothing more recorded."""
         self._batch = None
+
+    def _with_digest(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        return {"policy_digest": self.permitted_under, **body} if self.permitted_under else body
 
     def _open(self) -> "_Batch":
         if self._batch is None:

@@ -28,6 +28,7 @@ import anyio.to_thread
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
+from daemon.permitted import permitted_under
 from daemon.store.commit import Committer, Done, Failed, Ledger, Operation, Tx
 from daemon.store.engine import scrub
 from daemon.store.faults import StoreFault
@@ -40,6 +41,19 @@ CAPACITY: Final = 16_384
 """Operations that may wait. Admission of calls is bounded far below: their ends must find room."""
 BATCH: Final = 256
 """Operations to a transaction: beyond some hundred the fsync is no longer what costs."""
+
+
+def _of_request(operation: Operation) -> Operation:
+    """The operation, its receipts with the policy that the request being served is permitted by."""
+    digest = permitted_under()
+    if not digest:
+        return operation
+
+    def permitted(tx: Tx) -> Any:
+        tx.permitted_under = digest
+        return operation(tx)
+
+    return permitted
 
 
 class _Job(NamedTuple):
@@ -144,7 +158,7 @@ class Writer:
             )
         future: asyncio.Future[T] = self._loop.create_future()
         self._pending += 1
-        self._queue.put(_Job(operation, future))
+        self._queue.put(_Job(_of_request(operation), future))
         return future
 
     async def _end(self) -> None:

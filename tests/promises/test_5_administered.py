@@ -88,6 +88,10 @@ def manifest(name: str) -> list[tool_pb2.AddToolRequest.File]:
     return [tool_pb2.AddToolRequest.File(path="manifest.toml", content=text.encode())]
 
 
+CHANGES = {
+    *("tool.added", "tool.removed", "policy.applied", "policy.rolled_back"),
+    *("policy.entities", "policy.maintenance"),
+}
 Act = Callable[[World], object]
 # In this order; the receipts' kinds, of which each RPC has its own.
 ACTS: dict[str, tuple[Act, str]] = {
@@ -175,13 +179,18 @@ def world() -> Iterator[World]:
 
 
 def test_every_act_of_administration_is_a_receipt(world: World) -> None:
-    """By its own kind, with who did it, durable when the answer is there."""
+    """By its own kind, with who did it under which policy, durable when the answer is there."""
     me = world.owner.who_am_i().device.device_id
     for name, (act, kind) in ACTS.items():
-        before = world.owner.status().ledger_sequence
+        status = world.owner.status()
+        before, digest = status.ledger_sequence, status.policy_digest
         act(world)
         found = world.owner.read_ledger(page_size=500).receipts
         new = [json.loads(one.canonical) for one in found if one.sequence > before]
         of_kind = [one for one in new if one["kind"] == kind]
         assert of_kind, (name, [one["kind"] for one in new])
-        assert me in str(of_kind[0]["body"]), (name, of_kind[0]["body"])
+        body = of_kind[0]["body"]
+        assert me in str(body), (name, body)
+        # What changes the policies, tools or entity data says what came of it.
+        after = world.owner.status().policy_digest
+        assert body["policy_digest"] == (after if kind in CHANGES else digest), (name, body)
