@@ -1,12 +1,13 @@
-"""A daemon that is told to stop as soon as it can be found ends in order."""
+"""A daemon that is told to stop ends in order: at once, and by a person who is not root."""
 
 import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 
-from tests.running import RunningDaemon, running
+from tests.running import STOCKADE, RunningDaemon, running
 
 
 def test_told_to_stop_when_it_has_just_started() -> None:
@@ -29,3 +30,18 @@ def stop_when_found(daemon: RunningDaemon, told: list[int]) -> None:
             pid = json.loads(daemon.home.endpoint.read_bytes())["pid"]
             os.kill(pid, signal.SIGTERM)
             told.append(pid)
+
+
+def test_down_takes_no_right_to_look_into_the_daemon() -> None:
+    """The kernel shows nobody what it has open who has no right over all processes: no user has."""
+    bounded = ["setpriv", "--bounding-set", "-sys_ptrace"] if os.geteuid() == 0 else []
+    with running() as daemon:
+        done = subprocess.run(
+            [*bounded, STOCKADE, "down"],
+            env=daemon.environ(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+        assert daemon.stop() == 0
