@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 
 from stockade.client import Client
@@ -217,6 +218,13 @@ class RunningDaemon:
             assert closed.reason == "PAIRED"
             assert paired
         return home
+
+    def descriptors(self) -> int:
+        """How many it has open; skips where that is not told."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208 - only how many
+        except PermissionError:
+            pytest.skip("what a process that keeps its memory to itself has open only root is told")
 
     def cli(self, *arguments: str, home: Home | None = None, stdin: str = "") -> "Answer":
         """Runs the command line as the local device, or as another's home."""

@@ -1,10 +1,12 @@
 """Giving leases over the wire, as an approver's client does."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from stockade.approving import lease_for, sign_answer, sign_lease, verified
 from stockade.client import Client
+from stockade.errors import Conflict
 from stockade.lease import LeaseTerms
 from stockade.v1 import approval_pb2, call_pb2
 from tests.promises.acting import Waiting, ask
@@ -13,6 +15,13 @@ from tests.promises.acting import Waiting, ask
 def hence(seconds: float) -> int:
     """Milliseconds since 1970, so many seconds from now."""
     return int((time.time() + seconds) * 1000)
+
+
+def revoke_all(owner: Client) -> None:
+    """No lease is left; one may end by itself before its turn, or with another."""
+    for lease in owner.list_leases():
+        with suppress(Conflict):
+            owner.revoke_lease(lease.lease_id)
 
 
 def give(

@@ -14,7 +14,7 @@ from stockade.client import Client
 from stockade.errors import BadRequest, Conflict, NotFound, NotPermitted, StockadeError
 from stockade.home import Home
 from stockade.v1 import call_pb2
-from tests.approvals.leasing import asked, give, hence, raw, terms_for
+from tests.approvals.leasing import asked, give, hence, raw, revoke_all, terms_for
 from tests.attacks.enrolling import enroll_agent
 from tests.promises.acting import ask, kinds, policy, receipts, until
 from tests.running import RunningDaemon, finished
@@ -33,8 +33,7 @@ def none_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "shared_daemon" in request.fixturenames:
         with request.getfixturevalue("shared_daemon").client() as owner:
-            for lease_id in standing(owner):
-                owner.revoke_lease(lease_id)
+            revoke_all(owner)
 
 
 def test_a_lease_stands_in_for_asking_and_says_so(owner: Client, approver: Client) -> None:

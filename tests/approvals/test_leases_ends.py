@@ -13,7 +13,7 @@ from stockade.errors import StockadeError
 from stockade.home import Home
 from stockade.lease import LeaseTerms
 from stockade.v1 import call_pb2
-from tests.approvals.leasing import asked, give
+from tests.approvals.leasing import asked, give, revoke_all
 from tests.approvals.test_leases_dodged import ASK
 from tests.promises.acting import entries, export, policy, python_tool, until
 from tests.running import RunningDaemon, output
@@ -25,8 +25,7 @@ TRUE: Any = {"command": "true"}
 def none_left(owner: Client) -> Iterator[None]:
     """Each test begins without leases."""
     yield
-    for lease in owner.list_leases():
-        owner.revoke_lease(lease.lease_id)
+    revoke_all(owner)
 
 
 def test_another_version_of_the_tool_is_asked_about(owner: Client, approver: Client) -> None:

@@ -13,7 +13,7 @@ from stockade.errors import BadRequest, NotFound
 from stockade.home import Home
 from stockade.lease import LeaseTerms
 from stockade.v1 import policy_pb2
-from tests.approvals.leasing import asked, give, hence, lease_of
+from tests.approvals.leasing import asked, give, hence, lease_of, revoke_all
 from tests.attacks.editing import edit
 from tests.attacks.enrolling import EnrolledAgent, enroll_agent
 from tests.promises.acting import policy, receipts, until
@@ -43,9 +43,7 @@ def none_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "shared_daemon" in request.fixturenames:
         with request.getfixturevalue("shared_daemon").client() as owner:
-            for lease in owner.list_leases():
-                if not lease.parent_id:
-                    owner.revoke_lease(lease.lease_id)
+            revoke_all(owner)
 
 
 def hand(

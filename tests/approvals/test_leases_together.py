@@ -19,7 +19,7 @@ from stockade.errors import BadRequest, Conflict, NotPermitted
 from stockade.home import Home
 from stockade.lease import LeaseTerms
 from stockade.v1 import approval_pb2, call_pb2, policy_pb2
-from tests.approvals.leasing import asked, terms_for
+from tests.approvals.leasing import asked, revoke_all, terms_for
 from tests.approvals.test_leases_edited import GENEROUS
 from tests.approvals.test_people import belong
 from tests.attacks.editing import edit
@@ -67,8 +67,7 @@ def two_people(request: pytest.FixtureRequest) -> Iterator[None]:
     with request.getfixturevalue("shared_daemon").client() as owner:
         apply(owner, people(2))
         yield
-        for lease in owner.list_leases():
-            owner.revoke_lease(lease.lease_id)
+        revoke_all(owner)
 
 
 def sign(client: Client, waiting: Waiting, terms: LeaseTerms | None = None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.docker_engine import INSTANCE_LABEL, DockerEngine
+from sandbox.docker_engine import INSTANCE_LABEL, DockerEngine, EngineError
 from stockade.client import Client, new_call_id
 from stockade.errors import StockadeError
 from stockade.v1 import call_pb2
@@ -176,10 +176,14 @@ def recorded(client: Client, call_id: str) -> list[str]:
 
 
 def containers(chain: str) -> list[str]:
-    """What of a daemon there is in the engine, and runs."""
+    """What of a daemon there is in the engine, and runs; an engine that we may not ask has none."""
     api = DockerEngine("/var/run/docker.sock")
     try:
         return [one.name for one in api.containers({INSTANCE_LABEL: chain}) if one.running]
+    except EngineError as error:
+        if not error.unreachable:
+            raise
+        return []
     finally:
         api.close()
 

@@ -6,7 +6,6 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -48,10 +47,6 @@ def half_open(daemon: RunningDaemon, number: int) -> Iterator[None]:
         yield
 
 
-def descriptors(daemon: RunningDaemon) -> int:
-    return len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
-
-
 def until(true: Callable[[], bool], seconds: float = SECONDS) -> bool:
     """Whether it became true in time."""
     end = time.monotonic() + seconds
@@ -65,9 +60,9 @@ def until(true: Callable[[], bool], seconds: float = SECONDS) -> bool:
 def settled(daemon: RunningDaemon) -> int:
     """Its descriptors once it is idle: it starts runs ahead of time, which have some."""
     while True:
-        found = descriptors(daemon)
+        found = daemon.descriptors()
         time.sleep(2)
-        if found == descriptors(daemon):
+        if found == daemon.descriptors():
             return found
 
 
@@ -96,14 +91,14 @@ def test_ten_thousand_half_open_connections_disturb_nobody(many: int) -> None:
         before, resident = settled(daemon), process.memory_info().rss
         with half_open(daemon, many):
             # Some are there, and no more than one source may have.
-            assert descriptors(daemon) >= before + min(many, 100)
+            assert daemon.descriptors() >= before + min(many, 100)
             for _ in range(5):
                 assert serves(owner)
                 assert until(lambda: comes_in(daemon))
             most = before + MOST_STRANGERS_OF_A_SOURCE + 10
-            assert until(lambda: descriptors(daemon) <= most), descriptors(daemon)
+            assert until(lambda: daemon.descriptors() <= most), daemon.descriptors()
             # Nobody has hung up but the daemon.
-            assert until(lambda: descriptors(daemon) <= before + 10), descriptors(daemon)
+            assert until(lambda: daemon.descriptors() <= before + 10), daemon.descriptors()
             assert serves(owner)
         with daemon.client() as newcomer:
             assert serves(newcomer)
@@ -124,12 +119,12 @@ def test_more_connections_than_descriptors_leave_the_daemon_some() -> None:
             for _ in range(2):
                 with half_open(daemon, 2 * limit):
                     assert serves(owner)
-                    assert descriptors(daemon) <= limit * 9 // 10
+                    assert daemon.descriptors() <= limit * 9 // 10
                     with daemon.client() as newcomer:  # by the socket, which is never full
                         assert newcomer.who_am_i().principal
                     assert until(lambda: comes_in(daemon))
             # The attacker has gone: there is room again.
-            assert until(lambda: descriptors(daemon) <= before + 10)
+            assert until(lambda: daemon.descriptors() <= before + 10)
             with daemon.client() as newcomer:
                 assert serves(newcomer)
         assert "Traceback" not in daemon.log

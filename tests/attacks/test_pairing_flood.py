@@ -121,17 +121,16 @@ def test_a_source_that_holds_connections_gets_no_more_of_them(
 
 def test_places_are_given_back(shared_daemon: RunningDaemon) -> None:
     """A source whose connections have ended may come again; nothing of them is left."""
-    process = psutil.Process(shared_daemon.pid)
     with shared_daemon.client() as client, invited(client) as (code, _):
-        before = process.num_fds()
+        before = shared_daemon.descriptors()
         for _ in range(2):
             held = [dial(code, "127.0.0.6") for _ in range(MAX_OF_A_SOURCE)]
             assert not hung_up(held[-1])
             for connection in held:
                 connection.close()
-            until(lambda: process.num_fds() <= before)
+            until(lambda: shared_daemon.descriptors() <= before)
         assert pairs(client, code)
-    until(lambda: process.num_fds() <= before)
+    until(lambda: shared_daemon.descriptors() <= before)
 
 
 def test_a_source_that_connects_again_and_again_is_hung_up_on(slow: RunningDaemon) -> None:
@@ -196,6 +195,7 @@ def test_the_inner_listener_is_nobody_elses(shared_daemon: RunningDaemon) -> Non
     """What is behind the door cannot be reached but through it, and goes with the invitation."""
     data = shared_daemon.home.data
     with shared_daemon.client() as client, invited(client) as (code, _):
+        assert shared_daemon.descriptors() > 0  # else what it listens at is not told either
         (inner,) = data.glob("pairing-*.sock")
         assert inner.stat().st_mode & 0o077 == 0
         listening = {

@@ -24,7 +24,7 @@ def kept() -> Iterator[RunningDaemon]:
         yield daemon
     finally:
         daemon.stop()
-        shutil.rmtree(daemon.root)
+        shutil.rmtree(daemon.root, ignore_errors=True)
         shutil.rmtree(outside)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from stockade.client import Client
 from stockade.v1 import policy_pb2
-from tests.approvals.leasing import asked, give
+from tests.approvals.leasing import asked, give, revoke_all
 from tests.attacks.editing import edit
 from tests.operating.test_explain import ASKED, PERMITTED, actions, explained
 from tests.promises.acting import policy, receipts, run
@@ -21,8 +21,7 @@ NO_LEASES = '@id("no-leases") forbid (principal, action == Action::"grant_lease"
 def no_lease_is_left(owner: Client) -> Iterator[None]:
     """Each test begins without leases."""
     yield
-    for lease in owner.list_leases():
-        owner.revoke_lease(lease.lease_id)
+    revoke_all(owner)
 
 
 def leased(owner: Client) -> str:
