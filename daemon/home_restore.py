@@ -93,16 +93,19 @@ def _unpack(passphrase: Secret, file: Path, place: Path) -> None:
         stream: Any = sealed  # tarfile wants no more of it than `read`
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    _put(tar, member, place)
+                folders = [member for member in tar if _put(tar, member, place)]
         except tarfile.TarError as error:
             raise _unsound(f"it is no archive: {error}") from None
         while sealed.read(_PIECE):
             pass  # what an archive is padded with
         sealed.finish()
+    # Only now, the deepest first: in those of copies of tools nobody but root could have put more.
+    for folder in sorted(folders, key=lambda one: one.name, reverse=True):
+        (place / folder.name).chmod(folder.mode & 0o755)
 
 
-def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> bool:
+    """Puts it there; whether it is a folder, whose mode is still to be set."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise _unsound(f"{member.name!a} has no place in a home")
@@ -110,8 +113,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if member.isdir():
         target.mkdir(mode=0o700, exist_ok=True)
-        target.chmod(member.mode & 0o755)
-        return
+        return True
     content = tar.extractfile(member)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
@@ -120,6 +122,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
         out.flush()
         os.fchmod(out.fileno(), member.mode & 0o755)
         os.fsync(out.fileno())
+    return False
 
 
 def _verified(home: Home) -> Facts:

@@ -24,7 +24,8 @@ def working_folder(prefix: str, place: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            _remove(folder)
         os.close(held)
 
 
@@ -55,7 +56,14 @@ def _removed(folder: Path) -> bool:
         if os.fstat(held).st_uid != os.geteuid():
             return False
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: somebody works in it
-        shutil.rmtree(folder)
+        _remove(folder)
     finally:
         os.close(held)
     return True
+
+
+def _remove(folder: Path) -> None:
+    """Also what is in folders that nobody may write to, as those of a home's copies of tools."""
+    for here, _, _ in os.walk(folder):
+        Path(here).chmod(0o700)
+    shutil.rmtree(folder)

@@ -62,7 +62,7 @@ def restore(
     the database is whole, and its ledger, with its keys, from the first receipt to the last.
     """
     home = Home.locate()
-    if not file.is_file():
+    if not file.exists() or file.is_dir():  # it may be a pipe
         raise UsageError(f"{file} is no file", fix="name what `stockade backup` wrote")
     passphrase = read_passphrase(new=False)
     answer = installed.ask(
