@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.promises.acting import ALONE, apply, run, until
-from tests.running import CONFIG, RunningDaemon, make_directory
+from tests.running import CONFIG, RunningDaemon, make_directory, remove_directory
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def kept() -> Iterator[RunningDaemon]:
         yield daemon
     finally:
         daemon.stop()
-        shutil.rmtree(daemon.root, ignore_errors=True)
+        remove_directory(daemon.root)
         shutil.rmtree(outside)
 
 

@@ -10,7 +10,7 @@ from ledger.lineage import parse_lineage
 from stockade.client import Client
 from stockade.errors import StockadeError
 from tests.attacks.test_rolled_back import replace_database, work
-from tests.running import CONFIG, RunningDaemon, make_directory, running
+from tests.running import CONFIG, RunningDaemon, make_directory, remove_directory, running
 
 
 @dataclass
@@ -38,7 +38,7 @@ def pair() -> Iterator[Pair]:
             yield Pair(own, witness.start())
         finally:
             witness.stop()
-            shutil.rmtree(witness.root)
+            remove_directory(witness.root)
 
 
 def test_a_witness_countersigns_what_only_adds(pair: Pair) -> None:
@@ -152,4 +152,4 @@ def test_keys_of_a_ledger_that_are_none_keep_the_witness_from_starting() -> None
     try:
         assert "WITNESS_KEYS_UNUSABLE" in witness.init().stderr
     finally:
-        shutil.rmtree(witness.root)
+        remove_directory(witness.root)

@@ -19,7 +19,14 @@ from stockade.cli.backup import backup
 from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.promises.acting import ALONE, add_tool, apply, run, until
-from tests.running import STOCKADE, RunningDaemon, finished, make_directory, running
+from tests.running import (
+    STOCKADE,
+    RunningDaemon,
+    finished,
+    make_directory,
+    remove_directory,
+    running,
+)
 
 WORDS = b"correct horse battery staple"
 CHECKS = ["/bin/sh", "-c", 'test "$TOKEN" = kept-value']
@@ -52,7 +59,7 @@ def elsewhere() -> Iterator[RunningDaemon]:
     daemon = RunningDaemon(root, initialised=True)
     yield daemon
     daemon.stop()
-    shutil.rmtree(root, ignore_errors=True)
+    remove_directory(root)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +170,7 @@ def copied(ended: RunningDaemon, elsewhere: RunningDaemon) -> Iterator[RunningDa
     (root / "kept.backup").unlink(missing_ok=True)
     assert elsewhere.root != root
     yield RunningDaemon(root)
-    shutil.rmtree(root)
+    remove_directory(root)
 
 
 def spoilt(daemon: RunningDaemon, statement: str) -> bytes:
@@ -254,7 +261,7 @@ def test_a_home_whose_data_is_a_link_is_restored_to_where_it_leads(
     with elsewhere.client() as client:
         run(client, "nothing")
     elsewhere.stop()
-    shutil.rmtree(folder)
+    remove_directory(folder)
 
 
 def test_a_large_home_is_not_given_up_on(

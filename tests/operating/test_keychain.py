@@ -11,7 +11,7 @@ from stockade.errors import StockadeError
 from stockade.v1 import call_pb2
 from tests.operating.keychains import PRESENT, Session, session
 from tests.promises.acting import ALONE, apply, python_tool, run
-from tests.running import CONFIG, RunningDaemon, finished, make_directory, output
+from tests.running import CONFIG, RunningDaemon, finished, make_directory, output, remove_directory
 
 pytestmark = pytest.mark.skipif(
     not PRESENT, reason="dbus-daemon or gnome-keyring-daemon is not installed"
@@ -64,7 +64,7 @@ def whole() -> Iterator[Kept]:
             yield Kept(login, daemon)
         finally:
             daemon.stop()
-            shutil.rmtree(daemon.root, ignore_errors=True)
+            remove_directory(daemon.root)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_disk_that_is_put_back_is_noticed_by_the_keychain(kept: Kept) -> None:
     with kept.client() as client:
         client.remove_secret(REFERENCE)
     kept.daemon.stop()
-    shutil.rmtree(data)
+    remove_directory(data)
     copy.rename(data)
     kept.daemon.start()
     assert kept.uses().reason == "VAULT_UNAVAILABLE"
