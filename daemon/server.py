@@ -198,8 +198,9 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         servicer = HealthService(("", *SERVICES))
         health_pb2_grpc.add_HealthServicer_to_server(servicer, by_name(server))
         health = _health(parts, servicer)
-        # `enable_server_reflection` would take what `by_name` gives for a server of threads.
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call] # so its stubs
+        # `enable_server_reflection` would take what `by_name` gives for a server of threads. The
+        # function that its stubs give no types is generated.
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
             reflection.aio.ReflectionServicer((*SERVICES, reflection.SERVICE_NAME)),
             by_name(server),
         )

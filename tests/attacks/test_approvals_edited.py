@@ -13,7 +13,7 @@ from stockade.home import Home
 from stockade.statement import parse_statement
 from stockade.v1 import approval_pb2, call_pb2
 from tests.attacks.editing import edit
-from tests.promises.acting import answer_raw, ask, kinds, policy, receipts, state
+from tests.promises.acting import Waiting, answer_raw, ask, kinds, policy, receipts, state
 from tests.running import RunningDaemon
 
 TWO = 'forbid (principal, action == Action::"call_attended", resource) '
@@ -23,6 +23,21 @@ TWO += "when { context.approver_count < 2 };"
 @pytest.fixture(scope="module")
 def approver_home(shared_daemon: RunningDaemon) -> Home:
     return shared_daemon.pair_device("approver", "approvers")
+
+
+def runs_nothing(daemon: RunningDaemon, approver: Client, waiting: Waiting, forged: bytes) -> None:
+    """A yes to this statement, as the call's is, and then with it put in the database's place."""
+    approval_id = waiting.approval.approval_id
+    signature = sign_answer(approver.credentials.key, forged, True, "")
+    with pytest.raises(StockadeError) as caught:
+        answer_raw(approver, approval_id, signature)
+    assert caught.value.reason == "BAD_SIGNATURE"
+    changed = "UPDATE approvals SET statement = ? WHERE approval_id = ?"
+    assert edit(daemon, changed, forged, approval_id) == 1
+    answer_raw(approver, approval_id, signature)
+    end = waiting.end()
+    assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
+    assert not waiting.started
 
 
 def shown_again(owner: Client, approval_id: str) -> approval_pb2.Approval:
@@ -78,16 +93,7 @@ def test_a_yes_to_any_other_call_is_none_to_this_one(
         waiting = ask(owner, "run_shell", command="true")
         statement = parse_statement(waiting.approval.statement)
         forged = replace(statement, call=replace(statement.call, **other)).encode()
-        signature = sign_answer(approver.credentials.key, forged, True, "")
-        with pytest.raises(StockadeError) as caught:
-            answer_raw(approver, statement.approval_id, signature)
-        assert caught.value.reason == "BAD_SIGNATURE"
-        changed = "UPDATE approvals SET statement = ? WHERE approval_id = ?"
-        assert edit(shared_daemon, changed, forged, statement.approval_id) == 1
-        answer_raw(approver, statement.approval_id, signature)
-        end = waiting.end()
-        assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
-        assert not waiting.started
+        runs_nothing(shared_daemon, approver, waiting, forged)
 
 
 @pytest.mark.parametrize("other", ["a nonce", "a minute more", "less risk", "who asks"])
@@ -105,16 +111,7 @@ def test_a_yes_to_another_statement_of_the_same_call_is_none(
             "who asks": replace(said, requester_name="somebody else"),
         }[other].encode()
         assert forged != waiting.approval.statement
-        signature = sign_answer(approver.credentials.key, forged, True, "")
-        with pytest.raises(StockadeError) as caught:
-            answer_raw(approver, said.approval_id, signature)
-        assert caught.value.reason == "BAD_SIGNATURE"
-        changed = "UPDATE approvals SET statement = ? WHERE approval_id = ?"
-        assert edit(shared_daemon, changed, forged, said.approval_id) == 1
-        answer_raw(approver, said.approval_id, signature)
-        end = waiting.end()
-        assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
-        assert not waiting.started
+        runs_nothing(shared_daemon, approver, waiting, forged)
 
 
 @pytest.mark.parametrize(

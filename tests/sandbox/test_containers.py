@@ -287,18 +287,19 @@ async def test_memory_that_ran_out_is_told_however_late_we_look(box: ContainerRu
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY), outcome
 
 
-async def test_what_the_engine_did_not_remove_it_is_asked_for_again(box: ContainerRunner) -> None:
+async def test_what_the_engine_did_not_remove_it_is_asked_for_again(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that fails to remove a dead container does not keep it until a restart."""
     docker = box.sandbox._starter.docker
     settings = replace(box.settings, look_seconds=0.05)
     box.sandbox.settings = settings
-    remove = docker.remove
 
     def busy(container: str, volumes: Sequence[str]) -> None:
-        docker.remove = remove  # type: ignore[method-assign]
+        monkeypatch.undo()  # once
         raise EngineError(f"{container} is busy, with {len(volumes)} volumes")
 
-    docker.remove = busy  # type: ignore[method-assign]
+    monkeypatch.setattr(docker, "remove", busy)
     await ran(box, make_spec("/bin/true"))
     assert box.groups()
     async with anyio.create_task_group() as group:
@@ -308,17 +309,18 @@ async def test_what_the_engine_did_not_remove_it_is_asked_for_again(box: Contain
     assert box.groups() == []
 
 
-async def test_what_the_engine_did_not_remove_goes_with_the_daemon(box: ContainerRunner) -> None:
+async def test_what_the_engine_did_not_remove_goes_with_the_daemon(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If it is to be left before the next look, it is asked once more: also for volumes alone."""
     sandbox = ContainerSandbox(box.settings)
     docker = sandbox._starter.docker
-    forget = docker.remove_volume
 
     def busy(name: str) -> None:
-        docker.remove_volume = forget  # type: ignore[method-assign]
+        monkeypatch.undo()
         raise EngineError(f"{name} is in use")
 
-    docker.remove_volume = busy  # type: ignore[method-assign]
+    monkeypatch.setattr(docker, "remove_volume", busy)
     outcome = await sandbox.run(
         make_spec("/bin/true", mounts=(Mount("/usr", "/probe"),)), Collected()
     )
@@ -329,20 +331,22 @@ async def test_what_the_engine_did_not_remove_goes_with_the_daemon(box: Containe
     assert box.docker.volumes(box.labels) == ()
 
 
-async def test_a_start_that_failed_in_the_engine_leaves_no_volume(box: ContainerRunner) -> None:
+async def test_a_start_that_failed_in_the_engine_leaves_no_volume(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that made the volumes and failed then has them, and no container of that name."""
     sandbox = ContainerSandbox(box.settings)
     docker = sandbox._starter.docker
     start = docker.start
 
     def failing(name: str, config: Mapping[str, Any], volumes: Sequence[str]) -> Attached:
-        docker.start = start  # type: ignore[method-assign]
+        monkeypatch.undo()
         made = start(name, config, volumes)
         os.close(made.streams)
         docker.remove(made.container, ())
         raise EngineError("no space left on device")
 
-    docker.start = failing  # type: ignore[method-assign]
+    monkeypatch.setattr(docker, "start", failing)
     outcome = await sandbox.run(
         make_spec("/bin/true", mounts=(Mount("/usr", "/probe"),)), Collected()
     )
