@@ -16,6 +16,7 @@ from bench.measures import (
     many_secrets,
     policy,
     rates,
+    revoked,
     start,
     vault,
 )
@@ -30,6 +31,7 @@ ALL: Sequence[Measure] = (
     *approval.MEASURES,
     *connections.MEASURES,
     *devices.MEASURES,
+    *revoked.MEASURES,
     *rates.MEASURES,
     *load.MEASURES,
     *policy.MEASURES,
