@@ -2,7 +2,8 @@
 
 Set where policy's yes is asked for, read where something is handed to the store, both in the task
 of the request. What the daemon does by itself, and calls, whose receipts have the digest of their
-own hearing, find nothing here. Pure; raises nothing.
+own hearing, find nothing here, though one may be taken up in the request of its approver. Pure;
+raises nothing.
 """
 
 from contextvars import ContextVar
@@ -18,3 +19,8 @@ def permitted_under() -> str:
 def set_permitted_under(policy_digest: str) -> None:
     """For `daemon.permission` alone."""
     _digest.set(policy_digest)
+
+
+def not_of_a_request() -> None:
+    """What this task does from now on, it does by itself."""
+    _digest.set("")

@@ -31,6 +31,7 @@ from daemon.config import Config
 from daemon.errors import SOON_SECONDS, AlreadyExists, Exhausted, Fault, Unavailable
 from daemon.leases.book import LeaseBook
 from daemon.lifecycle import State
+from daemon.permitted import not_of_a_request
 from daemon.store.calls import CallRow
 from daemon.vault.keeper import VaultKeeper
 from daemon.world import World
@@ -278,6 +279,7 @@ class Calls:
         return (prepared, verdict, now) if self._worlds.current is world else None
 
     async def _conduct(self, live: LiveCall, admission: records.Admission | None) -> None:
+        not_of_a_request()  # though it may have been taken up in an approver's
         try:
             await self._conductor.conduct(live, admission)
         finally:

@@ -53,6 +53,20 @@ def test_a_call_that_nobody_looks_at_runs_at_the_yes(owner: Client, approver: Cl
     assert output(events) == b"came back\n"
 
 
+def test_the_run_of_a_call_is_not_said_to_be_what_its_approvers_request_was_permitted(
+    owner: Client, approver: Client
+) -> None:
+    """It goes on in the request that brought the yes, whose policy digest is not its own."""
+    call_id, approval_id = left_alone(owner)
+    time.sleep(1)
+    approver.answer_approval(approver.get_approval(approval_id), approve=True)
+    assert last(owner, call_id).state == call_pb2.CALL_STATE_SUCCEEDED
+    told = {one["kind"]: one["body"] for one in receipts(owner, call_id)}
+    assert "policy_digest" in told["approval.answered"]
+    for kind in ("call.running", "call.succeeded"):
+        assert "policy_digest" not in told[kind], told[kind]
+
+
 def test_the_callers_terminal_says_what_it_waits_for(
     shared_daemon: RunningDaemon, approver: Client
 ) -> None:
