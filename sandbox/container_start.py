@@ -115,10 +115,9 @@ class ContainerStarter:
         box.kill()
         removed = False
         try:
-            self.docker.remove(box.container, box.mounted.volumes)
-            removed = True
-        except EngineError:
-            pass  # it is dead; what the engine has of it is reaped with the next look
+            with suppress(EngineError):  # it is dead; the next look reaps what the engine has of it
+                self.docker.remove(box.container, box.mounted.volumes)
+                removed = True
         finally:
             box.close()
             box.mounted.forget()

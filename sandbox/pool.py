@@ -115,9 +115,8 @@ class Pool(Generic[P, B]):
     def ready(self, profile: P) -> B | None:
         """A box that is ready now, for the caller alone; None where there is none."""
         shelf = self._ask(profile)
-        while (
-            shelf.boxes and self._group is not None
-        ):  # what is left of an ended pool is being ended
+        # What is left of a pool that has ended is being ended.
+        while shelf.boxes and self._group is not None:
             box, _ = shelf.boxes.popleft()
             if self._usable(box):
                 self._rouse()
