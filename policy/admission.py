@@ -14,7 +14,7 @@ import orjson
 
 from policy.errors import BundleError, Problem, ScopeError
 from policy.identifiers import is_valid_id
-from policy.pace import LIGHT, Pause, no_pause, paced
+from policy.pace import LIGHT, Pause, no_pause, paced, taken
 from policy.reading import Reading, read_json, read_plain
 from policy.schema import Schema
 from policy.scope import Scope
@@ -66,7 +66,8 @@ def admit(
     if problems:
         raise BundleError(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
     admitted = Admitted([], refs, [], [])
-    for statement, reading in paced(zip(statements, readings, strict=True), pause, LIGHT):
+    looked_at = zip(taken(statements), taken(readings), strict=True)
+    for statement, reading in paced(looked_at, pause, LIGHT):
         if reading is not None:
             admitted.texts.append(statement.text)
             admitted.scopes.append(reading.scope)

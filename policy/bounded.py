@@ -6,6 +6,7 @@ hold one policy and the next ten thousand. Safe for threads. Raises nothing of i
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from itertools import islice
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -39,6 +40,11 @@ class Bounded(Generic[K, V]):
             if found is not None:
                 self._entries.move_to_end(key)
             return found
+
+    def recent(self, most: int) -> list[K]:
+        """The keys that were used last, the very last one first."""
+        with self._lock:
+            return list(islice(reversed(self._entries), most))
 
     def put(self, key: K, value: V) -> None:
         """Remembers a value, and forgets others for it."""

@@ -17,7 +17,7 @@ from typing import NewType
 from policy.admission import MAX_FILE_BYTES, MAX_FILES, admit
 from policy.discernment import LookedAt
 from policy.errors import BundleError, Problem
-from policy.pace import LIGHT, Pause, no_pause, paced
+from policy.pace import LIGHT, Pause, no_pause, paced, taken
 from policy.requests import Requests
 from policy.schema import Schema, parse_schema
 from policy.slices import Slices, TextSource
@@ -27,7 +27,7 @@ BundleDigest = NewType("BundleDigest", str)
 """SHA-256, lower-case hex."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Bundle:
     """A validated policy set. Equal if its digest is."""
 
@@ -51,14 +51,16 @@ class Bundle:
     ) -> "Bundle":
         """The bundle of these files under this schema, or `BundleError`.
 
-        Policies that are in the bundle `before`, under the same schema, are not validated again.
+        Policies that are in the bundle `before`, under the same schema, are not validated again,
+        and which requests fit that schema is known already.
         """
         known = before if before is not None and before.schema.text == schema else None
         parsed_schema = known.schema if known else parse_schema(schema)
         valid = frozenset(paced(known.texts, pause, LIGHT)) if known else frozenset[str]()
         files = {name: files[name] for name in sorted(files)}
         admitted = admit(files, parsed_schema, pause, valid)
-        scopes, source = paced(admitted.scopes, pause, LIGHT), TextSource(admitted.texts)
+        scopes = paced(taken(admitted.scopes), pause, LIGHT)
+        source = TextSource(admitted.texts)
         looked_at = LookedAt(admitted.context, admitted.texts)
         slices = Slices(scopes, source, looked_at)
         return cls(
@@ -68,8 +70,12 @@ class Bundle:
             admitted.refs,
             admitted.texts,
             slices,
-            Requests(parsed_schema),
+            known.requests if known else Requests(parsed_schema),
         )
+
+    def pieces(self) -> list[object]:
+        """All that is large in it, in small parts: who holds them can let go of them bit by bit."""
+        return [*self.policies, *self.texts, *self.slices.pieces()]
 
     @classmethod
     def check(cls, files: Mapping[str, str], schema: str) -> tuple[Problem, ...]:

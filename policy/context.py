@@ -7,11 +7,14 @@ holds for values which name their own type, as the builders' do; Cedar also take
 decimal where the schema says so, and only the engine can know that.
 
 A context may be cut down to what the policies look at: Cedar's answer depends on nothing else.
+What was answered about one is kept with it, for the next question about this very context, and goes
+with it.
 Pure; `read` leaves ValueError for what is no value of Cedar's.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from policy.values import CedarValue, EntityUid
 
@@ -32,10 +35,16 @@ class Reading:
 class Context(Mapping[str, CedarValue]):
     """Values by name, each naming its own type. Made in `policy.contexts` and nowhere else."""
 
-    __slots__ = ("_reading", "values_by_name")
+    __slots__ = ("_forms", "_reading", "answers", "values_by_name")
 
-    def __init__(self, values: Mapping[str, CedarValue]) -> None:
+    def __init__(
+        self, values: Mapping[str, CedarValue], forms: Mapping[str, Hashable] | None = None
+    ) -> None:
+        """`forms` are those of some values that refer to no entity, known to whoever made them."""
         self.values_by_name = values
+        self._forms = forms or {}
+        # What is kept here is the decision point's (policy/pdp.py), and of a type of its own.
+        self.answers: dict[Hashable, Any] = {}
         self._reading: Reading | None = None
 
     def __getitem__(self, name: str) -> CedarValue:
@@ -47,17 +56,33 @@ class Context(Mapping[str, CedarValue]):
     def __len__(self) -> int:
         return len(self.values_by_name)
 
-    def only(self, names: frozenset[str] | None) -> dict[str, CedarValue]:
-        """The values of these names, as far as there are any; all of them for None."""
+    def only(
+        self, names: frozenset[str] | None, clock: frozenset[str] | None = None
+    ) -> dict[str, CedarValue]:
+        """The values of these names, as far as there are any; all of them for None.
+
+        Of the clock, which has many parts, only these.
+        """
         if names is None:
             return dict(self.values_by_name)
-        return {name: value for name, value in self.values_by_name.items() if name in names}
+        found = {name: value for name, value in self.values_by_name.items() if name in names}
+        if clock is not None and isinstance(parts := found.get("clock"), dict):
+            found["clock"] = {name: value for name, value in parts.items() if name in clock}
+        return found
 
     @property
     def reading(self) -> Reading:
         """Its form and the entities it refers to, read once."""
         if self._reading is None:
-            self._reading = read(self.values_by_name)
+            uids: set[EntityUid] = set()
+            known = self._forms
+            form = tuple(
+                [
+                    (name, known[name] if name in known else _form(value, uids, 0))
+                    for name, value in self.values_by_name.items()
+                ]
+            )
+            self._reading = Reading(form, frozenset(uids))
         return self._reading
 
 

@@ -7,10 +7,10 @@ weekday are those of the time's own zone: whoever gives a time has put it into t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from policy.context import Context
+from policy.context import Context, read
 from policy.risk import Tier
 from policy.values import CedarValue, EntityUid, datetime_value, decimal_value, entity_value
 
@@ -59,6 +59,22 @@ def _shared(facts: CallFacts) -> dict[str, CedarValue]:
     return context
 
 
+# What is of one form in every context, whatever its value.
+_FORMS = {
+    name: read(value).form
+    for name, value in {
+        **_moment(datetime.now(UTC), maintenance=False),
+        "risk": decimal_value(Decimal(0)),
+        "tier": Tier.GVISOR.label,
+        "origin": "",
+    }.items()
+}
+
+
+def _context(values: dict[str, CedarValue]) -> Context:
+    return Context(values, _FORMS)
+
+
 def _set(uids: frozenset[EntityUid]) -> list[CedarValue]:
     return [entity_value(uid) for uid in sorted(uids, key=str)]
 
@@ -72,7 +88,7 @@ def _of_call(facts: CallFacts) -> dict[str, CedarValue]:
 
 def call_context(facts: CallFacts) -> Context:
     """For call, call_unattended, run_in_process and run_in_container."""
-    return Context(_of_call(facts))
+    return _context(_of_call(facts))
 
 
 def attended_context(
@@ -82,7 +98,7 @@ def attended_context(
     people: frozenset[str],
 ) -> Context:
     """For call_attended: those whose yes counts, each once."""
-    return Context(
+    return _context(
         {
             **_of_call(facts),
             "approvers": _set(approvers),
@@ -98,7 +114,7 @@ def approve_context(
     facts: CallFacts, waited: int, device: EntityUid, agent: EntityUid | None = None
 ) -> Context:
     """For approve: the call, who asks for it, and for how many seconds people are asked."""
-    return Context({**_requested(facts, device, agent), "waited": waited})
+    return _context({**_requested(facts, device, agent), "waited": waited})
 
 
 def _requested(
@@ -131,26 +147,26 @@ def lease_context(
         "exact": lease.exact,
         "tied": lease.tied,
     }
-    return Context({**_requested(facts, device, agent), "lease": given})
+    return _context({**_requested(facts, device, agent), "lease": given})
 
 
 def secret_context(facts: CallFacts, tool: EntityUid) -> Context:
     """For use_secret: the call that would get it."""
-    return Context({**_shared(facts), "tool": entity_value(tool)})
+    return _context({**_shared(facts), "tool": entity_value(tool)})
 
 
 def connect_context(
     tool: EntityUid, port: int, time: datetime, *, maintenance: bool = False
 ) -> Context:
     """For connect."""
-    return Context({"tool": entity_value(tool), "port": port, **_moment(time, maintenance)})
+    return _context({"tool": entity_value(tool), "port": port, **_moment(time, maintenance)})
 
 
 def administrative_context(time: datetime, origin: str, *, maintenance: bool = False) -> Context:
     """For every administrative act."""
-    return Context({**_moment(time, maintenance), "origin": origin})
+    return _context({**_moment(time, maintenance), "origin": origin})
 
 
 def reaction_context(time: datetime, severity: str, *, maintenance: bool = False) -> Context:
     """For what an alert would bring about: how grave it is."""
-    return Context({**_moment(time, maintenance), "severity": severity})
+    return _context({**_moment(time, maintenance), "severity": severity})

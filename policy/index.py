@@ -54,3 +54,8 @@ class Index:
                     found += twig.get(key, ())
         # A set, because `action in [..]` may have put a policy under two keys of this action.
         return tuple(sorted(set(found)))
+
+    def pieces(self) -> list[object]:
+        """All that is large in it, in small parts."""
+        twigs = [twig for branch in self._tree.values() for twig in branch.values()]
+        return [*twigs, *(numbers for twig in twigs for numbers in twig.values())]

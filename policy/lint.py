@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from policy.bundle import Bundle
-from policy.covering import Ancestors, covers
+from policy.covering import Ancestors, Wide, covers
 from policy.entities import PROVENANCES
 from policy.errors import Problem, Severity
 from policy.fallible import why_fallible
@@ -27,7 +27,8 @@ MADE_BY_NAMING = {
     "Toolset": PROVENANCES,
 }
 MAX_BROAD = 256
-MAX_FORBIDS = 256
+MAX_WIDE = 256
+"""Of each effect: whether a policy always applies takes the engine, which checks it as a set."""
 
 _CHUNK = 256
 
@@ -43,9 +44,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Policy:
+    number: int
     ref: PolicyRef
     text: str
     reading: Reading
+
+    @property
+    def name(self) -> str:
+        """It, and where it is."""
+        return f"{self.ref.id} ({self.ref.file}:{self.ref.line})"
 
     def warning(self, code: str, message: str, fix: str) -> Problem:
         return Problem(self.ref.file, self.ref.line, code, message, fix, Severity.WARNING)
@@ -54,8 +61,10 @@ class _Policy:
 def lint(bundle: Bundle, known: Known, pause: Pause = no_pause) -> tuple[Problem, ...]:
     """The warnings, in the order of the set."""
     policies = [
-        _Policy(ref, text, read_policy(text))
-        for ref, text in paced(zip(bundle.policies, bundle.texts, strict=True), pause)
+        _Policy(number, ref, text, read_policy(text))
+        for number, (ref, text) in enumerate(
+            paced(zip(bundle.policies, bundle.texts, strict=True), pause)
+        )
     ]
     found = [
         *_unreachable(policies, bundle),
@@ -81,32 +90,53 @@ def _unreachable(policies: list[_Policy], bundle: Bundle) -> Iterator[Problem]:
 def _shadowed(
     policies: list[_Policy], bundle: Bundle, known: Known, pause: Pause
 ) -> Iterator[Problem]:
-    """A permit whose every question a forbid without conditions answers, too; of the first forbids.
-
-    Each permit is held against each: thousands against thousands would take minutes.
-    """
-    candidates = [policy for policy in policies if policy.reading.effect == "forbid"]
-    forbids = [
-        policy
-        for policy in paced(candidates[:MAX_FORBIDS], pause)
-        if always_applies(policy.text, bundle.schema)
-    ]
+    """Permits whose every question a policy without conditions answers, too: with no, or yes."""
 
     def ancestors(uid: EntityUid) -> Collection[EntityUid]:
         return (*known.ancestors(uid), *bundle.schema.groups.get(uid, ()))
 
+    forbids = _unconditional(policies, "forbid", bundle, pause)
+    permits = _unconditional(policies, "permit", bundle, pause)
+    forbidding = Wide([forbid.reading.scope for forbid in forbids], ancestors)
+    permitting = Wide([permit.reading.scope for permit in permits], ancestors)
     for policy in paced(policies, pause):
         if policy.reading.effect != "permit":
             continue
-        for forbid in forbids:
-            if covers(forbid.reading.scope, policy.reading.scope, ancestors):
-                other = f"{forbid.ref.id} ({forbid.ref.file}:{forbid.ref.line})"
-                yield policy.warning(
-                    "SHADOWED_PERMIT",
-                    f"whatever it permits, {other} forbids, so it permits nothing",
-                    "narrow the forbid, or remove the permit",
-                )
-                break
+        scope = policy.reading.scope
+        if found := sorted(forbidding.covering(scope)):
+            yield policy.warning(
+                "SHADOWED_PERMIT",
+                f"whatever it permits, {forbids[found[0]].name} forbids, so it permits nothing",
+                "narrow the forbid, or remove the permit",
+            )
+            continue
+        if other := _as_wide(policy, [permits[at] for at in permitting.covering(scope)], ancestors):
+            yield policy.warning(
+                "REDUNDANT_PERMIT",
+                f"whatever it permits, {other.name} permits without conditions",
+                "narrow the other one, or remove this one",
+            )
+
+
+def _as_wide(policy: _Policy, covering: list[_Policy], ancestors: Ancestors) -> _Policy | None:
+    """One of those that cover it without which it could be done; of equals the first is needed."""
+    for other in sorted(covering, key=lambda one: one.number):
+        equal = policy in covering and covers(policy.reading.scope, other.reading.scope, ancestors)
+        if not equal or other.number < policy.number:
+            return other
+    return None
+
+
+def _unconditional(
+    policies: list[_Policy], effect: str, bundle: Bundle, pause: Pause
+) -> list[_Policy]:
+    """The first of this effect, less those whose conditions may not hold."""
+    candidates = [policy for policy in policies if policy.reading.effect == effect]
+    return [
+        policy
+        for policy in paced(candidates[:MAX_WIDE], pause)
+        if always_applies(policy.text, bundle.schema)
+    ]
 
 
 def _broad(policies: list[_Policy]) -> Iterator[Problem]:

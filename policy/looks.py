@@ -58,6 +58,11 @@ class Look:
             value = value[name]
         return self.kind.of(value)
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether what is there may be of a type of which there are too many values."""
+        return isinstance(self.kind, Exact) and not self.kind.of_clock
+
 
 def seen(looks: tuple[Look, ...], context: Mapping[str, CedarValue]) -> tuple[Hashable, ...] | None:
     """What the looks see of this context; None where one cannot tell."""

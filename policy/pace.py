@@ -24,3 +24,13 @@ def paced(items: Iterable[T], pause: Pause, every: int = PIECE) -> Iterator[T]:
         yield item
         if not number % every:
             pause()
+
+
+def taken(items: list[T]) -> Iterator[T]:
+    """The items in their order, each let go of as the next is taken; of the list nothing is left.
+
+    Ten thousand that are let go of at once are ten milliseconds in which nobody else has a turn.
+    """
+    items.reverse()
+    while items:
+        yield items.pop()

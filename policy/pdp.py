@@ -25,6 +25,7 @@ from policy.engine import EngineError, ask, name_at, renamed
 from policy.entities import Entity
 from policy.entity_store import Entities, EntityStore
 from policy.errors import EntityError, SnapshotError
+from policy.joining import Found, joined
 from policy.lease import Permit
 from policy.pace import Pause
 from policy.scope import keys_of, keys_of_action
@@ -38,6 +39,8 @@ _MAX_NESTING = 32  # of a context; the arguments' own depth is capped far below
 
 # Slices that were found for questions, weighed by the policies in them: some 10 MB at most.
 MAX_FOUND = 131_072
+# Of those, so many are found anew before another set comes into force: at a millisecond each.
+MAX_FORESEEN = 128
 
 _Asked = tuple[EntityUid, str, EntityUid]
 
@@ -87,6 +90,9 @@ class Decision:
     errors: tuple[str, ...] = ()
 
 
+_Answer = tuple[Found, Decision]
+
+
 @dataclass(frozen=True, slots=True)
 class PDP:
     """A policy set and the entities it is asked about. Replaced as a whole, never changed."""
@@ -94,11 +100,14 @@ class PDP:
     bundle: Bundle
     entities: EntityStore = field(repr=False)
     _found: Bounded[_Asked, PolicySlice] = field(init=False, compare=False, repr=False)
-    _answers: Answers[Decision] = field(init=False, compare=False, repr=False)
+    _answers: Answers[_Answer] = field(init=False, compare=False, repr=False)
+    # Of this one among others, to contexts that are asked about at several.
+    _mark: object = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_found", Bounded(MAX_FOUND, _weight))
         object.__setattr__(self, "_answers", Answers())
+        object.__setattr__(self, "_mark", object())
         if self.bundle.schema != self.entities.schema:
             raise SnapshotError(
                 "SCHEMA_MISMATCH",
@@ -134,6 +143,14 @@ class PDP:
         except BaseException as error:  # noqa: BLE001 - fail closed, as in `decide`
             return self._deny(ReasonCode.ENGINE_ERROR, type(error).__name__)
 
+    def foresee(self, before: "PDP", pause: Pause) -> None:
+        """Finds and compiles what `before` was asked about last: the first calls need not wait."""
+        for asked in before._found.recent(MAX_FORESEEN):  # noqa: SLF001 - another of its own kind
+            principal, action, resource = asked
+            if principal in self.entities and resource in self.entities:
+                self._slice(Question(principal, action, resource, {}), self.entities).compile()
+                pause()
+
     def retire(self, pause: Pause) -> None:
         """Lets go of what it has found and compiled; still right for whoever asks it yet."""
         self._answers.forget(pause)
@@ -148,22 +165,52 @@ class PDP:
         if not isinstance(context, Context):
             # Not by our builders: only the engine can tell what it says, and whether it fits.
             text = json.dumps(dict(context), allow_nan=False, ensure_ascii=False)
-            return self._evaluate(question, text, policies, entities, self.bundle.schema.handle)
+            schema = self.bundle.schema.handle
+            return self._decision(self._ask(question, text, policies, entities, schema))
         why = self.bundle.requests.misfit(principal, question.action, resource, context)
         if why is not None:
             return self._deny(ReasonCode.BAD_REQUEST, why)
         if not policies.numbers:
             return Decision(False, ReasonCode.NOT_PERMITTED, self.bundle.digest)
-        put = None
-        if policies.discernment is not None and entities is self.entities:
-            put = policies.discernment.put(principal, question.action, resource, context)
-        answer = None if put is None else self._answers.get(put)
+        if entities is not self.entities:
+            text = orjson.dumps(context.only(policies.context, policies.clock)).decode()
+            return self._decision(self._ask(question, text, policies, entities, None))
+        return self._answer(question, context, policies)[1]
+
+    def _answer(self, question: Question, context: Context, policies: PolicySlice) -> _Answer:
+        """The engine's, or what it said to the very same before."""
+        if policies.parts:
+            told, rest = policies.parts
+            of_told = self._answer_to(question, context, told)
+            return self._of_both(of_told, self._answer(question, context, rest))
+        if not policies.ignores_action:
+            return self._answer_to(question, context, policies)
+        # What these say of one action they say of the next about the same call, too.
+        key = (self._mark, question.principal, question.resource, policies.numbers)
+        answer: _Answer | None = context.answers.get(key)
         if answer is None:
-            text = orjson.dumps(context.only(policies.context)).decode()
-            answer = self._evaluate(question, text, policies, entities, None)
-            if put is not None and not answer.errors:
-                self._answers.keep(put, answer)
+            answer = context.answers[key] = self._answer_to(question, context, policies)
         return answer
+
+    def _answer_to(self, question: Question, context: Context, policies: PolicySlice) -> _Answer:
+        put = None
+        if policies.discernment is not None:
+            principal, action, resource = question.principal, question.action, question.resource
+            put = policies.discernment.put(principal, action, resource, context)
+        if put is not None and (answer := self._answers.get(put)) is not None:
+            return answer
+        text = orjson.dumps(context.only(policies.context, policies.clock)).decode()
+        found = self._ask(question, text, policies, self.entities, None)
+        answer = found, self._decision(found)
+        if put is not None and not found.errors:
+            self._answers.keep(put, answer)
+        return answer
+
+    def _of_both(self, one: _Answer, other: _Answer) -> _Answer:
+        found = joined(one[0], other[0])
+        if found is one[0]:
+            return one
+        return other if found is other[0] else (found, self._decision(found))
 
     def _decide_with(self, question: Question, permit: Permit) -> Decision:
         principal, resource, context = question.principal, question.resource, question.context
@@ -221,14 +268,14 @@ class PDP:
             keys_of(question.resource, entities.ancestors(question.resource)),
         )
 
-    def _evaluate(
+    def _ask(
         self,
         question: Question,
         context: str,
         policies: PolicySlice,
         entities: Entities,
         schema: cedarpy.Schema | None,
-    ) -> Decision:
+    ) -> Found:
         principal, resource = question.principal, question.resource
         handle = self.entities.handle
         if entities is not self.entities:
@@ -240,10 +287,15 @@ class PDP:
         if result.errors:
             errors = tuple(sorted(self._with_id(text, policies) for text in result.errors))
         # In the order of the set, whose files are in the order of their names.
-        numbers = sorted(policies.number(name) for name in result.reasons)
-        reasons = tuple(self.bundle.policies[number] for number in numbers)
-        code = _code(result.decision, bool(reasons), bool(errors))
-        return Decision(code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons, errors)
+        numbers = tuple(sorted([policies.number(name) for name in result.reasons]))
+        return Found(result.decision, numbers, errors)
+
+    def _decision(self, found: Found) -> Decision:
+        reasons = tuple([self.bundle.policies[number] for number in found.numbers])
+        code = _code(found.decision, bool(reasons), bool(found.errors))
+        return Decision(
+            code is ReasonCode.PERMITTED, code, self.bundle.digest, reasons, found.errors
+        )
 
     def _with_id(self, text: str, policies: PolicySlice) -> str:
         """The engine's text with our id of the policy for its own, and no argument's value."""

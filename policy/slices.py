@@ -5,8 +5,10 @@ the same as on the whole. Compiled slices are kept within bounds, and the same p
 once however many questions share them. Raises nothing for policies that were admitted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Protocol
 
 import cedarpy
@@ -31,18 +33,50 @@ MAX_SHARED_KIB = 64 * 1024
 MAX_UIDS = 16_384
 
 
+class _Lazily:
+    """What is compiled when it is first asked for, or twice by two threads."""
+
+    __slots__ = ("_compile", "_compiled")
+
+    def __init__(self, compile_: Callable[[], cedarpy.PolicySet]) -> None:
+        self._compile = compile_
+        self._compiled: cedarpy.PolicySet | None = None
+
+    def get(self) -> cedarpy.PolicySet:
+        """The very same each time."""
+        if self._compiled is None:
+            self._compiled = self._compile()
+        return self._compiled
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySlice:
     """Policies to evaluate together. The engine calls the nth of `numbers` "policyn"."""
 
-    handle: cedarpy.PolicySet
     numbers: Numbers
     context: frozenset[str] | None
     """Which attributes of the context they look at, at most; None if that could be any."""
+    clock: frozenset[str] | None
+    """Which parts of its clock they look at, at most; None if that could be any."""
     discernment: Discernment | None
     """What they can tell contexts apart by; None where that is not known."""
     kib: int
     """What it takes in memory besides what it shares."""
+    parts: tuple["PolicySlice", ...]
+    """The same in two: those that can always tell what they look at, and the others. Else empty."""
+    ignores_action: bool
+    """Whether they say the same of any action that they are for; known of what has no parts."""
+    _compiled: _Lazily
+
+    @property
+    def handle(self) -> cedarpy.PolicySet:
+        """As the engine has them."""
+        return self._compiled.get()
+
+    def compile(self) -> None:
+        """Makes ready what will be evaluated."""
+        for part in self.parts or (self,):
+            part._compiled.get()  # noqa: SLF001 - one of its own kind
 
     def number(self, engine_id: str) -> int:
         """The policy behind the engine's name for it; IndexError for any other name."""
@@ -82,6 +116,9 @@ class TextSource:
         return "\n".join([self._texts[number] for number in numbers])
 
 
+_Shared = Bounded[Numbers, tuple[cedarpy.PolicySet, int]]
+
+
 class Slices:
     """One set of policies, found by scope and compiled on demand. Safe for threads."""
 
@@ -96,7 +133,7 @@ class Slices:
         self._looked_at = looked_at
         self._compiled: Bounded[Numbers, PolicySlice] = Bounded(MAX_KIB, _kib)
         self._uids: Bounded[Numbers, frozenset[EntityUid]] = Bounded(MAX_UIDS, len)
-        self._shared: Bounded[Numbers, PolicySlice] = Bounded(MAX_SHARED_KIB, _kib)
+        self._shared: _Shared = Bounded(MAX_SHARED_KIB, itemgetter(1))
 
     def __len__(self) -> int:
         """How many policies there are."""
@@ -109,7 +146,7 @@ class Slices:
         return self.of(self._index.candidates(principal, action, resource))
 
     def of(self, numbers: Numbers) -> PolicySlice:
-        """These policies, compiled."""
+        """These policies, compiled when they are first evaluated."""
         found = self._compiled.get(numbers)
         if found is None:
             found = self._compile(numbers)
@@ -134,30 +171,48 @@ class Slices:
         for kept in (self._compiled, self._shared, self._uids):
             kept.forget(pause)
 
+    def pieces(self) -> list[object]:
+        """All that is large in it besides what is compiled, in small parts."""
+        return self._index.pieces()
+
     def whole(self) -> PolicySlice:
         """Every policy, for whoever wants to compare. Not kept."""
-        return self._parse(tuple(range(len(self))))
+        return self._parsed(tuple(range(len(self))))
 
     def _compile(self, numbers: Numbers) -> PolicySlice:
         # What is not about one principal or one resource is in many slices: parse it once.
         broad = tuple(number for number in numbers if number not in self._index.narrow)
         narrow = tuple(number for number in numbers if number in self._index.narrow)
         if not broad or len(narrow) > _MAX_ADDED:
-            return self._parse(numbers)
-        base = self._shared.get(broad)
-        if base is None:
-            base = self._parse(broad)
-            self._shared.put(broad, base)
-        handle = self._source.extend(base.handle, broad, narrow) if narrow else base.handle
-        return self._slice(handle, broad + narrow, _COPIED * len(broad) + _PARSED * len(narrow) + 1)
+            return self._parsed(numbers)
+        kib = _COPIED * len(broad) + _PARSED * len(narrow) + 1
+        # Not by a method: what is kept here must not hold what keeps it.
+        compile_ = partial(_extended, self._source, self._shared, broad, narrow)
+        return self._slice(broad + narrow, kib, compile_)
 
-    def _parse(self, numbers: Numbers) -> PolicySlice:
-        return self._slice(self._source.compile(numbers), numbers, _PARSED * len(numbers) + 1)
+    def _parsed(self, numbers: Numbers) -> PolicySlice:
+        kib = _PARSED * len(numbers) + 1
+        return self._slice(numbers, kib, partial(self._source.compile, numbers))
 
-    def _slice(self, handle: cedarpy.PolicySet, numbers: Numbers, kib: int) -> PolicySlice:
+    def _slice(
+        self, numbers: Numbers, kib: int, compile_: Callable[[], cedarpy.PolicySet]
+    ) -> PolicySlice:
+        lazily = _Lazily(compile_)
         if (at := self._looked_at) is None:
-            return PolicySlice(handle, numbers, None, None, kib)
-        return PolicySlice(handle, numbers, at.names(numbers), at.discernment(numbers), kib)
+            return PolicySlice(numbers, None, None, None, kib, (), False, lazily)
+        told, rest = at.apart(numbers)
+        parts = (self.of(told), self.of(rest)) if told and rest else ()
+        ignores = bool(rest) and not told and at.ignore_action(numbers)
+        names, clock, discernment = at.names(numbers), at.clock(numbers), at.discernment(numbers)
+        return PolicySlice(numbers, names, clock, discernment, kib, parts, ignores, lazily)
+
+
+def _extended(source: Source, kept: _Shared, broad: Numbers, narrow: Numbers) -> cedarpy.PolicySet:
+    shared = kept.get(broad)
+    if shared is None:
+        shared = source.compile(broad), _PARSED * len(broad) + 1
+        kept.put(broad, shared)
+    return source.extend(shared[0], broad, narrow) if narrow else shared[0]
 
 
 def _kib(one: PolicySlice) -> int:

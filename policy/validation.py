@@ -30,6 +30,14 @@ _MANY = 16  # for fewer, a narrower schema costs more than it saves
 
 SYNTAX_FIX = "see docs.cedarpolicy.com"
 
+_FIX = "compare with the schema: `stockade policy show --schema`"
+# By what the engine's message has in it.
+_FIXES = {
+    "optional attribute": "ask for it with `has` first: the schema has a `?` behind its name",
+    "unrecognized action": "`stockade policy show --schema` has every action there is",
+    "applicable action": "`stockade policy show --schema` has of which types each action is",
+}
+
 
 def problem_at(statement: Statement, code: str, message: str, fix: str) -> Problem:
     """A problem where the statement begins."""
@@ -141,10 +149,7 @@ def _validate(text: str, statements: Sequence[Statement], schema: Schema) -> lis
     for error in result.errors:
         place = place_of(error.policy_id)
         message = re.sub(r"^for policy `policy\d+`, ", "", error.error)
-        fix = (
-            "compare with the schema, `stockade policy show --schema`: "
-            "an attribute with a `?` there needs a `has` before it"
-        )
+        fix = next((fix for words, fix in _FIXES.items() if words in message), _FIX)
         if place is not None and place < len(statements):
             problems.append(problem_at(statements[place], "POLICY_INVALID", message, fix))
         else:

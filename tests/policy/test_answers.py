@@ -209,3 +209,53 @@ def test_answers_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(point._answers) == 4
     point.retire(lambda: None)
     assert len(point._answers) == 0
+
+
+BESIDE = "context.arguments has read_file && context.arguments.read_file.path != principal.name"
+
+
+@pytest.mark.parametrize(
+    ("condition", "asked"),
+    [(BESIDE, 1), (f'{BESIDE} && action != Action::"approve"', 3), ("context.clock.hour < 24", 0)],
+)
+def test_of_what_cannot_tell_actions_apart_the_engine_is_asked_once_for_a_call(
+    monkeypatch: pytest.MonkeyPatch, condition: str, asked: int
+) -> None:
+    """The three questions of one call; the next call is another, whose arguments are its own."""
+    actions = ("call", "run_in_process", "call_unattended")
+    named = ", ".join(f'Action::"{action}"' for action in actions)
+    point = pdp(f"permit (principal, action in [{named}], resource) when {{ {condition} }};")
+    for action in actions:  # whether the form fits is asked once, too
+        point.decide(Question(CALLER, action, TOOL, call_context(facts())))
+    for name in ("b.txt", "c.txt"):
+        later = facts().time + timedelta(hours=1 if name == "b.txt" else 2)
+        context = call_context(replace(facts(arguments={"path": name}), time=later))
+        answers = [
+            engine_asked(monkeypatch, point, Question(CALLER, action, TOOL, context))
+            for action in actions
+        ]
+        assert all(decision.allowed for decision, _ in answers)
+        assert sum(count for _, count in answers) == asked
+
+
+def test_the_engine_is_asked_anew_about_no_more_than_it_has_to_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two permits one is remembered; both are named, in the order of the set."""
+    more = f'@id("b") {CALL}; @id("a") {CALL} when {{ {BESIDE} }}; @id("c") {CALL};'
+    point = pdp(more)
+    seen: list[int] = []
+    real = cedarpy.is_authorized
+
+    def spy(request: object, policies: cedarpy.PolicySet, *rest: object) -> object:
+        seen.append(len(policies))
+        return real(request, policies, *rest)  # type: ignore[arg-type] # whatever they are
+
+    for name in ("b.txt", "c.txt"):
+        seen.clear()
+        question = Question(CALLER, "call", TOOL, call_context(facts(arguments={"path": name})))
+        with monkeypatch.context() as patch:
+            patch.setattr(cedarpy, "is_authorized", spy)
+            decision = point.decide(question)
+        assert [ref.id for ref in decision.reasons] == ["b", "a", "c"]
+    assert seen == [1]

@@ -33,6 +33,15 @@ def test_what_was_used_last_is_forgotten_last() -> None:
     assert (kept.get("a"), kept.get("b"), kept.get("c")) == (1, None, 3)
 
 
+def test_what_was_used_last_can_be_asked_for() -> None:
+    """The very last one first, and no more than wanted."""
+    kept: Bounded[str, int] = Bounded(9, lambda _: 1)
+    for key in "abc":
+        kept.put(key, 1)
+    assert kept.get("a") == 1
+    assert (kept.recent(2), kept.recent(9)) == (["a", "c"], ["a", "c", "b"])
+
+
 def test_what_is_large_is_forgotten_in_pieces() -> None:
     """Between pieces others get a word in; in the end nothing is left, nor what they put."""
     kept: Bounded[int, int] = Bounded(1000, lambda _: 2)

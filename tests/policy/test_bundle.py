@@ -223,9 +223,10 @@ def test_of_a_set_that_changes_what_is_new_is_validated(monkeypatch: pytest.Monk
     assert validated == [PERMIT]
     assert len(after.policies) == 1001
     assert after == Bundle.build(files, SCHEMA)
+    assert after.requests is before.requests  # which fit, the same schema has said
     validated.clear()
     other = SCHEMA.replace("entity Daemon;", "entity Daemon, Elsewhere;")
-    Bundle.build(files, other, before=before)
+    assert Bundle.build(files, other, before=before).requests is not before.requests
     assert sum(text.count("permit") for text in validated) == 1001
 
 
@@ -304,3 +305,22 @@ def test_what_is_admitted_can_be_looked_at() -> None:
         {"a.cedar": f"permit (principal, action, resource) when {{ {terms} }};"}, SCHEMA
     )
     assert bundle.slices.uids(bundle.slices.whole()) == {EntityUid("Group", "owners")}
+
+
+CALLS = 'permit (principal, action == Action::"call", resource);'
+
+
+@pytest.mark.parametrize(
+    ("policy", "fix"),
+    [
+        ('permit (principal, action == Action::"cal", resource);', "has every action"),
+        ('permit (principal, action == Action::"call", resource is Host);', "of which types"),
+        (CALLS.replace(";", " when { context.workspace.writable };"), "with `has` first"),
+        (CALLS.replace(";", " when { context.x };"), "compare"),
+    ],
+)
+def test_what_is_wrong_comes_with_what_to_do_about_it(policy: str, fix: str) -> None:
+    """An action that is misspelt is mended in another way than an attribute that may be absent."""
+    with pytest.raises(BundleError) as refused:
+        Bundle.build({"a.cedar": policy}, SCHEMA)
+    assert fix in refused.value.problems[0].fix

@@ -4,7 +4,6 @@ Everything is drawn from a universe so small that scopes, ancestors and errors m
 """
 
 import json
-from dataclasses import dataclass
 
 import cedarpy
 from hypothesis import given, settings
@@ -37,15 +36,6 @@ def cedar(uid: EntityUid) -> str:
     """As Cedar text. JSON's escapes are Cedar's here but for the one of a code point."""
     text = json.dumps(uid.id, ensure_ascii=False).replace("\u200b", "\\u{200b}")
     return f"{uid.type}::{text}"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Policies in Cedar's JSON, entities, requests."""
-
-    policies: str
-    entities: str
-    requests: tuple[Request, ...]
 
 
 UIDS = st.sampled_from(ENTITIES)

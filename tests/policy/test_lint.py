@@ -139,6 +139,62 @@ def test_a_permit_that_permits_something_is_not_shadowed(permit: str, forbid: st
     assert not [one for one in found if one[0] == "SHADOWED_PERMIT"]
 
 
+ADDING = 'principal, action == Action::"add_tool", resource'
+SOME = 'principal == Device::"dev-callers"'  # which values decide
+
+
+def redundant(*policies: str) -> list[int]:
+    """The lines of the permits that could as well not be there."""
+    return [line for code, line in codes("\n".join(policies)) if code == "REDUNDANT_PERMIT"]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (CALL, "principal, action, resource"),
+        (
+            'principal == Device::"dev-callers", action, resource',
+            "principal is Device, action, resource",
+        ),
+        (
+            'principal == Device::"dev-callers", action, resource == Tool::"read_file"',
+            'principal in Group::"callers", action, resource is Tool',
+        ),
+        (ADDING, 'principal, action in Action::"administer", resource'),
+    ],
+)
+def test_a_permit_that_another_always_grants_too_is_redundant(narrow: str, wide: str) -> None:
+    """In whichever order, with a condition of its own or none; the wider one is not told of."""
+    for condition in ("", f"when {{ {SOME} }}"):
+        one, other = f"permit ({narrow}) {condition};", f"permit ({wide}) when {{ true }};"
+        assert (redundant(one, other), redundant(other, one)) == ([1], [2])
+    found = [each for each in warnings(f"{one}\n{other}") if each.code == "REDUNDANT_PERMIT"]
+    assert "a.cedar#2 (a.cedar:2)" in found[0].message
+
+
+def test_of_equal_permits_the_first_is_needed() -> None:
+    """Two of three could go, and not the third; one with a condition goes before one without."""
+    assert redundant(*[f"permit ({CALL});"] * 3) == [2, 3]
+    assert redundant(f"permit ({CALL}) when {{ {SOME} }};", f"permit ({CALL});") == [1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"permit ({CALL}) when {{ context.maintenance }};",
+        f"permit ({ADDING});",
+        'permit (principal in Group::"owners", action, resource);',
+        f"forbid ({CALL}) when {{ context.maintenance }};",
+    ],
+)
+def test_a_permit_that_grants_something_more_is_not_redundant(other: str) -> None:
+    """What the other has conditions for, or is not about, is granted by this one alone."""
+    assert (
+        redundant(f'permit (principal in Group::"callers", {CALL.partition(", ")[2]});', other)
+        == []
+    )
+
+
 UIDS = tuple(EntityUid(kind, name) for kind in ("A", "B") for name in ("x", "y", "z"))
 KEYS = st.one_of(
     st.just(ANY),

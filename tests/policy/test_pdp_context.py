@@ -1,5 +1,6 @@
 """A context that is cut down, and checked once for its form: the answers are those of the whole."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -115,6 +116,42 @@ def names_seen(
         patch.setattr(cedarpy, "is_authorized", spy)
         point.decide(question)
     return seen
+
+
+def test_of_the_clock_the_engine_gets_what_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hour where the hour is asked for; all of it where that is not known."""
+    for condition, parts in (
+        ("context.clock.hour < 24 && context.clock has minute", {"hour", "minute"}),
+        ("context.clock == context.clock", {"date", "epoch", "hour", "minute", "weekday"}),
+    ):
+        point = pdp(
+            f'permit (principal, action == Action::"call", resource) when {{ {condition} }};'
+        )
+        seen: list[set[str]] = []
+        real = cedarpy.is_authorized
+
+        def spy(
+            request: dict[str, str],
+            *rest: object,
+            into: list[set[str]] = seen,
+            real: Callable[..., object] = real,
+        ) -> object:
+            into.append(set(orjson.loads(request["context"])["clock"]))
+            return real(request, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(cedarpy, "is_authorized", spy)
+            assert point.decide(Question(CALLER, "call", TOOL, call_context(facts()))).allowed
+        assert seen[-1] == parts
+
+
+def test_the_forms_that_builders_know_are_those_that_are_read() -> None:
+    """Of every context that is made: with or without what may be left out of it."""
+    for action in sorted(one.id for one in pdp("").bundle.schema.groups):
+        _, context, _ = context_for(action)
+        assert isinstance(context, Context)
+        assert context._forms
+        assert context.reading == read(context.values_by_name)
 
 
 def test_the_schema_is_asked_once_for_each_form(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from policy.bundle import Bundle
 from policy.contexts import call_context
+from policy.entities import DeviceEntity
 from policy.entity_store import EntityStore
 from policy.errors import BundleError
 from policy.pdp import PDP, Question
@@ -174,3 +175,56 @@ def test_what_is_remembered_is_the_answer_of_the_whole_set(
         question = Question(uid("Device::dev-callers"), "call", uid("Tool::read_file"), context)
         expected = whole.decide(replace(question, context=dict(context)))
         assert sliced.decide(question) == expected
+
+
+TOGETHER = ("call", "run_in_process", "call_unattended")
+ANY_OF_THEM = st.lists(
+    st.tuples(
+        st.sampled_from(("permit", "forbid")),
+        st.sampled_from(
+            (
+                "action",
+                'action == Action::"call"',
+                'action in [Action::"call", Action::"run_in_process"]',
+                'action in [Action::"call", Action::"run_in_process", Action::"call_unattended"]',
+            )
+        ),
+        st.sampled_from(
+            (
+                "",
+                f"when {{ {PATH} != principal.name }}",
+                f"unless {{ {PATH} == principal.name || context.clock.epoch == 1 }}",
+                f'when {{ {PATH} == principal.name || action == Action::"run_in_process" }}',
+                f'when {{ action in [Action::"call"] && {PATH} != principal.name }}',
+                "when { context.clock.hour + context.clock.minute > 20 }",
+                f"when {{ {PATH} != principal.name && context.clock.epoch * 9000000000 > 0 }}",
+                f"when {{ {PATH} != principal.name && resource.network }}",
+                "when { context.maintenance || context.clock.hour < 9 }",
+                "when { context has clock && context.clock has hour }",
+            )
+        ),
+    ).map(lambda p: f"{p[0]} (principal, {p[1]}, resource) {p[2]};"),
+    max_size=8,
+)
+
+
+@settings(max_examples=80)
+@given(ANY_OF_THEM)
+def test_the_questions_of_one_call_have_the_answers_of_the_whole_set(policies: list[str]) -> None:
+    """They share a context, and what was said of one action about it is said of another only where
+    policies cannot tell; another principal, tool or decision point gets no answer of theirs.
+    """
+    bundle = valid(policies)
+    store = EntityStore.build(entities(), bundle.schema)
+    others = EntityStore.build(
+        [DeviceEntity("dev-owners", "a.txt", ()), *entities()[1:]], bundle.schema
+    )
+    context = call_context(facts())
+    for there in (store, others):
+        sliced, whole = PDP(bundle, there), WholeSet(bundle, there)
+        for who in ("Device::dev-owners", "Device::dev-callers", "Agent::bot"):
+            for what in ("Tool::read_file", "Tool::publish"):
+                for action in TOGETHER:
+                    question = Question(uid(who), action, uid(what), context)
+                    expected = whole.decide(replace(question, context=dict(context)))
+                    assert sliced.decide(question) == expected

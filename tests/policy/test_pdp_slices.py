@@ -1,5 +1,7 @@
 """The daemon's own questions, answered from slices: the same decisions as from the whole set."""
 
+import gc
+
 import cedarpy
 import pytest
 
@@ -10,7 +12,7 @@ from policy.defaults import load_default_files
 from policy.entities import CallEntity, DeviceEntity, Entity
 from policy.entity_store import Entities, EntityStore
 from policy.pdp import PDP, Decision, Question
-from policy.slices import PolicySlice
+from policy.slices import PolicySlice, Slices
 from tests.policy.world import (
     CALL_ID,
     SCHEMA,
@@ -150,3 +152,58 @@ def test_a_retired_decision_point_still_decides() -> None:
     assert sliced.bundle.slices._compiled.weight == 0
     assert [ask_call(sliced, "Device::dev-callers", "call", name) for name in TOOLS] == before
     assert [ask_call(whole, "Device::dev-callers", "call", name) for name in TOOLS] == before
+
+
+def test_what_was_asked_last_is_compiled_before_another_set_is_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first calls under it find their policies there, and get the answers of this very set."""
+    before, _ = both(load_default_files(), entities())
+    after, whole = both({**load_default_files(), "more.cedar": POLICIES}, entities())
+    for name in TOOLS:
+        ask_call(before, "Device::dev-callers", "call", name)
+    after.foresee(before, lambda: None)
+    with monkeypatch.context() as patch:
+        patch.delattr(slices.TextSource, "compile")
+        patch.delattr(slices.TextSource, "extend")
+        found = [ask_call(after, "Device::dev-callers", "call", name) for name in TOOLS]
+    assert found == [ask_call(whole, "Device::dev-callers", "call", name) for name in TOOLS]
+    assert after.bundle.slices._compiled.weight > 0
+
+
+def test_what_is_not_there_any_more_is_not_foreseen() -> None:
+    """A device that was asked about and is gone is a stranger to the next set as to any."""
+    before, _ = both(load_default_files(), entities())
+    gone = [one for one in entities() if one.uid != uid("Device::dev-callers")]
+    after = PDP(before.bundle, EntityStore.build(gone, before.bundle.schema))
+    ask_call(before, "Device::dev-callers", "call", "read_file")
+    after.foresee(before, lambda: None)
+    assert len(after._found) == 0
+    assert ask_call(after, "Device::dev-callers", "call", "read_file").code == "UNKNOWN_PRINCIPAL"
+
+
+def test_a_set_that_nobody_holds_is_gone_without_the_collector() -> None:
+    """Nothing in it holds itself: the daemon takes what is there after a change out of the
+    collector's sight, so it would stay for ever.
+    """
+
+    def there() -> int:
+        return sum(isinstance(one, Slices | PolicySlice) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = there()
+        more = (
+            'forbid (principal, action == Action::"call", resource) when {PATH != principal.name};'
+        )
+        path = "context.arguments has read_file && context.arguments.read_file.path"
+        files = {**load_default_files(), "more.cedar": POLICIES + more.replace("PATH", path)}
+        sliced, _ = both(files, entities())
+        for name in TOOLS:
+            ask_call(sliced, "Device::dev-callers", "call", name)
+        assert there() > before + 3
+        del sliced, _
+        assert there() == before
+    finally:
+        gc.enable()
