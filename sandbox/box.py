@@ -16,8 +16,9 @@ import anyio
 from sandbox import container_group, spawn, streams
 from sandbox.cgroup import RunGroup
 from sandbox.cgroup_oom import Exhaustion, exhaustion
-from sandbox.container_input import open_input
+from sandbox.container_input import open_input, open_outputs
 from sandbox.container_mounts import Mounted
+from sandbox.container_output import Outputs
 from sandbox.docker_engine import Attached
 from sandbox.tier import Stream
 
@@ -97,6 +98,8 @@ class Box:
     _left: int = 0
     _stream: Stream = "stdout"
     _input: int = -1
+    _outputs: Outputs | None = None
+    _sent: int = 0
 
     @classmethod
     def of(cls, attached: Attached, mounted: Mounted) -> "Box":
@@ -114,11 +117,18 @@ class Box:
             if found is None:
                 raise BoxError(f"the launcher did not start: {_shown(said)}")
             said += found[1]
-        word, _, nonce = said.strip().partition(b" ")
+        word, nonce, *pipes = [*said.split(), b""]
         if word != b"ready" or len(nonce) != 32:
             raise BoxError(f"the launcher did not start: {_shown(said)}")
         self.nonce = nonce
         self._input = open_input(self._pid, self._pidfd)  # now that all it opens is open
+        if own := open_outputs(self._pid, self._pidfd, pipes[:-1]):
+            self._outputs = Outputs(own, self._fd)
+
+    @property
+    def own_streams(self) -> bool:
+        """Whether what the tool writes is read past the engine."""
+        return self._outputs is not None
 
     async def died(self) -> None:
         """Wait for the death of its first process; for ever, where that cannot be waited for."""
@@ -144,6 +154,12 @@ class Box:
         """Whether it did, as far as the kernel could tell: its groups may be gone by now."""
         return self.exhaustion is not None and await self.exhaustion.seen()
 
+    def rouse(self, beginning: bytes) -> None:
+        """Send what the request will begin with: who waits is awake when the rest of it comes."""
+        if self._input >= 0 and not self._sent:
+            with contextlib.suppress(OSError):  # whoever runs it learns of it
+                self._sent = os.write(self._input, beginning)
+
     def offer(self, frame: memoryview, stdin: memoryview) -> tuple[memoryview, ...]:
         """Sends of the request and the tool's standard input what is taken at once; the rest.
 
@@ -151,7 +167,7 @@ class Box:
         """
         fd = self._fd if self._input < 0 else self._input
         try:
-            if rest := streams.offer(fd, frame):
+            if rest := streams.offer(fd, frame[self._sent :]):
                 return rest, stdin
             if rest := streams.offer(fd, stdin):
                 return (rest,)
@@ -172,6 +188,8 @@ class Box:
 
     async def read(self) -> tuple[Stream, bytes] | None:
         """A piece of one stream; None at the end of both."""
+        if self._outputs is not None:
+            return await self._outputs.read()
         while not self._left:
             head = await self._exactly(_HEADER)
             if head is None:
@@ -219,6 +237,9 @@ class Box:
     def close(self) -> None:
         """Give the descriptors back. The container is the engine's to remove."""
         self._close_input()
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
         for fd in (self._fd, self._pidfd):
             if fd >= 0:
                 os.close(fd)

@@ -37,6 +37,11 @@ class RunGroup(Protocol):
         ...
 
     @property
+    def bounds_sockets(self) -> bool:
+        """Whether what sockets hold, sent and not yet read, is bounded with memory."""
+        ...
+
+    @property
     def join(self) -> tuple[Path, ...]:
         """Files into which a process writes 0 to enter."""
         ...
@@ -102,6 +107,7 @@ class NoGroup:
 
     enforces: frozenset[LimitName] = frozenset()
     bounds_swap = False
+    bounds_sockets = False
     join: tuple[Path, ...] = ()
     weight = ""
 

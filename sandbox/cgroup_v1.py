@@ -4,6 +4,7 @@ A process enters by writing 0 to `tasks` itself: moving another process takes a 
 for an RCU grace period (7 to 20 ms measured), moving oneself does not.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,13 @@ from sandbox.cgroup import (
     write,
 )
 from sandbox.cgroup_weight import Weight, v1
-from sandbox.limits import Limits
+from sandbox.limits import Limits, socket_bytes
 from sandbox.outcome import LimitName
 
 _BOTH = "memory.memsw.limit_in_bytes"
+# What sockets of the loopback hold is in no other account of version 1, and of the whole host's.
+_SOCKETS = "memory.kmem.tcp.limit_in_bytes"
+_UNBOUNDED = 2**62  # the kernel says the most that a long can hold, by pages
 _NANO = 1_000_000_000
 _LIMIT_OF = {"memory": LimitName.MEMORY, "pids": LimitName.PIDS, "cpuacct": LimitName.CPU}
 CONTROLLERS = frozenset({*_LIMIT_OF, "cpu"})
@@ -74,10 +78,24 @@ def _set_limits(made: Mapping[str, Path], limits: Limits) -> None:
         if swap.exists():
             # Memory and swap together: without it the excess would go to swap.
             write(swap, str(limits.memory_bytes))
+        _bound_sockets(made["memory"], limits.memory_bytes)
     if "pids" in made:
         write(made["pids"] / "pids.max", str(limits.pids + OWN_TASKS))
     if "cpu" in made:
         v1(made["cpu"]).set_light()
+
+
+def bound_sockets(group: RunGroup, memory_bytes: int) -> None:
+    """Of a group that another made, and that this user may write to; raises nothing."""
+    if isinstance(group, GroupV1) and "memory" in group.directories:
+        with contextlib.suppress(OSError):
+            _bound_sockets(group.directories["memory"], memory_bytes)
+
+
+def _bound_sockets(group: Path, memory_bytes: int) -> None:
+    sockets = group / _SOCKETS
+    if sockets.exists():
+        write(sockets, str(socket_bytes(memory_bytes)))
 
 
 def _limits(controllers: Iterable[str]) -> frozenset[LimitName]:
@@ -100,6 +118,14 @@ class GroupV1:
         """Where the kernel keeps the account of both."""
         memory = self.directories.get("memory")
         return memory is not None and (memory / _BOTH).exists()
+
+    @property
+    def bounds_sockets(self) -> bool:
+        """Where that account has been given a bound, which takes the right to write to it."""
+        memory = self.directories.get("memory")
+        with contextlib.suppress(OSError):
+            return memory is not None and int(read(memory / _SOCKETS)) < _UNBOUNDED
+        return False
 
     @property
     def join(self) -> tuple[Path, ...]:

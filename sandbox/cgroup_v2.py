@@ -73,6 +73,11 @@ class GroupV2:
         return (self.directory / "memory.swap.max").exists()
 
     @property
+    def bounds_sockets(self) -> bool:
+        """The memory controller counts them."""
+        return LimitName.MEMORY in self.enforces
+
+    @property
     def join(self) -> tuple[Path, ...]:
         """The one file."""
         return (self.directory / "cgroup.procs",)

@@ -24,7 +24,8 @@ from sandbox.container_report import report
 from sandbox.container_settings import ContainerSettings
 from sandbox.container_start import ContainerStarter
 from sandbox.container_watch import ContainerWatch
-from sandbox.docker_engine import Ended, Engine, EngineError
+from sandbox.docker_engine import EngineError
+from sandbox.engine_answers import Ended, Engine
 from sandbox.errors import SpecRefusedError, TierUnavailableError
 from sandbox.hostview import check_startable
 from sandbox.outcome import LimitName, Outcome
@@ -45,24 +46,47 @@ class ContainerSandbox:
         self._starter = ContainerStarter(settings)
         self._engine: Engine | None = None
         self._running: set[str] = set()
+        self._aside: dict[str, tuple[RunSpec, Box]] = {}
         self._pool = Pool(
             self._starter.start, lambda box: box.alive, self._starter.discard, settings.pool
         )
 
+    def set_aside(self, spec: RunSpec) -> None:
+        """See the interface: as far as the engine need not be asked anything for it."""
+        self._check(spec)
+        image = self._starter.known_image(spec.image)
+        if self._engine is None or image is None:
+            return
+        profile = profile_of(spec, image)
+        if self._pool.holds(profile) and (box := self._waiting(profile)) is not None:
+            box.rouse(frame.beginning(spec))
+            self._aside[spec.run_id] = spec, box
+
+    async def let_go(self, run_id: str) -> None:
+        """See the interface."""
+        if (aside := self._aside.pop(run_id, None)) is not None:
+            await self._pool.put_away(aside[1])
+
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
         """Run `spec`, in a container that waits for the like of it or in a new one."""
-        if not spec.image:
-            check_startable(spec)
-        if spec.run_id in self._running:
-            raise SpecRefusedError("RUN_ID_IN_USE", "this run is already running", "use a new id")
+        if not self._is_aside(spec) or spec.run_id in self._running:
+            self._check(spec)
         self._running.add(spec.run_id)
         try:
-            engine = await self._ready()
-            with _unavailable():
-                profile = profile_of(spec, await self._starter.image(spec.image))
-            return await self._run(spec, profile, output, engine)
+            return await self._run(spec, output, await self._ready())
         finally:
             self._running.discard(spec.run_id)
+            await self.let_go(spec.run_id)  # nothing, unless it came to no start
+
+    def _is_aside(self, spec: RunSpec) -> bool:
+        """Whether a box is held for this very spec: what it was roused with is of no other."""
+        return spec.run_id in self._aside and self._aside[spec.run_id][0] is spec
+
+    def _check(self, spec: RunSpec) -> None:
+        if not spec.image:
+            check_startable(spec)
+        if spec.run_id in self._running or spec.run_id in self._aside:
+            raise SpecRefusedError("RUN_ID_IN_USE", "this run is already running", "use a new id")
 
     async def probe(self) -> ProbeReport:
         """Run a sandbox and observe what it refuses."""
@@ -78,7 +102,7 @@ class ContainerSandbox:
     async def warm(self, spec: RunSpec) -> bool:
         """Wait until one is started ahead for runs like `spec`; false if none will be."""
         with _unavailable():
-            profile = profile_of(spec, await self._starter.image(spec.image))
+            profile = await self._profile(spec)
             return can_wait(profile) and await self._pool.stock(profile)
 
     async def altered(self) -> None:
@@ -116,7 +140,7 @@ class ContainerSandbox:
     async def _ready(self) -> Engine:
         """The engine, which has to be there and know the runtime."""
         if self._engine is None:
-            with _unavailable():
+            with _unavailable(whatever=True):
                 engine = await self._starter.ask(self._starter.docker.info)
             if self.settings.runtime not in engine.runtimes:
                 raise TierUnavailableError(
@@ -133,12 +157,10 @@ class ContainerSandbox:
             self._engine = engine
         return self._engine
 
-    async def _run(
-        self, spec: RunSpec, profile: Profile, output: OutputSink, engine: Engine
-    ) -> Outcome:
+    async def _run(self, spec: RunSpec, output: OutputSink, engine: Engine) -> Outcome:
         try:
             with _unavailable():
-                box, ahead = await self._take(profile, spec.asker)
+                box, ahead = await self._have(spec)
         except (EngineError, BoxError) as fault:
             self._refuse_if_gone(engine)
             return failed(str(fault), None, report(spec, self.settings, engine, NoGroup()))
@@ -146,6 +168,19 @@ class ContainerSandbox:
             return await self._watch(spec, output, engine, box, ahead=ahead)
         finally:
             await self._pool.put_away(box)
+
+    async def _have(self, spec: RunSpec) -> tuple[Box, bool]:
+        """A box for `spec`; whether it had waited."""
+        try:
+            return await self._take(await self._profile(spec), spec)
+        except EngineError as error:
+            if not error.image_gone:
+                raise
+        # Somebody has tidied up the engine's images since it was found.
+        return await self._take(await self._profile(spec), spec)
+
+    async def _profile(self, spec: RunSpec) -> Profile:
+        return profile_of(spec, await self._starter.image(spec.image))
 
     def _refuse_if_gone(self, engine: Engine) -> None:
         """Where nothing could be started: say so if the runtime was taken away since."""
@@ -157,15 +192,28 @@ class ContainerSandbox:
                 "`make engines` installs and registers it",
             )
 
-    async def _take(self, profile: Profile, asker: str) -> tuple[Box, bool]:
-        """A box in which the mounts are what their names mean now; whether it had waited."""
+    def _waiting(self, profile: Profile) -> Box | None:
+        """A box that waits, in which the mounts are what their names mean now."""
         wanted = places(profile.mounts, self.settings)
         while can_wait(profile) and (box := self._pool.ready(profile)) is not None:
             if box.mounted.places == wanted:
+                return box
+            self._pool.end(box)
+        return None
+
+    async def _take(self, profile: Profile, spec: RunSpec) -> tuple[Box, bool]:
+        """A box in which the mounts are what their names mean now; whether it had waited."""
+        wanted = places(profile.mounts, self.settings)
+        if spec.run_id in self._aside:
+            box = self._aside[spec.run_id][1]
+            if box.alive and box.mounted.places == wanted:
+                del self._aside[spec.run_id]
                 return box, True
-            await self._pool.put_away(box)
+            await self.let_go(spec.run_id)
+        if (waiting := self._waiting(profile)) is not None:
+            return waiting, True
         if can_wait(profile):
-            box = await self._pool.take(profile, asker)
+            box = await self._pool.take(profile, spec.asker)
         else:
             box = await self._starter.start(profile)
         if box.mounted.places != wanted:
@@ -182,7 +230,8 @@ class ContainerSandbox:
             if not box.kill():
                 await self._starter.remove(box.container)
 
-        request = frame.build(spec, spec.argv[0], _GROUPS, gvisor=self.settings.gvisor)
+        gvisor, own = self.settings.gvisor, box.own_streams
+        request = frame.build(spec, spec.argv[0], _GROUPS, gvisor=gvisor, own_streams=own)
         watch = ContainerWatch(spec, self.settings, box, output, kill)
         try:
             await watch.run(memoryview(request))
@@ -217,12 +266,12 @@ class ContainerSandbox:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
-    """An engine that is not there to be asked makes the tier unavailable."""
+def _unavailable(*, whatever: bool = False) -> Iterator[None]:
+    """An engine that is not there to be asked, or `whatever` it did, makes the tier unavailable."""
     try:
         yield
     except EngineError as error:
-        if not error.unreachable:
+        if not (error.unreachable or whatever):
             raise
         raise TierUnavailableError(
             "DOCKER_UNREACHABLE",

@@ -9,7 +9,9 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox import foreign_root
 from sandbox.cgroup_weight import LIGHT_SHARES
+from sandbox.container_image import Image
 from sandbox.container_mounts import Mounted, labels
 from sandbox.container_settings import ContainerSettings
 from sandbox.errors import SpecRefusedError
@@ -29,7 +31,7 @@ LEAST_PIDS = 32
 class Profile:
     """All of a run that is settled when its container starts."""
 
-    image: str
+    image: Image
     own_image: bool
     mounts: tuple[Mount, ...]
     hostname: str
@@ -50,8 +52,8 @@ def can_wait(profile: Profile) -> bool:
     return not any(mount.writable for mount in profile.mounts)
 
 
-def profile_of(spec: RunSpec, image: str) -> Profile:
-    """The profile of a run; `image` is the id of what it runs on. Raises `SpecRefusedError`."""
+def profile_of(spec: RunSpec, image: Image) -> Profile:
+    """The profile of a run; `image` is what it runs on. Raises `SpecRefusedError`."""
     places = {posixpath.dirname(path) for path in spec.secret_files}
     if "/" in places:
         raise SpecRefusedError(
@@ -85,7 +87,7 @@ def config(
     """The body of `POST /containers/create`."""
     user = f"{settings.inside_uid}:{settings.inside_uid}"
     return {
-        "Image": profile.image,
+        "Image": profile.image.id,
         "Entrypoint": [],
         "Cmd": list(command),
         # Neither inside nor on the host is it root.
@@ -98,7 +100,7 @@ def config(
         # A stopping engine waits for nobody: the launcher is deaf to anything less.
         "StopSignal": "SIGKILL",
         # Of the launcher; the tool's is in its request, and is exactly that.
-        "Env": [],
+        "Env": _environment(profile),
         "WorkingDir": "/",
         "NetworkDisabled": True,
         # What an image may ask for besides its files does not happen.
@@ -111,6 +113,13 @@ def config(
             "Mounts": mounted.entries,
         },
     }
+
+
+def _environment(profile: Profile) -> list[str]:
+    own = foreign_root.ENVIRONMENT if profile.own_image else {}
+    # A name without a value is Docker's way to leave out what the image would set.
+    unset = [name for name in profile.image.variables if name not in own]
+    return [*(f"{name}={value}" for name, value in own.items()), *unset]
 
 
 def _isolation(settings: ContainerSettings) -> dict[str, Any]:

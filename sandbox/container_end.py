@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from sandbox.box import Report
 from sandbox.conclude import limit_of_signal
 from sandbox.container_watch import ContainerWatch
-from sandbox.docker_engine import Ended
 from sandbox.ending import Ending, outcome
+from sandbox.engine_answers import Ended
 from sandbox.errors import SpecRefusedError
 from sandbox.outcome import Control, End, LimitName, Outcome
 from sandbox.spec import RunSpec

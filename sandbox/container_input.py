@@ -1,18 +1,22 @@
-"""The way into a container's standard input that does not lead through the engine.
+"""The ways into a container and out of it that do not lead through the engine.
 
 What Docker attaches passes two processes of the engine on its way in, a millisecond of every call,
 and lies in their memory. Where we may look at the descriptors of a container's first process, the
 pipe it reads from can be opened there, and what is written to it is in the container at once. That
-the pipe stays open remains the engine's business. Trusted to open none but that one; gives -1 where
-there is any doubt or no permission, and then the engine's way is taken. Raises nothing.
+the pipe stays open remains the engine's business. So with what comes out, where the launcher has
+pipes of its own for that. Trusted to open none but those; gives -1 (or none) where there is any
+doubt or no permission, and then the engine's way is taken. Raises nothing.
 """
 
+import contextlib
 import os
 import re
 import select
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
+_NUMBER = re.compile(rb"[0-9]{1,4}\Z")
 _PIPE = re.compile(r"pipe:\[[0-9]+\]\Z")
 _WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -34,6 +38,25 @@ def open_input(pid: int, pidfd: int) -> int:
         os.close(fd)  # the number may be another process's by now
         return -1
     return fd
+
+
+def open_outputs(pid: int, pidfd: int, numbers: Sequence[bytes]) -> tuple[int, ...]:
+    """Descriptors to read from what `pid` says are its pipes; all of them, or none."""
+    found: list[int] = []
+    for number in numbers:
+        fd = -1
+        if pidfd >= 0 and _NUMBER.match(number):
+            with contextlib.suppress(OSError):
+                place = f"/proc/{pid}/fd/{number.decode()}"
+                fd = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found.append(fd)
+    there = -1 not in found and not _ended(pidfd)
+    if there and all(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in found):
+        return tuple(found)
+    for fd in found:
+        if fd >= 0:
+            os.close(fd)
+    return ()
 
 
 def _only_read(directory: Path) -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from sandbox import controls
 from sandbox.cgroup import RunGroup
 from sandbox.container_settings import ContainerSettings
-from sandbox.docker_engine import Engine
+from sandbox.engine_answers import Engine
 from sandbox.outcome import Control, LimitName
 from sandbox.spec import RunSpec
 
@@ -48,7 +48,7 @@ def _isolation(settings: ContainerSettings, engine: Engine) -> dict[str, str]:
         "foreign_abis": "gVisor's kernel has none" if own else "killed, by the filter",
         "kernel_surface": "gVisor's kernel has none of it, or the filter refuses it"
         if own
-        else "EPERM by the filter, ENOSYS for clone3",
+        else "EPERM by the filter, ENOSYS for clone3, openat2",
         "terminal_input": "EPERM by the filter, compared in the lower 32 bits",
         "terminal": "a new session, no terminal allocated",
         "descriptors": "all others close-on-exec or never there",
@@ -81,7 +81,7 @@ def _limits(
         "cpu": f"{groups}: whole container, polled; RLIMIT_CPU per process"
         if LimitName.CPU in group.enforces
         else "RLIMIT_CPU per process",
-        "memory": f"{groups}: whole container{own}",
+        "memory": f"{groups}: whole container{own}{_but_sockets(settings, engine, group)}",
         "swap": f"{groups}: counted with memory" if engine.limits_swap else "",
         "pids": _pids(spec, settings, groups),
         "output": "counted by the daemon",
@@ -93,6 +93,12 @@ def _limits(
         else "nr_inodes of the tmpfs",
         "weight": controls.weight(groups, group.weight, settings.gives_way_after),
     }
+
+
+def _but_sockets(settings: ContainerSettings, engine: Engine, group: RunGroup) -> str:
+    if settings.gvisor or engine.cgroup_version != "1" or group.bounds_sockets:
+        return ""  # gVisor's are in its own memory
+    return controls.BUT_SOCKETS
 
 
 def _pids(spec: RunSpec, settings: ContainerSettings, groups: str) -> str:

@@ -35,7 +35,8 @@ class ContainerSettings:
     leftovers and nobody else's. `gvisor` says that the runtime is runsc. `root_becomes` is the user
     a run has when the daemon is root; otherwise it has the daemon's own. `directory` is a place of
     the daemon's own for what Docker has to be shown by name; empty: where temporary files are. A
-    run that has used `give_way_seconds` of processor time lets everybody else go first.
+    removal that takes an engine longer than `remove_seconds` is not waited for. A run that has used
+    `give_way_seconds` of processor time lets everybody else go first.
     """
 
     instance: str
@@ -48,6 +49,7 @@ class ContainerSettings:
     give_way_seconds: float = GIVE_WAY_SECONDS
     start_seconds: float = 60.0
     drain_seconds: float = 5.0
+    remove_seconds: float = 20.0
     look_seconds: float = 10.0
     pool: PoolSettings = field(default_factory=lambda: PoolSettings(total=8, starts=2))
 

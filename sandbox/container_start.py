@@ -6,28 +6,32 @@ Raises `SpecRefusedError` for what no container can have, `EngineError` and `Box
 """
 
 import secrets
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
-from sandbox import foreign_root, frame, root_image
+from sandbox import container_image, foreign_root, frame
 from sandbox.box import Box, BoxError
+from sandbox.cgroup_v1 import bound_sockets
 from sandbox.container_config import LEAST_PIDS, Profile, config
+from sandbox.container_image import Image
 from sandbox.container_mounts import family, forget_copies, labels, mounted
 from sandbox.container_settings import ContainerSettings
+from sandbox.container_threads import Owner, Task
 from sandbox.descriptors import Descriptors
 from sandbox.docker_engine import DockerEngine, EngineError
-from sandbox.errors import SpecRefusedError
 
 T = TypeVar("T")
-_LAUNCHER = [Path(__file__).with_name(name) for name in ("in_place.py", "launcher.py")]
+_PARTS = ("in_place.py", "own_streams.py", "rehearsal.py", "launcher.py")
+_LAUNCHER = [Path(__file__).with_name(name) for name in _PARTS]
 _THREADS = 8
+_LOOK_SECONDS = 0.02
+_HANGING_SECONDS = 1.0  # for an engine that was waited for already
 _SPARE = 2  # address spaces: one for what the tool becomes, one for what it starts
 
 
@@ -37,29 +41,60 @@ class ContainerStarter:
     def __init__(self, settings: ContainerSettings) -> None:
         self._settings = settings
         self.docker = DockerEngine(settings.socket)
-        self._images: dict[str, str] = {}
+        self._images: dict[str, Image] = {}
         self._launcher = "\n".join(part.read_text("utf-8") for part in _LAUNCHER)
         self._threads = anyio.CapacityLimiter(_THREADS)
         # What bears our labels and is none of these was left by an earlier daemon, or while the
         # engine could not be asked to remove it.
         self._held: set[str] = set()
         self.left = False  # whether there may be some of those
+        self._hangs = False  # whether the engine was waited for in vain
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """Ask the engine, from a thread."""
-        return await anyio.to_thread.run_sync(question, limiter=self._threads)
+        """Ask the engine, from a thread. Who is cancelled does not wait for one that hangs."""
+        run = anyio.to_thread.run_sync
+        return await run(question, abandon_on_cancel=True, limiter=self._threads)
 
-    async def image(self, reference: str) -> str:
-        """The id of an image: the tool's own, or the empty root, which is made if need be."""
+    async def _change(self, change: Callable[[], T]) -> T:
+        """Change something in the engine. Cancelled, it is seen to its end: not if that hangs."""
+        task = Task(change)
+        try:
+            return await self.ask(task)
+        except anyio.get_cancelled_exc_class():
+            if task.leave():
+                with self._patience():
+                    while not task.over:  # noqa: ASYNC110 - a thread says so
+                        await anyio.sleep(_LOOK_SECONDS)
+            raise
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """For what has to be done also when cancelled; not longer than an engine is waited for.
+
+        A thread that was left goes on for as long as there is one; the next look, or the next
+        start, does what it did not.
+        """
+        seconds = _HANGING_SECONDS if self._hangs else self._settings.remove_seconds
+        with anyio.move_on_after(seconds, shield=True) as patience:
+            yield
+        self._hangs = patience.cancelled_caught
+        self.left = self.left or self._hangs
+
+    async def image(self, reference: str) -> Image:
+        """An image: the tool's own, or the empty root, which is made if need be."""
         if reference not in self._images:
-            self._images[reference] = await self.ask(lambda: self._find_image(reference))
+            self._images[reference] = await self._change(lambda: self._find_image(reference))
         return self._images[reference]
+
+    def known_image(self, reference: str) -> Image | None:
+        """An image, if it was asked for before."""
+        return self._images.get(reference)
 
     async def start(self, profile: Profile) -> Box:
         """A new container whose launcher waits."""
-        owner = _Owner()
+        owner = Owner()
         try:
-            box = await self.ask(lambda: owner.given(self._build(profile), self._end))
+            box = await self._change(lambda: owner.given(self._build(profile), self._end))
         except BaseException:
             # Cancelled in the middle: whoever comes last of the thread and us ends the box.
             if (left := owner.gone()) is not None:
@@ -71,7 +106,7 @@ class ContainerStarter:
                 await box.ready()
             count = self._settings.most_pids(profile.pids)
             if count < LEAST_PIDS:
-                await self.ask(lambda: self.docker.limit_pids(box.container, count))
+                await self._change(lambda: self.docker.limit_pids(box.container, count))
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await self.discard(box)
@@ -82,7 +117,7 @@ class ContainerStarter:
 
     def _build(self, profile: Profile) -> Box:
         """A started container, in a thread. The descriptors it mounts from are open until then."""
-        name = family(self._settings) + secrets.token_hex(8)
+        name = self._name()
         self._held.add(name)
         try:
             return self._build_as(name, profile)
@@ -98,9 +133,12 @@ class ContainerStarter:
             found = mounted(profile.mounts, self._settings, name, fds, programs_at=below)
             try:
                 spare = _SPARE if self._settings.gvisor and not profile.own_image else 0
-                command = (*start, "-c", self._launcher, str(spare))
+                seen = not self._settings.gvisor  # its pipes are its own kernel's
+                command = (*start, "-c", self._launcher, str(spare), str(int(seen)))
                 wanted = config(profile, self._settings, command, found)
-                return Box.of(self.docker.start(name, wanted, found.volumes), found)
+                box = Box.of(self.docker.start(name, wanted, found.volumes), found)
+                bound_sockets(box.group, profile.memory_bytes)  # which no engine does for us
+                return box
             except BaseException:
                 found.forget()
                 self._images.clear()  # perhaps somebody removed one: it is looked for again
@@ -108,7 +146,8 @@ class ContainerStarter:
 
     async def discard(self, box: Box) -> None:
         """Leave nothing of a box."""
-        with anyio.CancelScope(shield=True):
+        box.kill()
+        with self._patience():
             await self.ask(lambda: self._end(box))
 
     def _end(self, box: Box) -> None:
@@ -127,16 +166,16 @@ class ContainerStarter:
 
     async def remove(self, container: str, volumes: Sequence[str] = ()) -> None:
         """Remove a container, also when cancelled."""
-        with anyio.CancelScope(shield=True):
-            try:
+        try:
+            with self._patience():
                 await self.ask(lambda: self.docker.remove(container, volumes))
-            except EngineError:
-                self.left = True
+        except EngineError:
+            self.left = True
 
     async def close(self) -> None:
         """Remove what could not be removed before, as far as it can be now; leave the engine."""
-        if self.left:
-            with suppress(EngineError):
+        if self.left and not self._hangs:
+            with suppress(EngineError), anyio.move_on_after(self._settings.remove_seconds):
                 await self.reap()
         await self.ask(self.docker.close)
 
@@ -152,60 +191,33 @@ class ContainerStarter:
     async def _reap(self) -> int:
         ours = labels(self._settings)
         found = await self.ask(lambda: self.docker.containers(ours))
-        left = [one for one in found if one.name not in self._held]
+        left = [one for one in found if self._is_left(one.name)]
         async with anyio.create_task_group() as group:
             for one in left:
                 group.start_soon(self.remove, one.container)
         for name in await self.ask(lambda: self.docker.volumes(ours)):
-            if name.rpartition("-")[0] not in self._held:
+            if self._is_left(name.rpartition("-")[0]):
                 await self.ask(partial(self.docker.remove_volume, name))
         await self.ask(lambda: forget_copies(self._settings, self._held))
         return sum(one.running for one in left)
 
-    def _find_image(self, reference: str) -> str:
+    def _is_left(self, name: str) -> bool:
+        """Of what bears our labels: one gets them from an image too, that was committed of ours."""
+        return name.startswith(family(self._settings)) and name not in self._held
+
+    def _find_image(self, reference: str) -> Image:
         if not reference:
-            archive, tag = root_image.archive(self._settings.inside_uid)
-            reference = f"{root_image.REPOSITORY}:{tag}"
-            if self.docker.image(reference) is None:
-                self.docker.import_image(archive, root_image.REPOSITORY, tag)
-        return _judged(reference, self.docker.image(reference))
+            return container_image.empty_root(self.docker, self._settings.inside_uid)
+        name = self._name()
+        self._held.add(name)
+        try:
+            return container_image.own(self.docker, reference, name, labels(self._settings))
+        except BaseException:
+            self.left = True
+            raise
+        finally:
+            self._held.discard(name)
 
-
-class _Owner:
-    """Of a box that a thread makes for somebody who may be gone when it is made."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._box: Box | None = None
-        self._gone = False
-
-    def given(self, box: Box, end: Callable[[Box], None]) -> Box:
-        """Hand it over, or end it if nobody is there any more."""
-        with self._lock:
-            self._box = box
-            if not self._gone:
-                return box
-        end(box)
-        raise BoxError("nobody wants it any more")
-
-    def gone(self) -> Box | None:
-        """Nobody is there from now on; the box that was handed over, if it was."""
-        with self._lock:
-            self._gone = True
-            return self._box
-
-
-def _judged(reference: str, found: Mapping[str, Any] | None) -> str:
-    """The id of an image that the engine has and that asks for nothing."""
-    if found is None:
-        raise SpecRefusedError(
-            "IMAGE_MISSING",
-            "Docker Engine does not have the tool's image",
-            f"docker pull {reference}, or docker load; Stockade fetches nothing itself",
-        )
-    if (found.get("Config") or {}).get("Volumes"):
-        # Docker would make each a writable directory on the host's disk.
-        raise SpecRefusedError(
-            "IMAGE_REFUSED", "the tool's image declares volumes", "use one that does not"
-        )
-    return str(found["Id"])
+    def _name(self) -> str:
+        """Of a new container."""
+        return family(self._settings) + secrets.token_hex(8)

@@ -33,16 +33,15 @@ class ContainerWatch:
         box: Box,
         sink: OutputSink,
         kill: Callable[[], Awaitable[None]],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._settings, self._box = spec, settings, box
-        self._kill, self._clock = kill, clock
+        self._kill = kill
         self.output = Output(spec.limits.output_bytes, sink, self._over_output)
         self._trailers: dict[Stream, Trailer] = {
             "stdout": Trailer(box.nonce),
             "stderr": Trailer(box.nonce),
         }
-        self._began = clock()
+        self._began = time.monotonic()
         self._cpu_before = _cpu_seconds(box) or 0.0
         self._reading = anyio.CancelScope()
         self._delivery: anyio.CancelScope | None = None
@@ -59,7 +58,7 @@ class ContainerWatch:
     @property
     def elapsed(self) -> float:
         """Seconds since the request was sent."""
-        return self._clock() - self._began
+        return time.monotonic() - self._began
 
     async def run(self, frame: memoryview) -> None:
         """Until the tool has ended and its output is delivered, or the container is killed."""
@@ -83,6 +82,7 @@ class ContainerWatch:
                 await self._pass_on(stream, self._trailers[stream].feed(data))
                 reports = [trailer.report for trailer in self._trailers.values()]
                 self.report = reports[0] if all(reports) else None
+                await self.output.pass_turn(len(data))
             if self.report is None:
                 for stream, trailer in self._trailers.items():
                     await self._pass_on(stream, trailer.finish())

@@ -33,6 +33,8 @@ ISOLATION: Mapping[str, str] = MappingProxyType(
         "kill_tree": "on",
     }
 )
+BUT_SOCKETS = "; not what its sockets hold"
+
 LIMITS = (
     *("wall", "cpu", "memory", "swap", "pids", "output", "file_size", "open_files"),
     *("tmp", "tmp_files", "weight"),

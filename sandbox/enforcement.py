@@ -54,12 +54,12 @@ def _isolation(settings: ProcessSettings) -> dict[str, str]:
         "mounts": "bound by descriptor, compared after the mount",
         "proc": "procfs of the new pid namespace, its init hidden; settings are root's",
         "devices": "these five bound, nothing else in /dev but /dev/shm",
-        "user": f"{settings.inside_uid} inside, {host} on the host",
+        "user": f"{settings.inside_uid} inside, {host} on the host{_groups()}",
         "capabilities": "all dropped, bounding set included",
         "no_new_privileges": "prctl by bubblewrap",
         "seccomp": "a libseccomp filter, loaded last before the tool",
         "foreign_abis": "killed: the filter looks at the architecture first, then for x32",
-        "kernel_surface": "EPERM by the filter, ENOSYS for clone3",
+        "kernel_surface": "EPERM by the filter, ENOSYS for clone3, openat2",
         "terminal_input": "EPERM by the filter, compared in the lower 32 bits",
         "terminal": "a new session, no terminal device",
         "descriptors": "all others close-on-exec or closed",
@@ -70,6 +70,12 @@ def _isolation(settings: ProcessSettings) -> dict[str, str]:
     }
 
 
+def _groups() -> str:
+    """Those that a user who is not root keeps, for good, in a user namespace."""
+    kept = [] if os.geteuid() == 0 else sorted(set(os.getgroups()) - {os.getegid()})
+    return f", and of the daemon's groups {', '.join(map(str, kept))}" if kept else ""
+
+
 def _limits(group: RunGroup, cgroups: str) -> dict[str, str]:
     by = group.enforces
     processes = "RLIMIT_NPROC of the user namespace; a hit is not reported"
@@ -78,9 +84,12 @@ def _limits(group: RunGroup, cgroups: str) -> dict[str, str]:
         "cpu": f"{cgroups}: whole tree, polled; RLIMIT_CPU per process"
         if LimitName.CPU in by
         else "/proc of the tree, polled; RLIMIT_CPU per process",
-        "memory": f"{cgroups}: whole tree, tmpfs and the kernel's own included"
-        if LimitName.MEMORY in by
-        else "RLIMIT_AS per process; /proc of the tree, polled",
+        "memory": (
+            f"{cgroups}: whole tree, tmpfs and the kernel's own included"
+            if LimitName.MEMORY in by
+            else "RLIMIT_AS per process; /proc of the tree, polled"
+        )
+        + ("" if group.bounds_sockets else controls.BUT_SOCKETS),
         "swap": _swap(group, cgroups),
         "pids": cgroups if LimitName.PIDS in by else (processes if counts_processes() else ""),
         "output": "counted by the daemon",

@@ -7,12 +7,17 @@ whose loader is not known.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.errors import SpecRefusedError
 from sandbox.frame import PYTHON
 
 PLACE = "/.stockade"
+# Without these the C library reads an image's own locale and time zone.
+ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "TZ": "UTC0"}
+# By which any loader is told, in an image too, what every program loads first: where, and what.
+LED_BY = ("/etc", "/etc/ld.so.preload")
 _LOADERS = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
 
 

@@ -28,9 +28,17 @@ def runs_in_place(argv: Sequence[str]) -> bool:
 
 
 def build(
-    spec: RunSpec, program: str, elsewhere: frozenset[LimitName], *, gvisor: bool
+    spec: RunSpec,
+    program: str,
+    elsewhere: frozenset[LimitName],
+    *,
+    gvisor: bool,
+    own_streams: bool = False,
 ) -> bytearray:
-    """All but the input. `elsewhere` has the limits that control groups enforce."""
+    """All but the input. `elsewhere` has the limits that control groups enforce.
+
+    `own_streams`: what the tool writes goes to the launcher's own pipes, not to the engine's.
+    """
     in_place = spec.python and not spec.image and runs_in_place(spec.argv)
     kind = b"python" if in_place else b"run"
     fields: tuple[list[Field], ...] = (
@@ -42,11 +50,17 @@ def build(
     )
     # Made once at its full length: what grows leaves behind what it held.
     body = bytearray().join(chain.from_iterable(map(_put, fields)))
-    whole = bytearray().join((_size(len(spec.stdin)), _size(len(body)), body))
+    head = (beginning(spec), _size(own_streams), _size(len(body)))
+    whole = bytearray().join((*head, body))
     for scrap in (body, *fields[-1]):
         if isinstance(scrap, bytearray):
             scrap[:] = bytes(len(scrap))
     return whole
+
+
+def beginning(spec: RunSpec) -> bytes:
+    """What the frame of `spec` begins with: how long the input is, which says nothing to do yet."""
+    return _size(len(spec.stdin))
 
 
 def _put(fields: Sequence[Field]) -> Iterator[Field]:

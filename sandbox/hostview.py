@@ -8,8 +8,8 @@ the sandbox. Raises `SpecRefusedError` only.
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -46,27 +46,37 @@ def root_directories() -> tuple[str, ...]:
 
 def reachable(path: str, uid: int) -> bool:
     """Whether `uid`, in no group, may search every directory above `path`. ACLs are not read."""
-    for directory in Path(path).parents:
-        found = directory.stat()
+    for directory in _above(path):
+        found = os.stat(directory)  # noqa: PTH116 - before every run; a Path costs as much again
         if not found.st_mode & (0o100 if found.st_uid == uid else 0o001):
             return False
     return True
 
 
-class HostView:
-    """The sandbox's file tree as it will be, looked up on the host."""
+@lru_cache(maxsize=256)
+def _above(path: str) -> tuple[str, ...]:
+    return tuple(str(directory) for directory in Path(path).parents)
 
-    def __init__(self, spec: RunSpec) -> None:
+
+class HostView:
+    """The sandbox's file tree as it will be, looked up on the host.
+
+    `mounts` are targets with their sources. It holds no more than names: what is behind them is
+    looked up each time.
+    """
+
+    def __init__(self, mounts: Mapping[str, str], secret_files: Iterable[str]) -> None:
         self._links = root_links()
         self._trees = {tree: tree for tree in (*root_directories(), *ETC_FROM_HOST)}
-        self._trees.update({mount.target: mount.source for mount in spec.mounts})
+        self._trees.update(mounts)
+        self._innermost_first = sorted(self._trees, key=len, reverse=True)
         self._made = set(_MADE_DIRECTORIES)
-        for path in (*self._trees, *spec.secret_files):
+        for path in (*self._trees, *secret_files):
             self._made.update(parent.as_posix() for parent in Path(path).parents)
 
     def host_path(self, path: str) -> str | None:
         """The host path behind `path`, which has no links left; None if the sandbox makes it."""
-        for tree in sorted(self._trees, key=len, reverse=True):
+        for tree in self._innermost_first:
             if within(path, tree):
                 return posixpath.normpath(self._trees[tree] + path[len(tree) :])
         return None
@@ -120,9 +130,15 @@ class HostView:
         return mode is not None and stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
+@lru_cache(maxsize=64)
+def _view(mounts: tuple[tuple[str, str], ...], secret_files: tuple[str, ...]) -> HostView:
+    return HostView(dict(mounts), secret_files)
+
+
 def check_startable(spec: RunSpec) -> None:
     """Refuse a program or working directory the sandbox will not have."""
-    view = HostView(spec)
+    mounts = tuple((mount.target, mount.source) for mount in spec.mounts)
+    view = _view(mounts, tuple(spec.secret_files))
     if not view.is_directory(spec.cwd):
         raise SpecRefusedError(
             "CWD_MISSING", "the sandbox has no such working directory", "mount it, or use /tmp"

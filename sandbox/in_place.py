@@ -42,13 +42,24 @@ def carried_out(rest: list[str]) -> tuple[str | int, int]:
             with open(name, "rb") as file:  # noqa: PTH123 - pathlib is no module of any Python
                 source = file.read()
         sys.modules["__main__"] = main
-        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - a tool
+        code = compile(source, name, "exec", dont_inherit=True)
+        know_lines(code, rest[1] if rest[0] == "-c" else None)
+        exec(code, main.__dict__)  # noqa: S102 - a tool
     except SystemExit as end:
         status = 0 if end.code is None else end.code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the tool's, shown as Python does
         show(error)
         status = 1
     return status, id(main.__dict__)
+
+
+def know_lines(code: object, command: str | None) -> None:
+    """From 3.13 on a traceback has the lines of `-c`, too: the tool's, not the launcher's."""
+    lines = vars(sys.modules.get("linecache", sys))
+    if "_register_code" in lines:
+        lines["_interactive_cache"].clear()
+        if command is not None:
+            lines["_register_code"](code, command, "<string>")
 
 
 def show(error: BaseException) -> None:

@@ -1,19 +1,20 @@
 """What a container starts: it waits for one request, carries it out once, and reports the end.
 
-Standalone: sent as text, after `in_place`, to the interpreter inside, so it imports nothing of
-ours. Its first process is the container's init and stays the daemon's: out of the tool's reach (not
-dumpable, deaf to kill). It takes the request and the tool's input; when the tool has ended it kills
-and reaps what is left, and only then says how it ended, under a number the tool does not know. Its
-child reads the request from a pipe, becomes the tool (by execve or, for Python that is run in
-place, by running it), and has the input on that pipe. While they wait, both go the way of a request
-once: a page that is touched for the first time costs, in gVisor as much as ten system calls.
+Standalone: sent as text, after its other parts (`container_start` names them), to the interpreter
+inside, so it imports nothing of ours. Its first process is the container's init and stays the
+daemon's: out of the tool's reach (not dumpable, deaf to kill). It takes the request and the tool's
+input; when the tool has ended it kills and reaps what is left, and only then says how it ended,
+under a number the tool does not know. Its child reads the request from a pipe, becomes the tool (by
+execve or, for Python that is run in place, by running it), and has the input on that pipe. While
+they wait, both go the way of a request once: a page that is touched for the first time costs, in
+gVisor as much as ten system calls.
 
 Standard input is the only way in, and open for as long as the daemon wants the run: its end is the
 end of everything here. So a daemon that dies leaves nothing running, and no tool is given half of
 its input: nothing is passed on before all of it is there.
 
-`frame` writes the request: the input's length and its own, then lists of fields, with all lengths
-and counts in 4 bytes, big-endian. The input follows.
+`frame` writes the request: the input's length, whether the daemon reads our own pipes, and its own
+length, then lists of fields, with all numbers in 4 bytes, big-endian. The input follows.
 """
 
 import gc
@@ -27,13 +28,14 @@ import time
 LINGER_SECONDS = 30  # so long the daemon may look at what the run used; without a daemon, the end
 SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - this container's own
 LOOK_MILLISECONDS = 500
-CHUNK = 65536
-QUIET_MILLISECONDS = 100  # after which nobody is taken to be in a hurry
-SPARE = int(sys.argv[1])
+SPARE, SEEN = map(int, sys.argv[1:3])  # address spaces; whether the host sees our pipes
+HEAD = 12
 
 MYPY = False
 if MYPY:  # this comes after it, in one text
-    from sandbox.in_place import empty, run_python
+    from sandbox.in_place import run_python
+    from sandbox.own_streams import CHUNK, make_pipes, widen, write_to
+    from sandbox.rehearsal import make_spare, quiet, rehearse
 
 
 def exactly(count: int) -> bytes:
@@ -48,9 +50,10 @@ def exactly(count: int) -> bytes:
     return b"".join(parts)
 
 
-def request() -> list[list[bytes]]:
-    """All of it, before any of it is acted on."""
-    body, at = exactly(int.from_bytes(exactly(4), "big")), 0
+def request() -> tuple[bool, list[list[bytes]]]:
+    """All of it, before any of it is acted on; before that, whose streams the tool's are."""
+    head = exactly(8)
+    body, at = exactly(int.from_bytes(head[4:], "big")), 0
     lists: list[list[bytes]] = []
     while at < len(body):
         count, at = int.from_bytes(body[at : at + 4], "big"), at + 4
@@ -59,7 +62,7 @@ def request() -> list[list[bytes]]:
             size, at = int.from_bytes(body[at : at + 4], "big"), at + 4
             lists[-1].append(body[at : at + size])
             at += size
-    return lists
+    return any(head[:4]), lists
 
 
 def write(files: list[bytes]) -> None:
@@ -82,17 +85,46 @@ def expendable() -> None:
         pass
 
 
+def hard_limits() -> dict[int, int]:
+    """Those we are under. They are asked for beforehand: nobody raises them while we wait."""
+    found = {}
+    for name in range(16):
+        try:
+            found[name] = resource.getrlimit(name)[1]
+        except (OSError, ValueError):
+            pass
+    return found
+
+
 def bound(limits: list[bytes]) -> None:
     """The limits of each process of the tool, which inherit them."""
     for limit in limits:
         name, *wanted = (int(part) for part in limit.split(b":"))
-        hard = resource.getrlimit(name)[1]
+        hard = HARD.get(name, resource.RLIM_INFINITY)
         if hard != resource.RLIM_INFINITY:  # only privilege could raise it
             wanted = [min(each, hard) for each in wanted]
         try:
             resource.setrlimit(name, (wanted[0], wanted[1]))
         except ValueError as error:
             raise PermissionError(1, str(error)) from None
+
+
+def without_fchmodat2() -> None:
+    """The one way to a set-user-id file that libseccomp before 2.5.5 has no name for."""
+    import ctypes
+    import struct
+
+    steps = (
+        (0x20, 0, 0, 0),  # the call's number; no other architecture's comes as far as this
+        (0x15, 0, 1, 452),
+        (0x06, 0, 0, 0x0005_0026),  # ENOSYS
+        (0x06, 0, 0, 0x7FFF_0000),  # allowed
+    )
+    program = b"".join(struct.pack("HBBI", *step) for step in steps)
+    held = ctypes.create_string_buffer(program)
+    told = struct.pack("HP", len(steps), ctypes.addressof(held))
+    if ctypes.CDLL(None).prctl(22, 2, told, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        os._exit(126)
 
 
 def become(program: bytes, argv: list[bytes], environment: dict[bytes, bytes]) -> None:
@@ -113,7 +145,8 @@ def become(program: bytes, argv: list[bytes], environment: dict[bytes, bytes]) -
 
 def tool() -> None:
     """One request, carried out."""
-    kind, program, argv, environment = prepared()
+    own, kind, program, argv, environment = prepared()
+    write_to(own)
     if kind == b"run":
         try:
             become(program, argv, environment)
@@ -126,9 +159,9 @@ def tool() -> None:
     run_python(argv)
 
 
-def prepared() -> tuple[bytes, bytes, list[bytes], dict[bytes, bytes]]:
-    """A request, with everything done but its last step."""
-    (kind, cwd, program), limits, files, argv, pairs = request()
+def prepared() -> tuple[bool, bytes, bytes, list[bytes], dict[bytes, bytes]]:
+    """A request, with everything done but its last steps."""
+    own, ((kind, cwd, program), limits, files, argv, pairs) = request()
     environment = dict(pair.split(b"=", 1) for pair in pairs)
     step = b"files"
     try:
@@ -139,7 +172,7 @@ def prepared() -> tuple[bytes, bytes, list[bytes], dict[bytes, bytes]]:
         bound(limits)
     except OSError as error:
         fail(step, error)
-    return kind, program, argv, environment
+    return own, kind, program, argv, environment
 
 
 def fail(step: bytes, error: OSError) -> None:
@@ -148,55 +181,12 @@ def fail(step: bytes, error: OSError) -> None:
     os._exit(127)
 
 
-def rehearse() -> None:
-    """Go the way of a request that does nothing and leaves nothing changed."""
-    after, before = os.dup(0), os.pipe()
-    limits = [b"%d:%d:%d" % (one, *resource.getrlimit(one)) for one in (resource.RLIMIT_CORE,) * 3]
-    what = [b"run", b".", b"/dev/null/x"]  # a program in no image, whatever is in it
-    body = b"".join(map(put, (what, limits, list[bytes](), [b"x"], [b"PATH=/nonexistent"])))
-    os.write(before[1], len(body).to_bytes(4, "big") + body)
-    os.dup2(before[0], 0)
-    try:
-        _, program, argv, environment = prepared()
-        become(program, argv, environment)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    finally:
-        os.dup2(after, 0)
-        for fd in (after, *before):
-            os.close(fd)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    time.tzset()
-    names = dict(sys.modules["__main__"].__dict__)
-    code = "class A:\n def f(self, *x, **y): return [f'{one}' for one in x]\nA().f(1, 2, a=3)"
-    exec(compile(code, "<string>", "exec", dont_inherit=True), {})  # noqa: S102 - ours, above
-    empty(names)
-    gc.collect()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    gc.freeze()
-
-
-def put(fields: list[bytes]) -> bytes:
-    """A list of a request."""
-    sized = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
-    return len(fields).to_bytes(4, "big") + sized
-
-
-def quiet() -> bool:
-    """Whether nothing has come for a while."""
-    waiting = select.poll()
-    waiting.register(0, select.POLLIN)
-    return not waiting.poll(QUIET_MILLISECONDS)
-
-
 def attend(child: int, pipe: int) -> int | None:
     """Pass on what comes, once all of it is there, until the tool has ended: its status.
 
     None if the daemon is gone, and nobody else would ever end it.
     """
-    wake, woken = os.pipe()
+    wake, woken = WAKE
     for end in (wake, woken, pipe):
         os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -221,26 +211,10 @@ def attend(child: int, pipe: int) -> int | None:
                 came += part
                 if whole(came):
                     del came[:4]
+                    write_to(own=any(came[:4]))
                     look = LOOK_MILLISECONDS
                     widen(pipe, len(came))
                     waiting.register(pipe, select.POLLOUT)
-
-
-def make_spare() -> None:
-    """Address spaces that gVisor keeps, for the tool's to be one of them: they are slow to make.
-
-    Elsewhere none, for a group's limit would count them; and none for an image of a tool's own, of
-    which nothing runs before its call.
-    """
-    for _ in range(SPARE):
-        spare = os.fork()
-        if spare == 0:
-            os.closerange(0, 3)
-            try:
-                os.execve(b"/usr/bin/true", [b"true"], {b"LANG": b"C.UTF-8"})
-            finally:
-                os._exit(0)
-        os.waitpid(spare, 0)
 
 
 def woke(wake: int) -> None:
@@ -253,17 +227,8 @@ def woke(wake: int) -> None:
 
 def whole(came: bytearray) -> bool:
     """Whether the request and the input are there."""
-    told = int.from_bytes(came[:4], "big") + int.from_bytes(came[4:8], "big")
-    return len(came) >= 8 and len(came) - 8 == told
-
-
-def widen(pipe: int, size: int) -> None:
-    """Have the pipe take all of it at once, if the kernel lets it."""
-    try:
-        if size > CHUNK:
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
-    except OSError:
-        pass
+    told = int.from_bytes(came[:4], "big") + int.from_bytes(came[8:HEAD], "big")
+    return len(came) >= HEAD and len(came) - HEAD == told
 
 
 def pass_on(data: bytearray, pipe: int, waiting: "select.poll") -> None:
@@ -309,7 +274,9 @@ import select  # noqa: E402 - to be forgotten again by the child
 
 # What is there by now stays. A collection would write to all of it.
 gc.freeze()
+HARD = hard_limits()
 OUT, INTO = os.pipe()
+PLACES = make_pipes() if SEEN else b""
 CHILD = os.fork()
 if CHILD == 0:
     os.close(INTO)
@@ -318,6 +285,8 @@ if CHILD == 0:
     os.setsid()
     OURS = sys.modules["__main__"]  # kept: these functions' names are in it
     expendable()
+    if SEEN:  # gVisor's own kernel has no such call
+        without_fchmodat2()
     if quiet():
         rehearse()
     # The tool finds the modules that any Python has.
@@ -326,15 +295,15 @@ if CHILD == 0:
     tool()
 else:
     import ctypes
-    import fcntl
 
     os.close(OUT)
+    WAKE = os.pipe()
     # None that the kernel or gVisor may bring an init, for whatever reason, ends it.
     for NUMBER in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
         signal.signal(NUMBER, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: our memory is not the tool's to read
     NONCE = os.urandom(16).hex().encode()
-    os.write(1, b"ready %s\n" % NONCE)
+    os.write(1, b"ready %s%s\n" % (NONCE, PLACES))
     if quiet():
         make_spare()
         report(0, b"")

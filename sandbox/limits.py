@@ -49,6 +49,14 @@ class Limits:
             _check(field.name, getattr(self, field.name))
 
 
+def socket_bytes(memory_bytes: int) -> int:
+    """What sockets may hold where that is an account of its own, besides a run's memory.
+
+    It also counts to what all sockets of the host may hold, of which the daemon's are some.
+    """
+    return max(memory_bytes // 16, _MIB)
+
+
 def _check(name: str, value: object) -> None:
     wants = (int, float) if name.endswith("_seconds") else (int,)
     # bool is an int to Python; True pids is a mistake.

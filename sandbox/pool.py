@@ -5,7 +5,8 @@ vain, up to a bound, and loses them when nobody asks any more. Trusted to give a
 only, to give none that is no longer usable, and to end every box it has not given away when its
 owner ends. Knows nothing of what a box is: a tier brings `start`, `usable` and `discard`.
 
-Leaves `take`: what `start` raises. Leaves `keep`: cancellation.
+Leaves `take`: what `start` raises, and RuntimeError where the pool ends meanwhile. Leaves `keep`:
+cancellation.
 """
 
 import time
@@ -111,6 +112,10 @@ class Pool(Generic[P, B]):
     def waiting(self) -> int:
         """How many boxes are ready."""
         return sum(len(shelf.boxes) for shelf in self._shelves.values())
+
+    def holds(self, profile: P) -> bool:
+        """Whether there is one; to look is not to ask."""
+        return bool((shelf := self._shelves.get(profile)) and shelf.boxes)
 
     def ready(self, profile: P) -> B | None:
         """A box that is ready now, for the caller alone; None where there is none."""
@@ -299,10 +304,12 @@ class Pool(Generic[P, B]):
             await self._discard(box)
 
     async def _end_all(self) -> None:
-        for shelf in list(self._shelves.values()):  # somebody may ask meanwhile
-            while shelf.boxes:
-                await self._discard(shelf.boxes.popleft()[0])
-            for waiter in shelf.waiters:
-                waiter.error = waiter.error or RuntimeError("the pool has ended")
-                waiter.event.set()
+        shelves = list(self._shelves.values())  # somebody may ask meanwhile
+        for waiter in (one for shelf in shelves for one in shelf.waiters):
+            waiter.error = waiter.error or RuntimeError("the pool has ended")
+            waiter.event.set()
+        async with anyio.create_task_group() as group:  # one that ends slowly holds up no other
+            for shelf in shelves:
+                while shelf.boxes:
+                    group.start_soon(self._discard, shelf.boxes.popleft()[0])
         self._shelves.clear()

@@ -7,7 +7,6 @@ started, the sink's own exception, and cancellation; everything else is an `Outc
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -18,7 +17,7 @@ from sandbox.conclude import conclude, failed
 from sandbox.diagnosis import forbidding
 from sandbox.errors import SpecRefusedError, TierUnavailableError
 from sandbox.hostview import check_startable
-from sandbox.outcome import Control, LimitName, Outcome
+from sandbox.outcome import LimitName, Outcome
 from sandbox.pool import Pool
 from sandbox.probe import observe
 from sandbox.settings import ProcessSettings
@@ -40,28 +39,39 @@ class ProcessSandbox:
         self._settings = settings
         self._cgroups = cgroup_hosts.find() if settings.use_cgroups else cgroup.NoCgroups("off")
         self._running: set[str] = set()
+        self._aside: dict[str, tuple[RunSpec, Started]] = {}
         self._starter = Starter(settings, self._cgroups)
         self._shell = waiting.shell()
         self._pool = Pool(
             self._start_ahead, lambda started: started.usable, self._starter.end, settings.pool
         )
 
+    def set_aside(self, spec: RunSpec) -> None:
+        """See the interface: what waits now is the run's of this very spec."""
+        self._check(spec)
+        if (started := self._waiting(spec)) is not None:
+            self._aside[spec.run_id] = spec, started
+
+    async def let_go(self, run_id: str) -> None:
+        """See the interface."""
+        if (aside := self._aside.pop(run_id, None)) is not None:
+            await self._pool.put_away(aside[1])
+
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
         """Run `spec`. Call it from the event loop's own thread; the sandbox dies with that."""
-        if spec.image:
-            raise SpecRefusedError(
-                "IMAGE_IN_PROCESS", "the process tier has no images", "run it in a container"
-            )
-        check_startable(spec)
-        self._check_tier()
-        if spec.run_id in self._running:
-            raise SpecRefusedError("RUN_ID_IN_USE", "this run is already running", "use a new id")
+        started = self._taken(spec)
+        if started is not None and not started.usable:
+            await self._pool.put_away(started)
+            started = None
+        if started is None:
+            self._check(spec)
+            started = self._waiting(spec)
         self._running.add(spec.run_id)
         try:
-            started = self._ahead(spec) or await self._cold(spec)
-            if isinstance(started, Outcome):
-                return started
-            return await self._through(spec, output, started)
+            found = await (self._told(started, spec) if started else self._cold(spec))
+            if isinstance(found, Outcome):
+                return found
+            return await self._through(spec, output, found)
         finally:
             self._running.discard(spec.run_id)
 
@@ -113,6 +123,17 @@ class ProcessSandbox:
                 await anyio.sleep(0.01)
         return len(found)
 
+    def _check(self, spec: RunSpec) -> None:
+        """Whether this run may begin here, now."""
+        if spec.image:
+            raise SpecRefusedError(
+                "IMAGE_IN_PROCESS", "the process tier has no images", "run it in a container"
+            )
+        check_startable(spec)
+        self._check_tier()
+        if spec.run_id in self._running or spec.run_id in self._aside:
+            raise SpecRefusedError("RUN_ID_IN_USE", "this run is already running", "use a new id")
+
     def _check_tier(self) -> None:
         wanted = {self._settings.bubblewrap: "bubblewrap", self._settings.shell: "dash"}
         if os.geteuid() == 0:
@@ -132,15 +153,18 @@ class ProcessSandbox:
                 _DELEGATE,
             )
 
-    def _controls(self, spec: RunSpec, group: cgroup.RunGroup) -> Mapping[str, Control]:
-        return enforcement.report(spec, self._settings, group, self._cgroups.description)
-
     async def _start_ahead(self, shape: waiting.Shape) -> Started:
         assert self._shell is not None  # noqa: S101 - else nothing is kept ready
         spec = waiting.waiting(shape, self._shell, f"ahead-{uuid7()}")
-        return await self._starter.start(spec, self._starter.group(spec), ahead=True)
+        started = await self._starter.start(spec, self._starter.group(spec), ahead=True)
+        try:
+            await self._starter.settle(started)
+        except BaseException:
+            await self._starter.end(started)
+            raise
+        return started
 
-    def _ahead(self, spec: RunSpec) -> Started | None:
+    def _waiting(self, spec: RunSpec) -> Started | None:
         """A sandbox that was started ahead and fits, for this run alone; None if there is none."""
         shape = waiting.shape_of(spec)
         started = None if shape is None else self._pool.ready(shape)
@@ -148,13 +172,27 @@ class ProcessSandbox:
             return None
         try:
             if self._starter.same_places(started, spec):
-                self._starter.tell(started, spec)
                 return started
         except BaseException:
             self._pool.end(started)
             raise
         self._pool.end(started)  # a mount's path names something else by now
         return None
+
+    def _taken(self, spec: RunSpec) -> Started | None:
+        """What was set aside for this very spec: another may be granted something else."""
+        if spec.run_id not in self._aside or self._aside[spec.run_id][0] is not spec:
+            return None
+        return self._aside.pop(spec.run_id)[1]
+
+    async def _told(self, started: Started, spec: RunSpec) -> Started:
+        """A sandbox that waited, told what to run."""
+        try:
+            self._starter.tell(started, spec)
+        except BaseException:
+            await self._starter.end(started)  # by itself: the pool that kept it may have ended
+            raise
+        return started
 
     async def _cold(self, spec: RunSpec) -> Started | Outcome:
         """A sandbox started for this run; or the outcome that says why there is none."""
@@ -169,7 +207,7 @@ class ProcessSandbox:
             return await self._starter.start(spec, group)
         except NotStartedError as fault:
             _refuse_if_forbidden()
-            return failed(str(fault), fault.breach, self._controls(spec, group))
+            return failed(str(fault), fault.breach, self._starter.controls(spec, group))
 
     async def _through(self, spec: RunSpec, output: OutputSink, started: Started) -> Outcome:
         """From the gate to the end. What is left of it is taken down after the answer."""
@@ -186,11 +224,11 @@ class ProcessSandbox:
             if group.enforces:
                 supervisor.measure()
             controls = enforcement.started(
-                self._controls(spec, group), ahead=started.ahead, counted=supervisor.counted
+                started.controls, ahead=started.ahead, counted=supervisor.counted
             )
             return conclude(spec, supervisor, code, group.breached(), controls)
         except OSError as fault:
-            return failed(str(fault), group.breached(), self._controls(spec, group))
+            return failed(str(fault), group.breached(), started.controls)
         finally:
             launched.wipe()
             supervisor.output.forget()

@@ -83,13 +83,14 @@ def with_mark(programs: Iterable[str], mark: str) -> dict[int, str]:
     """Processes running one of `programs` with an argument that begins with `mark`: pid, rest."""
     names, needle = {os.fsencode(program) for program in programs}, os.fsencode(mark)
     found = {}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    # Names from listdir, for glob looks at each again and raises if its process has gone.
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
         try:
-            argv = path.read_bytes().split(b"\0")
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         for word in argv[1:]:
             if argv[0] in names and word.startswith(needle):
-                found[int(path.parent.name)] = word.removeprefix(needle).decode("ascii", "replace")
+                found[pid] = word.removeprefix(needle).decode("ascii", "replace")
                 break
     return found

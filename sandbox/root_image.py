@@ -2,7 +2,7 @@
 
 Pure: the archive and its name. The host's /usr is bound into it read-only, so there is nothing to
 download, and a tool sees the programs the process tier would show it. The name says the content,
-so an image is made once for an engine and found again.
+so an image is made once for an engine and found again; whether it is that, `container_image` sees.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _TMP = 0o1777
 
 @cache
 def archive(uid: int) -> tuple[bytes, str]:
-    """The tar archive, and the tag that its digest makes."""
+    """The tar archive and its digest."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name in sorted({*_DIRECTORIES, *(path.strip("/") for path in root_directories())}):
@@ -31,7 +31,12 @@ def archive(uid: int) -> tuple[bytes, str]:
         for path, text in sorted(_etc(uid).items()):
             _add(tar, path, tarfile.REGTYPE, 0o444, content=text.encode())
     content = out.getvalue()
-    return content, hashlib.sha256(content).hexdigest()[:32]
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def tag_of(digest: str) -> str:
+    """What an engine calls an archive of this digest."""
+    return digest[:32]
 
 
 def _etc(uid: int) -> Mapping[str, str]:

@@ -13,7 +13,13 @@ from functools import cache
 from types import ModuleType
 
 from sandbox.errors import TierUnavailableError
-from sandbox.seccomp_rules import DENIED, DENIED_NUMBERS, NOT_THERE, argument_rules
+from sandbox.seccomp_rules import (
+    DENIED,
+    DENIED_NUMBERS,
+    NOT_THERE,
+    NOT_THERE_NUMBERS,
+    argument_rules,
+)
 
 _UNIFIED = frozenset({"x86_64", "aarch64", "riscv64"})
 
@@ -47,22 +53,24 @@ def build_program() -> bytes:
 
 def _deny_calls(sc: ModuleType, rules: object) -> None:
     add = rules.add_rule  # type: ignore[attr-defined]
-    for name in DENIED:
-        number = sc.resolve_syscall(sc.Arch.NATIVE, name)
-        if number >= 0:  # otherwise this architecture, or this libseccomp, has no such call
-            add(sc.ERRNO(errno.EPERM), number)
+    refused, absent = sc.ERRNO(errno.EPERM), sc.ERRNO(errno.ENOSYS)
+    for names, action in ((DENIED, refused), (NOT_THERE, absent)):
+        for name in names:
+            number = sc.resolve_syscall(sc.Arch.NATIVE, name)
+            if number >= 0:  # otherwise this architecture, or this libseccomp, has no such call
+                add(action, number)
     if os.uname().machine in _UNIFIED:
-        for number in DENIED_NUMBERS:
-            with contextlib.suppress(OSError):  # a libseccomp that only takes what it knows
-                add(sc.ERRNO(errno.EPERM), number)
-    add(sc.ERRNO(errno.ENOSYS), NOT_THERE)
+        for numbers, action in ((DENIED_NUMBERS, refused), (NOT_THERE_NUMBERS, absent)):
+            for number in numbers:
+                with contextlib.suppress(OSError):  # a libseccomp that only takes what it knows
+                    add(action, number)
 
 
 def _deny_arguments(sc: ModuleType, rules: object) -> None:
     add = rules.add_rule  # type: ignore[attr-defined]
     for one in argument_rules():
-        wanted = sc.Arg(one.index, sc.MASKED_EQ, one.mask, one.value)
-        add(sc.ERRNO(one.error), one.call, wanted)
+        wanted = [sc.Arg(index, sc.MASKED_EQ, mask, value) for index, mask, value in one.conditions]
+        add(sc.ERRNO(one.error), one.call, *wanted)
 
 
 def _export(rules: object) -> bytes:

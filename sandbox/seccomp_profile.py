@@ -24,9 +24,9 @@ def profile(*, gvisor: bool) -> str:
     """The profile, for runc or for runsc."""
     calls: list[dict[str, object]] = [
         {"names": list(DENIED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
-        {"names": [NOT_THERE], "action": "SCMP_ACT_TRACE"}
+        {"names": list(NOT_THERE), "action": "SCMP_ACT_TRACE"}
         if gvisor
-        else {"names": [NOT_THERE], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+        else {"names": list(NOT_THERE), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
     ]
     calls += [
         {
@@ -34,12 +34,8 @@ def profile(*, gvisor: bool) -> str:
             "action": "SCMP_ACT_ERRNO",
             "errnoRet": one.error,
             "args": [
-                {
-                    "index": one.index,
-                    "value": one.mask,
-                    "valueTwo": one.value,
-                    "op": "SCMP_CMP_MASKED_EQ",
-                }
+                {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+                for index, mask, value in one.conditions
             ],
         }
         for one in argument_rules()

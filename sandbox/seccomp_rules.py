@@ -28,6 +28,14 @@ _REACH_INIT = (
     *(("rt_sigqueueinfo", 0), ("rt_tgsigqueueinfo", 0), ("prlimit64", 0)),
 )
 _F_SETSIG = 10
+# The call, and which argument is a mode; of those that may also make no file, which one says so.
+_GIVE_MODE = (
+    *(("chmod", 1), ("fchmod", 1), ("fchmodat", 2)),
+    *(("creat", 1), ("mknod", 1), ("mknodat", 2)),
+)
+_MAY_MAKE = (("open", 1, 2), ("openat", 2, 3))
+_MAKES = (0o100, 0o20_000_000)  # O_CREAT and O_TMPFILE, the same on all of our architectures
+_OTHERS_RIGHTS = (0o4000, 0o2000)  # S_ISUID, S_ISGID
 
 # Each refused with EPERM, so that a program which only tries goes on without it.
 DENIED = (
@@ -55,13 +63,15 @@ DENIED = (
 )
 # Newer than the libseccomp of Debian 12; above 423 every architecture has one number.
 DENIED_NUMBERS = (467,)  # open_tree_attr
-# Its flags are in memory, where no filter can look; callers fall back to clone on ENOSYS only.
-NOT_THERE = "clone3"
+# What they are asked for is in memory, where no filter can look; callers fall back to clone and
+# openat, on ENOSYS only.
+NOT_THERE = ("clone3", "openat2")
+NOT_THERE_NUMBERS = (452,)  # fchmodat2: callers fall back to fchmodat
 
 
 @dataclass(frozen=True, slots=True)
 class ArgumentRule:
-    """Refuse `call` where argument `index`, under `mask`, is `value`.
+    """Refuse `call` where argument `index`, under `mask`, is `value`; and `also` is so, if any.
 
     Arguments are 64 bits wide in a filter and 32 in the kernel, so whatever compares a whole
     argument is masked (`TIOCSTI + 2**32`).
@@ -72,6 +82,13 @@ class ArgumentRule:
     mask: int
     value: int
     error: int
+    also: tuple[int, int, int] | None = None  # another argument, its mask and value
+
+    @property
+    def conditions(self) -> tuple[tuple[int, int, int], ...]:
+        """All that have to hold: argument, mask, value."""
+        first = (self.index, self.mask, self.value)
+        return (first,) if self.also is None else (first, self.also)
 
 
 def argument_rules() -> Iterator[ArgumentRule]:
@@ -91,3 +108,18 @@ def argument_rules() -> Iterator[ArgumentRule]:
     for call, index in _REACH_INIT:
         yield ArgumentRule(call, index, LOW_32, _INIT, errno.EPERM)
     yield ArgumentRule("fcntl", 1, LOW_32, _F_SETSIG, errno.EPERM)
+    yield from _giving_rights()
+
+
+def _giving_rights() -> Iterator[ArgumentRule]:
+    """No set-user-id programs, nor set-group-id ones.
+
+    In a workspace one gives whoever starts it on the host the rights of the user that tools are
+    there, who may be the daemon's.
+    """
+    for bit in _OTHERS_RIGHTS:
+        for call, mode in _GIVE_MODE:
+            yield ArgumentRule(call, mode, bit, bit, errno.EPERM)
+        for call, flags, mode in _MAY_MAKE:
+            for flag in _MAKES:
+                yield ArgumentRule(call, mode, bit, bit, errno.EPERM, (flags, flag, flag))

@@ -8,10 +8,13 @@ OSError only.
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import anyio
 
 from sandbox.settings import ProcessSettings
 
@@ -99,6 +102,19 @@ def kill(pidfd: int) -> None:
     """SIGKILL; a process that is gone already is what was wanted."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def ended(pidfd: int) -> bool:
+    """Whether the process has ended; not waited for."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def until_ended(pidfd: int) -> None:
+    """Until the process has ended. Who has is told at once, without a turn of the event loop."""
+    if not ended(pidfd):
+        await anyio.wait_readable(pidfd)
 
 
 def reap(pidfd: int) -> int | None:

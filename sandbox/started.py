@@ -5,18 +5,19 @@ tree, waits for it in bounded time and removes the groups. Raises `SpecRefusedEr
 `NotStartedError` from `start`; nothing from `end`.
 """
 
-import select
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
 
-from sandbox import launch, places, spawn, waiting
+from sandbox import enforcement, launch, places, spawn, waiting
 from sandbox.cgroup import Cgroups, RunGroup
 from sandbox.descriptors import Descriptors
 from sandbox.errors import SpecRefusedError
 from sandbox.launch import Launched
-from sandbox.outcome import LimitName
+from sandbox.outcome import Control, LimitName
 from sandbox.scratch import Scratch
 from sandbox.settings import ProcessSettings
 from sandbox.spec import RunSpec
@@ -35,20 +36,28 @@ class NotStartedError(Exception):
 
 @dataclass(slots=True)
 class Started:
-    """A sandbox past its gate. `ahead`: it waits to be told what to run."""
+    """A sandbox past its gate. `ahead`: it waits to be told what to run.
+
+    `controls` are those of the run it was started for, or of any of its shape.
+    """
 
     run_id: str
     fds: Descriptors
     launched: Launched
     group: RunGroup
     scratch: Scratch
+    controls: Mapping[str, Control]
     ahead: bool = False
+    bounds: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bounds = tuple(str(place) for place in self.group.join)
 
     @property
     def usable(self) -> bool:
         """Whether its init still runs, and what bounds it can still be read."""
-        there = all(place.exists() for place in self.group.join)
-        return there and not _readable(self.launched.init_fd)
+        there = all(os.access(place, os.F_OK) for place in self.bounds)
+        return there and not spawn.ended(self.launched.init_fd)
 
 
 class Starter:
@@ -88,7 +97,25 @@ class Starter:
         except BaseException:
             await self._take_down(spec.run_id, launched, group, fds)
             raise
-        return Started(spec.run_id, fds, launched, group, Scratch(spec.limits, fds), ahead)
+        scratch, controls = Scratch(spec.limits, fds), self.controls(spec, group)
+        return Started(spec.run_id, fds, launched, group, scratch, controls, ahead)
+
+    def controls(self, spec: RunSpec, group: RunGroup) -> Mapping[str, Control]:
+        """What enforces each control of a run in these groups."""
+        return enforcement.report(spec, self._settings, group, self._cgroups.description)
+
+    async def settle(self, started: Started) -> None:
+        """Until a sandbox that was started ahead is built, and there is a hold of its scratch.
+
+        Not for longer than a start may take: where there can be no hold the run is told so.
+        """
+        pause = _FIRST_LOOK
+        with anyio.move_on_after(self._settings.setup_seconds):
+            while not started.scratch.pin(started.launched.init_pid) and started.usable:
+                if started.scratch.barred:
+                    return
+                await anyio.sleep(pause)
+                pause = min(2 * pause, self._settings.poll_seconds)
 
     @staticmethod
     def tell(started: Started, spec: RunSpec) -> None:
@@ -149,16 +176,9 @@ class Starter:
             group.kill()
             launch.kill_marked(self._settings, run_id)
         with anyio.move_on_after(self._settings.cleanup_seconds):
-            await anyio.wait_readable(launched.child.pidfd)
+            await spawn.until_ended(launched.child.pidfd)
             if launched.init_fd >= 0:
-                await anyio.wait_readable(launched.init_fd)
+                await spawn.until_ended(launched.init_fd)
         spawn.reap(launched.child.pidfd)
         if launched.init_fd >= 0:
             spawn.reap(launched.init_fd)  # ours only if we are a subreaper, or pid 1
-
-
-def _readable(pidfd: int) -> bool:
-    """Whether the process has ended."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))

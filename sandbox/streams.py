@@ -1,8 +1,9 @@
 """The standard streams of a run: bounded out, concurrent in, with back-pressure.
 
 Trusted to deliver at most the output cap, to know exactly whether the tool wrote one byte more,
-and never to hold more than one chunk per stream. What the tool writes is bytes: nothing here
-decodes it. A sink's exception is kept for the caller; nothing else leaves.
+never to hold more than one chunk per stream, and to leave others their turn however much comes.
+What the tool writes is bytes: nothing here decodes it. A sink's exception is kept for the caller;
+nothing else leaves.
 """
 
 import contextlib
@@ -20,6 +21,13 @@ from sandbox.outcome import OutputDigest
 from sandbox.tier import OutputSink, Stream
 
 CHUNK = 64 * 1024
+# Each chunk has its price, and a tool that writes byte by byte does not pay it. After so many that
+# were as small, more of them are let come together first.
+SMALL, FEW = 512, 64
+TOGETHER_SECONDS = 0.01
+# As much work as so many bytes, before there are any: after eight small chunks or one that is whole
+# it is the others' turn, since more of them may always be there at once.
+_EACH = CHUNK // 8
 HEAD = 1024
 
 
@@ -54,6 +62,8 @@ class Output:
         self._exceeded = exceeded
         self.failure: Exception | None = None
         self.tallies: dict[Stream, Tally] = {"stdout": Tally(), "stderr": Tally()}
+        self._small: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+        self._at_once = 0
         self._head = bytearray(HEAD)
         self._head_length = 0
 
@@ -81,10 +91,20 @@ class Output:
     async def _chunk(self, fd: int, stream: Stream) -> bool:
         # One byte more than allowed, so that the cap itself is not taken for an excess.
         data = await read(fd, min(CHUNK, self._left + 1))
-        if len(data) == CHUNK:
-            # There may always be more at once: after each chunk it is the others' turn.
+        if not data or not await self.deliver(stream, data):
+            return False
+        await self.pass_turn(len(data))
+        self._small[stream] = self._small[stream] + 1 if len(data) < SMALL else 0
+        if self._small[stream] > FEW:
+            await anyio.sleep(TOGETHER_SECONDS)
+        return True
+
+    async def pass_turn(self, size: int) -> None:
+        """After a chunk: let others have their turn, if this one has had its own."""
+        self._at_once += _EACH + size
+        if self._at_once >= CHUNK:
+            self._at_once = 0
             await anyio.lowlevel.checkpoint()
-        return bool(data) and await self.deliver(stream, data)
 
     async def deliver(self, stream: Stream, data: bytes) -> bool:
         """Pass on what the cap allows; false once it is passed."""

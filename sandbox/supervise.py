@@ -5,8 +5,9 @@ the tool's relatives: the end is the end of the tool itself, then everything els
 what is already in the pipes is delivered, within bounds.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 
 import anyio
 
@@ -37,11 +38,10 @@ class Supervisor:
         group: RunGroup,
         sink: OutputSink,
         scratch: Scratch,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._settings = spec, settings
-        self._launched, self._group, self._clock = launched, group, clock
-        self._began = clock()
+        self._launched, self._group = launched, group
+        self._began = time.monotonic()
         self._scratch = scratch
         self.output = Output(spec.limits.output_bytes, sink, self._over_output)
         self.verdict: tuple[End, LimitName | None] | None = None
@@ -76,7 +76,7 @@ class Supervisor:
     async def _see_gone(self) -> None:
         with anyio.move_on_after(_GONE_SECONDS):
             # Readable only when every process of the pid namespace is gone.
-            await anyio.wait_readable(self._launched.init_fd)
+            await spawn.until_ended(self._launched.init_fd)
             self._gone = True
 
     def _over_output(self) -> None:
@@ -99,7 +99,7 @@ class Supervisor:
     @property
     def elapsed(self) -> float:
         """Seconds since the gate was opened."""
-        return self._clock() - self._began
+        return time.monotonic() - self._began
 
     async def watch(self, fds: Descriptors) -> None:
         """Until the tool has ended and its output is delivered."""
@@ -107,17 +107,26 @@ class Supervisor:
         async with anyio.create_task_group() as pumps:
             pumps.start_soon(self.output.pump, launched.stdout, "stdout", self._sink_failed)
             pumps.start_soon(self.output.pump, launched.stderr, "stderr", self._sink_failed)
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(self._enforce)
-                beside.start_soon(self._take_hold)
-                for fd, rest in launched.unsent.items():
-                    beside.start_soon(feed, fd, rest, fds.close)
+            async with self._beside(fds):
                 await self._ended()
-                beside.cancel_scope.cancel()
             self._scratch.look()
             # Every writer is dead, so what is left is at most two pipes full.
             pumps.cancel_scope.deadline = anyio.current_time() + self._settings.drain_seconds
         self.cut_short = pumps.cancel_scope.cancelled_caught
+
+    @contextlib.asynccontextmanager
+    async def _beside(self, fds: Descriptors) -> AsyncIterator[None]:
+        """What is still to be done for the tool while it runs; mostly nothing."""
+        if self._scratch.pinned and not self._launched.unsent:
+            yield
+            return
+        async with anyio.create_task_group() as beside:
+            if not self._scratch.pinned:
+                beside.start_soon(self._take_hold)
+            for fd, rest in self._launched.unsent.items():
+                beside.start_soon(feed, fd, rest, fds.close)
+            yield
+            beside.cancel_scope.cancel()
 
     async def _take_hold(self) -> None:
         """Of the scratch, which bubblewrap builds meanwhile; no event says when it is there."""
@@ -128,34 +137,39 @@ class Supervisor:
 
     async def _ended(self) -> None:
         """The tool has ended when bubblewrap has; its relatives are not waited for but killed."""
-        await anyio.wait_readable(self._launched.child.pidfd)
+        await self._within_limits()
         self.wall_seconds = self.elapsed
         self._giving_way.end()
         spawn.kill(self._launched.init_fd)
         await self._see_gone()
 
-    async def _enforce(self) -> None:
-        """The clock, and the limits that have to be looked at."""
-        cost = 0.0
+    async def _within_limits(self) -> None:
+        """Until bubblewrap has ended; on time, or when a limit has to be looked at, by our hand."""
+        monitor, cost = self._launched.child.pidfd, 0.0
         if not self._group.enforces:
             self.measure()  # a group remembers what a short run used; /proc does not
-        while True:
+        while self.verdict is None:
             # Looking at a large tree without cgroups is not cheap: at most a twentieth of a core.
             left = max(0.0, self._spec.limits.wall_seconds - self.elapsed)
-            await anyio.sleep(min(left, max(self._settings.poll_seconds, 20 * cost)))
-            cost = -self._clock()
-            self.measure()
-            cost += self._clock()
-            self._giving_way.look(self.cpu_seconds)
-            left = self._spec.limits.wall_seconds - self.elapsed
-            over = self._group.breached() or self._over_cpu() or self._over_memory()
-            over = over or (LimitName.DISK if self._scratch.too_many else None)
-            if over is not None:
-                self.settle(End.KILLED_BY_LIMIT, over)
+            with anyio.move_on_after(min(left, max(self._settings.poll_seconds, 20 * cost))):
+                await anyio.wait_readable(monitor)
                 return
-            if left <= 0:
-                self.settle(End.TIMED_OUT, LimitName.WALL)
-                return
+            cost = -time.monotonic()
+            self._look()
+            cost += time.monotonic()
+        await anyio.wait_readable(monitor)
+
+    def _look(self) -> None:
+        """The limits that have to be looked at, and the clock."""
+        self.measure()
+        self._giving_way.look(self.cpu_seconds)
+        left = self._spec.limits.wall_seconds - self.elapsed
+        over = self._group.breached() or self._over_cpu() or self._over_memory()
+        over = over or (LimitName.DISK if self._scratch.too_many else None)
+        if over is not None:
+            self.settle(End.KILLED_BY_LIMIT, over)
+        elif left <= 0:
+            self.settle(End.TIMED_OUT, LimitName.WALL)
 
     def measure(self) -> None:
         """Take the figures of the whole tree, from the group or else from /proc."""

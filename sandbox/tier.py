@@ -54,6 +54,19 @@ class Sandbox(Protocol):
         """The name of the tier: process, container or gvisor."""
         ...
 
+    def set_aside(self, spec: RunSpec) -> None:
+        """Look whether `spec` can run and hold a sandbox for it, if one waits, until it is run.
+
+        For what has to be recorded before it may begin: `run` of this very spec then has less to
+        do; of another with its id it is refused. What is not run after all is `let_go`. Raises as
+        `run` does.
+        """
+        ...
+
+    async def let_go(self, run_id: str) -> None:
+        """End what was set aside for this run, if that was not run."""
+        ...
+
     async def run(self, spec: RunSpec, output: OutputSink) -> Outcome:
         """Run `spec` to its end; raises what `sandbox.errors` has only before any start."""
         ...

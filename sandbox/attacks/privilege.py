@@ -23,7 +23,7 @@ _CONTROLLERS = ["memory", "pids", "cpu", "devices", "freezer"]
 async def _mount(stage: Stage) -> Pair:
     place = stage.folder("mount") / "on"
     return await stage.pair(
-        Inside("privilege.mount", {"source": stage.token, "target": "/tmp/on"}),  # noqa: S108
+        Inside("privilege.mount", {"source": stage.token, "target": "/tmp/on"}),  # noqa: S108 - inside
         Outside("privilege.mount", {"source": stage.token, "target": str(place)}),
         stage.says_token,
     )
@@ -32,9 +32,17 @@ async def _mount(stage: Stage) -> Pair:
 async def _make_device(stage: Stage) -> Pair:
     place = stage.folder("devices") / "log"
     return await stage.pair(
-        Inside("privilege.make_device", {"path": "/tmp/log"}),  # noqa: S108
+        Inside("privilege.make_device", {"path": "/tmp/log"}),  # noqa: S108 - inside
         Outside("privilege.make_device", {"path": str(place)}, "most"),
         says("read"),
+    )
+
+
+async def _make_setuid(stage: Stage) -> Pair:
+    return await stage.pair(
+        Inside("privilege.make_setuid", {"folder": "/tmp/left"}),  # noqa: S108 - inside
+        Outside("privilege.make_setuid", {"folder": str(stage.folder("left") / "left")}),
+        says("made"),
     )
 
 
@@ -47,6 +55,12 @@ ATTACKS = (
         "become root by a set-user-id program",
         _OUTSIDE,
         beside_the_host("privilege.setuid", "root"),
+    ),
+    Attack(
+        "privilege.setuid-made",
+        "leave a program that gives its user's rights to whoever starts it",
+        _OUTSIDE,
+        _make_setuid,
     ),
     Attack(
         "privilege.user-namespace",

@@ -1,11 +1,14 @@
 """Holds the protected paths of a workspace for the time of a run, and puts right afterwards.
 
 Everything here blocks on the file system: it is for a thread. Any number of runs may be in one
-workspace. Raises `WorkspaceError` from `hold`; from `release` nothing, since then the run is over.
+workspace; those that overlap are compared with what was there before the first of them, or each
+would take for given what the one before has planted. Raises `WorkspaceError` from `hold`; from
+`release` nothing, since then the run is over.
 """
 
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,6 +25,16 @@ from sandbox.spec import Mount
 Path = tuple[str, ...]
 
 _COMMON = "commondir"
+
+
+@dataclass(slots=True)
+class _Before:
+    """What a workspace had before the runs that are in it now, and how many those are."""
+
+    runs: int = 0
+    repositories: Mapping[Path, State] | None = None
+    compared: dict[Path, Content | None] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True)
@@ -43,6 +56,8 @@ class Keeper:
     def __init__(self) -> None:
         self._ghosts = Ghosts()
         self._walkers: dict[str, Walker] = {}
+        self._before: dict[str, _Before] = {}
+        self._lock = threading.Lock()
 
     def hold(
         self, workspace: str, target: str, names: Sequence[str], *, folders: bool = False
@@ -60,15 +75,33 @@ class Keeper:
         with ExitStack() as undo:
             root = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             held = Held(workspace, root, (), folders=folders)
+            before = self._enter(workspace)
             undo.callback(self._let_go, held)
-            paths = _paths(workspace, root, names)
-            mounts = [mount for path in paths for mount in self._one(held, target, path)]
-            if (GIT, _COMMON) not in paths:
-                held.compared[(GIT, _COMMON)] = None
-            held.mounts = tuple(dict.fromkeys(mounts))
-            held.before = repositories.look(self._walker(workspace), root)
+            with before.lock:
+                paths = _paths(workspace, root, names)
+                mounts = [mount for path in paths for mount in self._one(held, target, path)]
+                if (GIT, _COMMON) not in paths:
+                    held.compared[(GIT, _COMMON)] = None
+                for path, now in held.compared.items():
+                    held.compared[path] = before.compared.setdefault(path, now)
+                held.mounts = tuple(dict.fromkeys(mounts))
+                if before.repositories is None:
+                    before.repositories = repositories.look(self._walker(workspace), root)
+                held.before = before.repositories
             undo.pop_all()
             return held
+
+    def _enter(self, workspace: str) -> _Before:
+        with self._lock:
+            before = self._before.setdefault(workspace, _Before())
+            before.runs += 1
+            return before
+
+    def _leave(self, workspace: str) -> None:
+        with self._lock:
+            self._before[workspace].runs -= 1
+            if not self._before[workspace].runs:
+                del self._before[workspace]
 
     def release(self, held: Held) -> list[str]:
         """Let go of them, and put right what is further down; what was put aside."""
@@ -102,6 +135,7 @@ class Keeper:
         if held.root >= 0:
             os.close(held.root)
             held.root = -1
+            self._leave(held.workspace)
 
     def _one(self, held: Held, target: str, path: Path) -> Iterator[Mount]:
         """The mounts that keep one path as it is: itself, and what it lies in from being moved.

@@ -118,10 +118,20 @@ def content(name: str, folder: int) -> Content | None:
         descriptor = os.open(name, _READ, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return _unread(name, folder)
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
     return Content("file", data, mode, owner)
+
+
+def _unread(name: str, folder: int) -> Content | None:
+    """What is there and cannot be read now: closed, or with a lease of a run that is on yet."""
+    try:
+        return _other(name, folder)
+    except OSError:
+        return None
 
 
 def _other(name: str, folder: int) -> Content:

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from sandbox import Mount, Outcome, RunSpec
 from sandbox.errors import SpecRefusedError
 from sandbox.waiting import commands, shape_of
+from tests.host import of_each_process
 from tests.sandbox.conftest import (
     Collected,
     ProcessRunner,
-    command_lines,
     make_spec,
     process_runner,
     python,
@@ -166,7 +166,7 @@ async def test_nobody_sees_what_it_will_run(run: ProcessRunner) -> None:
         with anyio.fail_after(30):
             while looks < 10 or not holders:
                 await anyio.sleep(0.02)
-                assert not [argv for argv in command_lines().values() if secret in argv]
+                assert not [argv for argv in of_each_process("cmdline").values() if secret in argv]
                 holders |= environments(secret)
                 looks += 1
         group.cancel_scope.cancel()
@@ -176,7 +176,7 @@ async def test_nobody_sees_what_it_will_run(run: ProcessRunner) -> None:
 def environments(secret: bytes) -> set[bytes]:
     """The command lines of the processes that have `secret` in their environment."""
     found = set()
-    for pid, argv in command_lines().items():
+    for pid, argv in of_each_process("cmdline").items():
         with contextlib.suppress(OSError):
             if secret in Path(f"/proc/{pid}/environ").read_bytes():
                 found.add(argv)
@@ -291,4 +291,109 @@ async def test_only_what_was_asked_for_is_kept_ready(run: ProcessRunner) -> None
         with anyio.fail_after(60):
             while not run.processes():  # noqa: ASYNC110 - the host has no event for it
                 await anyio.sleep(0.01)
+    assert run.processes() == []
+
+
+async def until_dead(box: Any) -> None:
+    with anyio.fail_after(60):
+        while box.usable:  # noqa: ASYNC110 - the host has no event for it
+            await anyio.sleep(0.01)
+
+
+async def test_what_was_set_aside_for_a_run_is_that_runs_alone(run: ProcessRunner) -> None:
+    """A like run that begins meanwhile gets another; so nothing is ever told to one box twice."""
+    spec, other = shell("echo mine"), shell("echo other")
+    async with kept(run):
+        assert await run.sandbox.warm(spec)
+        box = waiting(run, spec)
+        run.sandbox.set_aside(spec)
+        _, out = await run_any(run, other)
+        assert (out, box.usable) == (b"other\n", True)
+        _, out = await ran(run, spec)
+        assert (out, box.usable) == (b"mine\n", False)
+
+
+async def run_any(run: ProcessRunner, spec: RunSpec) -> tuple[Outcome, bytes]:
+    sink = Collected()
+    outcome = await run.sandbox.run(spec, sink)
+    assert outcome.exit_code == 0, (outcome, sink.err)
+    return outcome, sink.out
+
+
+@pytest.mark.parametrize("kept_until", ["the end", "before it is let go"])
+async def test_what_was_set_aside_and_is_not_run_is_ended(
+    run: ProcessRunner, kept_until: str
+) -> None:
+    """A call that was cancelled while its start was recorded leaves nothing."""
+    spec = shell("true")
+    async with kept(run):
+        assert await run.sandbox.warm(spec)
+        box = waiting(run, spec)
+        run.sandbox.set_aside(spec)
+        if kept_until == "the end":
+            await run.sandbox.let_go(spec.run_id)
+            await until_dead(box)
+    await run.sandbox.let_go(spec.run_id)
+    assert not box.usable
+    assert run.processes() == []
+    await run_any(run, spec)  # its id is free again
+
+
+async def test_what_died_after_it_was_set_aside_is_not_used(run: ProcessRunner) -> None:
+    """The run has another sandbox, as if nothing had been held for it."""
+    spec = shell("echo ok")
+    async with kept(run):
+        assert await run.sandbox.warm(spec)
+        box = waiting(run, spec)
+        run.sandbox.set_aside(spec)
+        os.kill(box.launched.init_pid, signal.SIGKILL)
+        await until_dead(box)
+        _, out = await run_any(run, spec)
+        assert out == b"ok\n"
+
+
+async def test_a_run_that_cannot_begin_is_refused_when_it_is_to_be_set_aside(
+    run: ProcessRunner,
+) -> None:
+    """As when it is run; and no sandbox is held for it."""
+    spec = make_spec("/usr/bin/no-such-program")
+    async with kept(run):
+        with pytest.raises(SpecRefusedError) as refused:
+            run.sandbox.set_aside(spec)
+        assert refused.value.code == "EXECUTABLE_MISSING"
+        with pytest.raises(SpecRefusedError):
+            await run.sandbox.run(spec, Collected())
+
+
+async def test_what_was_set_aside_is_for_no_other_run_of_its_id(
+    run: ProcessRunner, place: Path
+) -> None:
+    """Another spec, which may grant something else, is refused; what is held is not touched."""
+    spec = shell("cat /m/secret", mounts=(Mount(str(place), "/m"),))
+    (place / "secret").write_text("of the first")
+    other = shell("cat /m/secret", run_id=spec.run_id)
+    async with kept(run):
+        assert await run.sandbox.warm(spec)
+        run.sandbox.set_aside(spec)
+        with pytest.raises(SpecRefusedError, match="already running"):
+            await run.sandbox.run(other, Collected())
+        _, out = await ran(run, spec)
+        assert out == b"of the first"
+
+
+async def test_what_could_not_be_told_leaves_nothing(
+    run: ProcessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when those that wait are kept no more: what was set aside is the run's to end."""
+
+    def broken(*_: object) -> None:
+        raise OSError("no more descriptors")
+
+    spec = shell("true")
+    async with kept(run):
+        assert await run.sandbox.warm(spec)
+        run.sandbox.set_aside(spec)
+    monkeypatch.setattr(run.sandbox._starter, "tell", broken)
+    with pytest.raises(OSError, match="no more descriptors"):
+        await run.sandbox.run(spec, Collected())
     assert run.processes() == []

@@ -15,8 +15,9 @@ from sandbox.attacks.battery import one
 from sandbox.attacks.outside import run_outside
 from sandbox.attacks.stage import fresh_place
 from sandbox.tier import OutputSink, Sandbox
+from tests.host import of_each_process
 from tests.running import make_directory
-from tests.sandbox.conftest import Runner, command_lines, open_descriptors
+from tests.sandbox.conftest import Runner, open_descriptors
 
 pytestmark = pytest.mark.anyio
 _BY_NAME = {attack.name: attack for attack in ATTACKS}
@@ -178,7 +179,7 @@ async def test_a_control_leaves_nothing(ground: Path) -> None:
     overran = await run_outside(settings, wanted, ["/bin/sh", "-c", script], b"", lambda _: None)
     assert overran
     assert open_descriptors() == before
-    assert not [argv for argv in command_lines().values() if mark.encode() in argv]
+    assert not [argv for argv in of_each_process("cmdline").values() if mark.encode() in argv]
     with fresh_place(ground) as place:
         (place / "closed").mkdir(mode=0o000)
         (place / "link").symlink_to(ground.parent)

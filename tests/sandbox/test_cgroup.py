@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,12 +122,12 @@ def test_v2_kill_and_remove(sleeper: int) -> None:
     wait_until(group.remove)
 
 
-def wait_until(condition: "object") -> None:
-    assert callable(condition)
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(6000):
         if condition():
             return
         time.sleep(0.01)
+    pytest.fail("it never came true")
     raise AssertionError("still not so after a minute")
 
 

@@ -5,7 +5,6 @@ left.
 """
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -19,6 +18,7 @@ import pytest
 
 from sandbox import End, ProcessSandbox, ProcessSettings, SpecRefusedError, TierUnavailableError
 from sandbox.tier import Stream
+from tests.host import of_each_process
 from tests.sandbox.conftest import (
     LIMITS,
     Collected,
@@ -52,15 +52,11 @@ os.wait()
 """
 
 
-def children() -> set[str]:
+def children() -> set[int]:
     """Our own, the dead ones that nobody has reaped included."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = stat.read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid():
-                found.add(stat.parent.name)
-    return found
+    stats = of_each_process("stat")
+    parents = {pid: int(stat.rpartition(b")")[2].split()[1]) for pid, stat in stats.items()}
+    return {pid for pid, parent in parents.items() if parent == os.getpid()}
 
 
 def gone_within(runner: Runner, seconds: float) -> bool:

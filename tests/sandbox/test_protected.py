@@ -1,8 +1,10 @@
 """Protected paths of a workspace: kept from the tool, also where they do not exist; git goes on."""
 
 import errno
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import End, Limits, Mount
-from sandbox.protected import DEFAULT_NAMES, Held, Keeper, WorkspaceError, check_names
+from sandbox.protected import DEFAULT_NAMES, Held, Keeper, WorkspaceError, check_names, repositories
 from sandbox.protected.gitconfig import is_harmless, leads_to
 from sandbox.protected.names import GIT_NAMES
+from sandbox.protected.tree import Walker
 from sandbox.spec import MAX_MOUNTS
 from tests.sandbox.conftest import MIB, Collected, Runner, limits, shell
 
@@ -403,6 +406,47 @@ async def test_hiding_from_the_comparison(run: Runner, work: Path, trick: str) -
     assert [name for name in worker.aside if name.endswith("sub/.git/config")]
     assert not [name for name in worker.aside if "not put aside" in name]
     opened_to_all(work)
+
+
+_EVIL = "git init -q sub; git -C sub config core.fsmonitor evil; ln -sfn /evil .envrc"
+_ASIDE = {"sub/.git/config", ".envrc"}
+
+
+async def test_runs_that_overlap_launder_nothing(run: Runner, work: Path) -> None:
+    """What one planted is not taken for given by one that began meanwhile, and plants it again."""
+    (work / ".envrc").symlink_to("shared/envrc")
+    worker = Worker(run, work)
+    folders = run.gvisor
+    first = worker.keeper.hold(str(work), _TARGET, DEFAULT_NAMES, folders=folders)
+    await worker.within(first, _EVIL)
+    second = worker.keeper.hold(str(work), _TARGET, DEFAULT_NAMES, folders=folders)
+    assert set(worker.keeper.release(first)) >= _ASIDE
+    await worker.within(second, _EVIL)
+    assert set(worker.keeper.release(second)) >= _ASIDE
+    assert not (work / "sub" / ".git" / "config").exists()
+    assert (work / ".envrc").readlink() == Path("shared/envrc")
+    # And with nobody in it any more, what is there then is what counts.
+    (work / ".envrc").unlink()
+    (work / ".envrc").symlink_to("another")
+    await worker("true")
+    assert worker.aside == []
+    assert (work / ".envrc").readlink() == Path("another")
+
+
+async def test_what_a_lease_keeps_from_being_read_does_not_stay(run: Runner, work: Path) -> None:
+    """A file that another process has a lease of cannot be opened; it is put aside unread."""
+    worker = Worker(run, work)
+    with worker.held() as held:
+        await worker.within(held, "git init -q sub; git -C sub config core.fsmonitor evil")
+        config = os.open(work / "sub" / ".git" / "config", os.O_RDONLY)
+        told = signal.signal(signal.SIGIO, signal.SIG_IGN)  # that somebody wants to open it
+        try:
+            fcntl.fcntl(config, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            aside = [*repositories.put_right(Walker(), held.root, held.before)]
+        finally:
+            os.close(config)
+            signal.signal(signal.SIGIO, told)
+        assert aside == ["sub/.git/config"]
 
 
 async def test_two_halves_of_a_repository(run: Runner, work: Path) -> None:

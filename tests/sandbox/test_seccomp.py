@@ -32,9 +32,10 @@ async def inside(run: Runner, calls: Path, name: str) -> str:
     return sink.text
 
 
-def outside(calls: Path, name: str) -> str:
+def outside(calls: Path, name: str, cwd: Path | None = None) -> str:
+    program = str(calls / "calls")
     done = subprocess.run(
-        [str(calls / "calls"), name], stdin=subprocess.PIPE, capture_output=True, check=True
+        [program, name], cwd=cwd, stdin=subprocess.PIPE, capture_output=True, check=True
     )
     return done.stdout.decode().strip()
 
@@ -75,6 +76,30 @@ async def test_clone3(run: Runner, calls: Path) -> None:
     """clone3 seems not to exist, so that callers fall back to clone, whose flags can be seen."""
     assert await inside(run, calls, "clone3") == str(errno.ENOSYS)
     assert outside(calls, "clone3") == str(errno.EINVAL)
+
+
+_GIVES = ("fchmod", "fchmod-high", "fchmod-group", "fchmodat", "openat", "tmpfile", "mknodat")
+_GIVES_BY_NAME = ("chmod", "open", "creat", "mknod")  # which newer architectures do not have
+_UNSEEN = ("openat2", "fchmodat2")
+
+
+async def test_no_file_gives_its_users_rights_to_whoever_starts_it(
+    run: Runner, calls: Path
+) -> None:
+    """In a workspace it would be on the host, and the tool's user there may be the daemon's."""
+    refused = (*_GIVES, *(_GIVES_BY_NAME if platform.machine() == "x86_64" else ()))
+    wanted = dict.fromkeys(refused, str(errno.EPERM)) | dict.fromkeys(_UNSEEN, str(errno.ENOSYS))
+    wanted |= dict.fromkeys(("no-chmod", "no-make"), "done")
+    each = f"for name in {' '.join(wanted)}; do echo $name $(/w/calls sxid-$name); done"
+    script = f"cd /tmp; {each}; find /tmp -perm /6000"
+    text = await run.text(shell(script, mounts=(Mount(str(calls), "/w"),)))
+    assert dict(line.split() for line in text.splitlines()) == wanted
+
+
+@pytest.mark.parametrize("name", ["fchmod", "openat", "tmpfile", "mknodat", "openat2"])
+def test_outside_a_file_may_give_its_users_rights(calls: Path, tmp_path: Path, name: str) -> None:
+    """The pair to that."""
+    assert outside(calls, f"sxid-{name}", tmp_path) == "done"
 
 
 @pytest.mark.parametrize("name", ["vsock", "vsock-high"])

@@ -11,7 +11,8 @@ import pytest
 from sandbox import ProcessSettings, bubblewrap
 from sandbox.bubblewrap import Wiring
 from sandbox.tier import Stream
-from tests.sandbox.conftest import Runner, command_lines, make_spec, shell
+from tests.host import of_each_process
+from tests.sandbox.conftest import Runner, make_spec, shell
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,7 @@ async def test_secrets_nowhere_else(run: Runner) -> None:
     async def look(_stream: Stream, _data: bytes) -> None:
         ours = run.processes()
         assert len(ours) >= 2
-        for pid, argv in command_lines().items():
+        for pid, argv in of_each_process("cmdline").items():
             seen.extend(f"argv of {pid}" for secret in (token, key, plain) if secret in argv)
         for pid in ours:
             environ = read(Path(f"/proc/{pid}/environ"))

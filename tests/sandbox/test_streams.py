@@ -1,14 +1,19 @@
 """Standard input and output: bytes, bounded, with back-pressure."""
 
 import hashlib
+import os
 import resource
+import time
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from sandbox import End, LimitName
+from sandbox.streams import FEW, SMALL, TOGETHER_SECONDS, Output
 from sandbox.tier import Stream
 from tests.sandbox.conftest import MIB, ProcessRunner, Runner, limits, make_spec, python, shell
+from tests.sandbox.turns import Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +67,48 @@ async def test_nothing_written(run: Runner) -> None:
     outcome, sink = await run(make_spec("/bin/true"))
     assert (sink.out, sink.err) == (b"", b"")
     assert outcome.stdout_digest == outcome.stderr_digest == sha256(b"")
+
+
+async def test_what_is_written_byte_by_byte_comes_together() -> None:
+    """All of it and in order, but in so many chunks as there is time for: each has its price."""
+    got, began = list[bytes](), time.monotonic()
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    async def take(_: Stream, data: bytes) -> None:
+        got.append(data)
+
+    def drip() -> None:
+        for number in range(3000):
+            os.write(writing, bytes([number % 251]))
+            time.sleep(0.0001)
+        os.close(writing)
+
+    output = Output(MIB, take, lambda: None)
+    async with anyio.create_task_group() as group:
+        group.start_soon(output.pump, reading, "stdout", lambda: None)
+        await anyio.to_thread.run_sync(drip)
+    os.close(reading)
+    assert b"".join(got) == bytes(number % 251 for number in range(3000))
+    assert len(got) <= FEW + 2 + (time.monotonic() - began) / TOGETHER_SECONDS
+
+
+async def test_a_tool_that_always_has_a_little_more_keeps_nobody_from_a_turn() -> None:
+    """However its chunks come: after a few of them it is the others' turn."""
+    between, reading, writing = Turns(), *os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.write(writing, bytes(SMALL))
+
+    async def take(_: Stream, data: bytes) -> None:
+        between.one_more()
+        if between.count < 1000:
+            os.write(writing, data)
+        else:
+            os.close(writing)
+
+    async with between.others():
+        await Output(MIB, take, lambda: None).pump(reading, "stdout", lambda: None)
+    os.close(reading)
+    assert between.count == 1000
+    assert between.most <= 8
 
 
 async def test_slow_sink_slows_the_tool(run: Runner) -> None:

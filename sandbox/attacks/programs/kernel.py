@@ -16,7 +16,6 @@ _NUMBERS = {
     "riscv64": {"bpf": 280, "userfaultfd": 282, "perf": 241, "add_key": 217, "keyctl": 219,
                 "name": 264, "open": 265},
 }  # fmt: skip
-_PROCESS_KEYRING = -2
 
 
 def x32() -> str:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _NEWNS, _NEWUSER, _HIGH = 0x0002_0000, 0x1000_0000, 1 << 40
@@ -44,6 +45,26 @@ def _effective_user(path: Path) -> str:
         child.kill()
         child.wait()
     return f"{path.name} runs as whoever started it"
+
+
+def make_setuid(folder: str) -> str:
+    """Leave a set-user-id program, as one would in a workspace, by each way that Python has."""
+    place, refusals = Path(folder), []
+    place.mkdir()
+    (place / "own").touch(0o700)
+    ways: tuple[Callable[[], None], ...] = (
+        lambda: (place / "own").chmod(0o4700),
+        lambda: os.close(os.open(place / "new", os.O_CREAT | os.O_WRONLY, 0o4700)),
+        lambda: os.mknod(place / "node", stat.S_IFREG | 0o4700),
+    )
+    for way in ways:
+        try:
+            way()
+        except OSError as error:
+            refusals.append(error.strerror or str(error))
+    if made := [one.name for one in place.iterdir() if one.stat().st_mode & stat.S_ISUID]:
+        return f"made: {', '.join(sorted(made))}"
+    return f"refused: {', '.join(refusals)}"
 
 
 def user_namespace(machine: str) -> str:

@@ -52,9 +52,9 @@ def read_memory(pid: int, address: int) -> str:
 
 def read_environments() -> str:
     """Look in the environment of every process there is for the victim's; show no other."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - glob raises if one goes
         try:
-            for assigned in path.read_bytes().split(b"\0"):
+            for assigned in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
                 if assigned.startswith(b"STOCKADE_VICTIM="):
                     return assigned.decode()
         except OSError:
@@ -74,7 +74,7 @@ def hide(token: str, places: list[str]) -> str:
 
 def seek(name: str, places: list[str]) -> str:
     """Look for what another call left, also through other processes' roots."""
-    roots = ["", *(str(path) for path in Path("/proc").glob("[0-9]*/root"))]
+    roots = ["", *(f"{path}/root" for path in Path("/proc").glob("[0-9]*"))]
     for path in (Path(f"{root}{place}/{name}") for root in roots for place in places):
         try:
             return path.read_text()
