@@ -27,6 +27,9 @@ need_file() { # need_file PACKAGE PATTERN...
     for file in "$@"; do [ -e "$file" ] && return 0; done
     missing="$missing $package"
 }
+before_trixie() { # until then docker.io had the command, too
+    (. /etc/os-release && [ "$ID" != debian ] || [ "${VERSION_ID:-99}" -lt 13 ]) 2>/dev/null
+}
 look() { # sets missing
     missing=""
     "$here/find-python.sh" >/dev/null || missing=" python3-venv"
@@ -55,6 +58,7 @@ look() { # sets missing
     need strace strace
     need pgrep procps
     need_program systemd /usr/lib/systemd/systemd
+    [ "${STOCKADE_ENGINES:-on}" = off ] || before_trixie || need docker docker-cli
 }
 fail() { # fail LINE...
     printf '%s\n' "$@" >&2

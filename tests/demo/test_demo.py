@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.running import make_directory
+from tests.host import of_each_process
+from tests.running import make_directory, remove_directory
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo.py"
 TERMINAL = "demo_terminal"
@@ -54,15 +54,13 @@ class Place:
     def left(self) -> list[int]:
         """Processes of it that run, given a moment to be gone."""
         deadline = time.monotonic() + GONE_SECONDS
-        while (found := list(self._running())) and time.monotonic() < deadline:
+        while (found := self._running()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return found
 
-    def _running(self) -> Iterator[int]:
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if self.mark.encode() in path.read_bytes():
-                    yield int(path.parent.name)
+    def _running(self) -> list[int]:
+        environments = of_each_process("environ")
+        return [pid for pid, environ in environments.items() if self.mark.encode() in environ]
 
 
 @pytest.fixture
@@ -72,8 +70,9 @@ def place() -> Iterator[Place]:
     made = Place(folder, secrets.token_hex(8))
     yield made
     for pid in made.left():
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder)
+        with contextlib.suppress(ProcessLookupError):  # one takes others with it
+            os.kill(pid, signal.SIGKILL)
+    remove_directory(folder)
 
 
 def interrupt(place: Place) -> None:

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,14 +157,14 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
     """Boots it, and takes it away."""
     tag = f"{IMAGE}:{secrets.token_hex(4)}"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    mounts = {
-        Path("/usr"): "/usr:ro",
-        Path(sys.base_prefix): "/opt/python:ro",
-        Path(sys.prefix, "lib", version): f"/opt/stockade/lib/{version}:ro",
-        CHECKOUT: f"{INSIDE}:ro",
-        Path("/sys/fs/cgroup"): "/sys/fs/cgroup",
-        **(binds or {}),
-    }
+    mounts = [
+        (Path("/usr"), "/usr:ro"),
+        (Path(sys.base_prefix), "/opt/python:ro"),  # which may be /usr, too
+        (Path(sys.prefix, "lib", version), f"/opt/stockade/lib/{version}:ro"),
+        (CHECKOUT, f"{INSIDE}:ro"),
+        (Path("/sys/fs/cgroup"), "/sys/fs/cgroup"),
+        *(binds or {}).items(),
+    ]
     # What says where an environment finds the checkout.
     (pointer,) = Path(sys.prefix, "lib", version, "site-packages").glob("_editable*stockade.pth")
     with tempfile.NamedTemporaryFile("w", suffix=".pth") as moved:
@@ -172,10 +172,10 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
         moved.flush()
         Path(moved.name).chmod(0o644)
         target = f"/opt/stockade/lib/{version}/site-packages/{pointer.name}:ro"
-        yield from _run({**mounts, Path(moved.name): target}, tag)
+        yield from _run([*mounts, (Path(moved.name), target)], tag)
 
 
-def _run(mounts: Mapping[Path, str], tag: str) -> Iterator[Machine]:
+def _run(mounts: Sequence[tuple[Path, str]], tag: str) -> Iterator[Machine]:
     name = f"stockade-test-{secrets.token_hex(4)}"
     _docker("import", "-", tag, given=_archive())
     try:
@@ -187,7 +187,7 @@ def _run(mounts: Mapping[Path, str], tag: str) -> Iterator[Machine]:
             *("--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined"),
             "--security-opt=apparmor=unconfined",
             *("--tmpfs=/run:exec,mode=755", "--tmpfs=/tmp:exec,mode=1777"),
-            *(f"--volume={source}:{target}" for source, target in mounts.items()),
+            *(f"--volume={source}:{target}" for source, target in mounts),
             # As on a machine, where what is mounted later is seen in all namespaces.
             *(tag, "sh", "-c", f"mount --make-rshared / && exec {SYSTEMD}"),
         )
