@@ -89,9 +89,10 @@ async def serve(home: Home, ready_fd: int | None) -> None:
             # collection, they would hold up whatever call is under way for 50 ms.
             gc.freeze()
             found = _found(home.endpoint, served.address, base.clock.now_ms(), ready_fd)
-            drain_seconds = await until_told_to_stop(manager, home.config_file, config, found)
-            _log.info("daemon.stopping", drain_seconds=drain_seconds)
-            await served.stop(drain_seconds)
+            patience = await until_told_to_stop(manager, home.config_file, config, found)
+            waits = round(patience.deadline - anyio.current_time())
+            _log.info("daemon.stopping", drain_seconds=waits)
+            await served.stop(patience)
             await _record(base, "daemon.stopped", {})
             await base.checkpoints.end()
     _log.info("daemon.stopped")

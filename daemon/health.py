@@ -14,6 +14,7 @@ from daemon.errors import Fault
 from daemon.store import meta
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.ticks import tick
 from policy.risk import Tier
 from sandbox.tier import ProbeReport
 
@@ -57,7 +58,7 @@ class Health:
     async def keep(self) -> None:
         """Looks again, once a second, until cancelled."""
         while True:
-            await anyio.sleep(PERIOD_SECONDS)
+            await tick(PERIOD_SECONDS)
             before, self.state = self.state, await self._look()
             if self.state != before:
                 _log.warning("health.changed", state=self.state)

@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -38,9 +40,30 @@ def restore(home: Home, passphrase: Secret, file: Path) -> Facts:
     """Makes the home anew out of the backup."""
     home = replace(home, data=home.data.resolve())  # which may be a link to where there is room
     _require_empty(home)
-    for folder in (home.data.parent, home.config):
-        folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    remove_left(RESTORE, home.data.parent)
+    with _folders(home):
+        remove_left(RESTORE, home.data.parent)
+        return _restored(home, passphrase, file)
+
+
+@contextmanager
+def _folders(home: Home) -> Iterator[None]:
+    """Those that the home lies in. The ones made for it go again, empty, if it comes to nothing."""
+    made: list[Path] = []
+    try:
+        for folder in (home.data.parent, home.config):
+            for one in (*reversed(folder.parents), folder):
+                if not one.exists():
+                    one.mkdir(mode=DIRECTORY_MODE if one == folder else 0o777)
+                    made.append(one)
+        yield
+    except BaseException:
+        for one in reversed(made):
+            with suppress(OSError):  # somebody else has put something there
+                one.rmdir()
+        raise
+
+
+def _restored(home: Home, passphrase: Secret, file: Path) -> Facts:
     with working_folder(RESTORE, home.data.parent) as place:
         _unpack(passphrase, file, place)
         restored = Home(config=place / "config", data=place / "data")

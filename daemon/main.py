@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon import interrupts
 from daemon.errors import Fault, StartError
 from daemon.origin import check_origin
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 # option for a minimum version; the gate checks the version of every connection besides.
 _NO_TLS12 = "ECDHE-RSA-AES128-GCM-SHA256"
 _LEAVE_SECONDS = 1.0
-_INTERRUPTED = 130
 
 
 def _configure_grpc() -> None:
@@ -48,23 +48,13 @@ def _without_rich() -> None:
 
 def main() -> None:
     """Parses the command line, runs, and turns a fault into two lines and an exit status."""
+    interrupts.leave_at_once()
     _configure_grpc()
     _without_rich()
     arguments = _parser().parse_args()
     try:
         check_origin()
-        if arguments.command == "init":
-            _init(arguments)
-        elif arguments.command == "check":
-            _check(arguments)
-        elif arguments.command == "new-root":
-            _new_root()
-        elif arguments.command == "backup":
-            _back_up(arguments)
-        elif arguments.command == "restore":
-            _restore(arguments)
-        else:
-            _serve(arguments)
+        _obey(arguments)
     except Exception as caught:
         error = caught
         while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
@@ -76,6 +66,28 @@ def main() -> None:
         _complain(error)
         _leave_what_hangs(2)
         raise SystemExit(2) from None
+
+
+def _obey(arguments: argparse.Namespace) -> None:
+    if arguments.command == "serve":
+        _serve(arguments)
+        return
+    interrupts.raise_again()
+    try:
+        if arguments.command == "init":
+            _init(arguments)
+        elif arguments.command == "check":
+            _check(arguments)
+        elif arguments.command == "new-root":
+            _new_root()
+        elif arguments.command == "backup":
+            _back_up(arguments)
+        else:
+            _restore(arguments)
+    except KeyboardInterrupt:
+        interrupts.tell("it was done")
+        _leave_what_hangs(interrupts.STATUS)
+        raise SystemExit(interrupts.STATUS) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -178,14 +190,16 @@ def _serve(arguments: argparse.Namespace) -> None:
     from daemon.composition import serve
     from stockade.home import Home
 
+    interrupts.raise_again()
     try:
         anyio.run(serve, Home.locate(), arguments.ready_fd)
     except KeyboardInterrupt:
         # Before it serves: from then on the signal is an orderly end.
-        sys.stderr.write("stockaded: interrupted before it served\n")
-        _leave_what_hangs(_INTERRUPTED)
-        raise SystemExit(_INTERRUPTED) from None
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended in order: let that be its status
+        interrupts.tell("it served")
+        _leave_what_hangs(interrupts.STATUS)
+        raise SystemExit(interrupts.STATUS) from None
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, signal.SIG_IGN)  # it has ended in order: let that be its status
     _leave_what_hangs(0)
 
 

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from daemon.asking import Asking, asking
 from daemon.battery import Battery
 from daemon.calls.engine import Calls
+from daemon.config.serving import Server
 from daemon.doorway import Doorway
 from daemon.errands import Errands
 from daemon.gauges import gauges
@@ -33,6 +34,7 @@ from daemon.leases.handing import Handing
 from daemon.ledger.book import Book
 from daemon.ledger.evidence_pack import EvidencePacks
 from daemon.ledger.retention import Retention
+from daemon.ledger.scrutiny import Scrutiny
 from daemon.memory import give_back
 from daemon.metrics_page import metrics_page
 from daemon.parts import Parts
@@ -52,6 +54,7 @@ from daemon.rpc.port import Port
 from daemon.rpc.secrets import SecretService
 from daemon.rpc.status import DaemonService, Facts
 from daemon.rpc.tools import ToolService
+from daemon.ticks import tick
 from policy.risk import Tier
 from stockade.v1 import (
     agent_pb2,
@@ -107,10 +110,10 @@ class Served:
     _calls: Calls
     _health: HealthService
 
-    async def stop(self, drain_seconds: float) -> None:
+    async def stop(self, patience: anyio.CancelScope) -> None:
         """Takes no more calls, ends those under way in bounded time, then closes the port."""
         self._health.end()
-        await self._calls.stop(drain_seconds)
+        await self._calls.stop(patience)
         await self._server.stop(grace=1)
 
 
@@ -125,7 +128,6 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         errands = Errands(group)
         asked = asking(parts, permission, group)
         calls = asked.calls
-        answer_ms = config.server.keepalive_seconds * 1000 // 3
         most = most_connections(doors=bool(handed))
         doorway = Doorway(group, None, of_a_source=most, at_once=most)
         port = Port(
@@ -136,28 +138,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
             lambda: live_rpcs.origins,
         )
         gate = Gate(permission, live_rpcs, errands, rates, port, doorway.origin_of)
-        server = grpc.aio.server(
-            interceptors=[gate],
-            options=[
-                # With it, a second daemon would silently share the port.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", MAX_MESSAGE),
-                ("grpc.max_metadata_size", 16 * 1024),
-                ("grpc.max_concurrent_streams", MAX_STREAMS),
-                # Connections that never finish their handshake do not stay.
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
-                # Who vanished without a word holds no stream and no call for ever.
-                ("grpc.keepalive_time_ms", config.server.keepalive_seconds * 1000),
-                ("grpc.keepalive_timeout_ms", answer_ms),
-                # Without it, a minute is waited, whatever the line before says (grpcio 1.85).
-                ("grpc.http2.ping_timeout_ms", answer_ms),
-                # After it a connection takes no new request. There is no grace period: gRPC waits
-                # for those under way without end, so that no stream is cut by its age.
-                ("grpc.max_connection_age_ms", config.server.connection_seconds * 1000),
-                # Nor do they take the descriptors that runs, the database and files need.
-                ("grpc.max_allowed_incoming_connections", most),
-            ],
-        )
+        server = grpc.aio.server(interceptors=[gate], options=_options(config.server, most))
         rotation = Rotation(base, lambda: _sweep(live_rpcs, parts, every=True))
         await rotation.retire_if_due()
         ways = await ways_in.enter_async_context(listening(server, base, handed, doorway))
@@ -169,6 +150,9 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         reactions = membership.reactions(parts, suspending, asked.leases)
         pairing = membership.pairing(parts, registrar, errands, rates, group, address)
         book = Book(base.ledger_keys, base.reader, base.writer, base.checkpoints)
+        scrutiny = Scrutiny(
+            base.reader, base.ledger_keys, lambda: book.sequence, parts.alerts.damaged
+        )
         _add_services(
             by_name(server),
             parts,
@@ -190,6 +174,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
                 book,
                 _battery(parts),
                 lambda: health.state,
+                lambda: scrutiny.damage,
                 permission,
                 port,
             ),
@@ -214,6 +199,7 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
         group.start_soon(rotation.watch)
         group.start_soon(parts.vault.changes.keep)
         group.start_soon(base.checkpoints.keep)
+        group.start_soon(scrutiny.keep)
         group.start_soon(Retention(config.ledger, base.reader, base.writer, base.clock).keep)
         group.start_soon(give_back)
         if parts.watched is not None:
@@ -234,9 +220,33 @@ async def serving(parts: Parts, handed: Sequence[socket.socket]) -> AsyncIterato
             yield Served(address, server, calls, servicer)
         finally:
             with anyio.CancelScope(shield=True):
-                await calls.stop(0)
+                await calls.stop(anyio.move_on_after(0))
                 await server.stop(grace=0)
             group.cancel_scope.cancel()
+
+
+def _options(server: Server, most: int) -> list[tuple[str, int]]:
+    """What gRPC bounds by itself."""
+    answer_ms = server.keepalive_seconds * 1000 // 3
+    return [
+        # With it, a second daemon would silently share the port.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Connections that never finish their handshake do not stay.
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+        # Who vanished without a word holds no stream and no call for ever.
+        ("grpc.keepalive_time_ms", server.keepalive_seconds * 1000),
+        ("grpc.keepalive_timeout_ms", answer_ms),
+        # Without it, a minute is waited, whatever the line before says (grpcio 1.85).
+        ("grpc.http2.ping_timeout_ms", answer_ms),
+        # After it a connection takes no new request. There is no grace period: gRPC waits
+        # for those under way without end, so that no stream is cut by its age.
+        ("grpc.max_connection_age_ms", server.connection_seconds * 1000),
+        # Nor do they take the descriptors that runs, the database and files need.
+        ("grpc.max_allowed_incoming_connections", most),
+    ]
 
 
 def _health(parts: Parts, servicer: HealthService) -> Health:
@@ -302,7 +312,14 @@ def _add_services(
     )
     device_pb2_grpc.add_DeviceServiceServicer_to_server(
         DeviceService(
-            parts.devices, registrar, pairing, base.authorities, rotation, enrolment, suspending
+            parts.devices,
+            registrar,
+            pairing,
+            base.authorities,
+            rotation,
+            enrolment,
+            suspending,
+            permission,
         ),
         server,
     )
@@ -322,5 +339,5 @@ def _sweep(live_rpcs: LiveRpcs, parts: Parts, *, every: bool = False) -> None:
 
 async def _watch(live_rpcs: LiveRpcs, parts: Parts) -> None:
     while True:
-        await anyio.sleep(SWEEP_SECONDS)
+        await tick(SWEEP_SECONDS)
         _sweep(live_rpcs, parts)

@@ -8,11 +8,12 @@ nobody's folder. Raises OSError.
 
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from daemon.trees import remove_tree
 
 BACKUP, RESTORE = ".stockade-backup-", ".stockade-restore-"
 
@@ -25,7 +26,7 @@ def working_folder(prefix: str, place: Path) -> Iterator[Path]:
         yield folder
     finally:
         with suppress(OSError):
-            _remove(folder)
+            remove_tree(folder)
         os.close(held)
 
 
@@ -56,14 +57,7 @@ def _removed(folder: Path) -> bool:
         if os.fstat(held).st_uid != os.geteuid():
             return False
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: somebody works in it
-        _remove(folder)
+        remove_tree(folder)
     finally:
         os.close(held)
     return True
-
-
-def _remove(folder: Path) -> None:
-    """Also what is in folders that nobody may write to, as those of a home's copies of tools."""
-    for here, _, _ in os.walk(folder):
-        Path(here).chmod(0o700)
-    shutil.rmtree(folder)

@@ -5,6 +5,7 @@ inside `changing`, so that no other change can come between building a world and
 inside `recording`, so that no call begins by a world that the ledger says has been replaced.
 """
 
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -21,8 +22,10 @@ from policy.bundle import Bundle
 from policy.entity_data import EntityData
 from policy.errors import BundleError
 from policy.fallback import fallback_files
-from policy.pace import no_pause
+from policy.pace import LIGHT, no_pause, paced, taken
 from policy.risk import Tier
+
+_PATIENCE = 20  # rests; whoever made the change waits for them
 
 
 class Worlds:
@@ -70,7 +73,7 @@ class Worlds:
         # Before there is a world, nobody calls.
         before, pause = (now.bundle, rest) if now else (None, no_pause)
         with beside_calls():
-            return build(
+            built = build(
                 files,
                 registry,
                 devices,
@@ -80,6 +83,9 @@ class Worlds:
                 before=read or before,
                 pause=pause,
             )
+            if now is not None:
+                built.pdp.foresee(now.pdp, pause)
+        return built
 
     async def rebuild(
         self,
@@ -174,14 +180,11 @@ class Worlds:
             self._recorded = None
 
     async def succeed(self, world: World) -> None:
-        """The same for one with other policies; what those before had compiled is let go of.
-
-        All at once, by whichever call was the last to be judged by them, it would hold up the rest.
-        """
-        before = self._current
+        """The same for one with other policies; those before are let go of."""
+        before = [self.current] if self._current else []
         self.replace(world)
-        if before is not None and before.bundle is not world.bundle:
-            await anyio.to_thread.run_sync(before.pdp.retire, rest)
+        if before and before[0].bundle is not world.bundle:
+            await anyio.to_thread.run_sync(_let_go, before)
 
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[World]:
@@ -201,3 +204,21 @@ class Worlds:
     def _with_devices(self, now: World) -> World:
         with beside_calls():
             return with_principals(now, self._devices.entities(), self._config, pause=rest)
+
+
+def _let_go(held: list[World]) -> None:
+    """Of the one world that is held; what its policies have compiled, too.
+
+    All at once, by whichever call was the last to be judged by it, it would hold up the rest.
+    """
+    world = held.pop()
+    world.pdp.retire(rest)
+    pieces, gone = world.bundle.pieces(), weakref.ref(world.bundle)
+    del world
+    # The calls that it is judging have to end first, or nothing of it goes away here.
+    for _ in range(_PATIENCE):
+        if gone() is None:
+            break
+        rest()
+    for _ in paced(taken(pieces), rest, LIGHT):
+        pass

@@ -82,6 +82,12 @@ class Opener:
     def __init__(self, form: Form, passphrase: Secret, header: bytes) -> None:
         if len(header) < HEADER:
             raise refused("it is too short")
+        if not header.startswith(form.magic):
+            raise BackupError(
+                Code.BACKUP_DAMAGED,
+                "this is no such backup: it begins otherwise",
+                "name the file that the backup was written to",
+            )
         with open_under(passphrase, form.magic, header) as key, key.view() as raw:
             self._cipher = AESGCM(raw)
         self._form = form

@@ -25,7 +25,6 @@ from vault.secret import Secret
 PublicKey = NewType("PublicKey", bytes)
 _MAGIC: Final = b"stockade-submission-v1"
 _LENGTH: Final = 2
-_OVERHEAD: Final = 48  # an ephemeral public key and an authentication code
 
 
 class SubmissionKey:

@@ -32,12 +32,9 @@ class Way(Protocol):
 class Line:
     """See the module. Belongs to the event loop."""
 
-    def __init__(
-        self, way: Way, chain: str, first_rest_seconds: float = FIRST_REST_SECONDS
-    ) -> None:
+    def __init__(self, way: Way, chain: str) -> None:
         self._way = way
         self._chain = chain
-        self._first_rest = first_rest_seconds
         self._waiting: list[Alert] = []
         self._arrived = anyio.Event()
 
@@ -49,14 +46,14 @@ class Line:
 
     async def keep(self) -> None:
         """Delivers, one after the other, until cancelled."""
-        rest = self._first_rest
+        rest = FIRST_REST_SECONDS
         while True:
             if not self._waiting:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
             alert = self._waiting[0]
             if await self._delivered(alert):
-                rest = self._first_rest
+                rest = FIRST_REST_SECONDS
                 if alert in self._waiting:
                     self._waiting.remove(alert)
                 continue

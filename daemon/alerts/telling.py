@@ -53,6 +53,10 @@ class Alerts:
         if self._rules.is_news("connections_held", whose, now):
             self._tell(Alert("connections_held", Severity.WARNING, whose, f"{whose} {said}", now))
 
+    def damaged(self, said: str) -> None:
+        """The ledger is not what it was any more: what would say so is what cannot be believed."""
+        self._tell(Alert("ledger_damaged", Severity.CRITICAL, "ledger", said, self._now_ms()))
+
     def _tell(self, alert: Alert) -> None:
         if self._react is not None:
             self._react(alert)

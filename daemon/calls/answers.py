@@ -171,16 +171,18 @@ class Answers:
         done: "asyncio.Future[Settlement]",
         proposed: Sequence[Settlement],
     ) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, StoreFault) and proposed:
-            self._unsure.find_out(live, proposed[0])
-        elif not done.cancelled() and error is None:
-            result = done.result()
-            if result.lease is not None:
-                self._leased(result.lease)
-            result.apply(live)
-            self._changed(approval_id)
-        live.release()
+        try:
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, StoreFault) and proposed:
+                self._unsure.find_out(live, proposed[0])
+            elif not done.cancelled() and error is None:
+                result = done.result()
+                if result.lease is not None:
+                    self._leased(result.lease)
+                result.apply(live)
+                self._changed(approval_id)
+        finally:
+            live.release()
 
 
 def unknown_approval(told: Mapping[str, object] = MappingProxyType({})) -> Hidden:

@@ -25,6 +25,7 @@ from daemon.store.commit import Tx
 from daemon.store.ids import CallId
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.ticks import next_tick
 
 _log = structlog.get_logger("stockade.calls")
 
@@ -105,7 +106,7 @@ class Aside:
     async def keep(self) -> None:
         """Ends each in its time, for as long as the daemon runs."""
         while True:
-            with anyio.move_on_after(TICK_SECONDS):
+            with anyio.CancelScope(deadline=next_tick(TICK_SECONDS)):
                 await self._stirred.wait()
             self._stirred = anyio.Event()
             try:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,7 @@ from daemon.lifecycle import ENDS, Event, State, next_state
 from daemon.store.calls import Existing
 from daemon.store.commit import Tx
 from daemon.store.writer import Writer
+from daemon.tools.compared import Compared
 from daemon.vault.keeper import VaultKeeper
 from daemon.workspaces import Workspaces
 from daemon.world import World
@@ -80,6 +82,7 @@ class Conductor:
         self._lease_taken = lease_taken
         self._rests = Rests(config.calls.rest_seconds)
         self._places = Places(config.calls.max_running)
+        self._compared = Compared()
 
     @property
     def refuses_at_once(self) -> bool:
@@ -160,6 +163,7 @@ class Conductor:
         finally:
             if run is not None:
                 run.discard()
+                await run.let_go()
             self._places.leave(live.call_id)
 
     def _has_place(self, live: LiveCall) -> bool:
@@ -220,7 +224,8 @@ class Conductor:
                 self._upheld.require_current(live.verdict)
             return records.admit(tx, admission)
 
-        return self._admitted(live, admission, await self._steps.write(operation))
+        meanwhile = None if run is None else run.set_aside
+        return self._admitted(live, admission, await self._steps.write(operation, meanwhile))
 
     def _admitted(
         self, live: LiveCall, admission: records.Admission, admitted: Entry | Existing
@@ -253,6 +258,7 @@ class Conductor:
             self._egress,
             self._clock.now_ms,
             self._keeping,
+            self._compared,
         )
 
     async def _run(self, live: LiveCall) -> None:
@@ -265,18 +271,20 @@ class Conductor:
             except Exception as error:  # noqa: BLE001 - `refusal_ending` raises what is no refusal
                 await self._fail(live, error)
                 return
-            while not await self._start(live, _start_body(live, run), world):
+            while not await self._start(live, run, world):
                 world = await self._upheld.require(live)
             await self._execute(live, run)
         except LapsedError as lapsed:
             await self._steps.finish(live, lapsed.ending)
         finally:
             run.discard()
+            await run.let_go()
 
-    async def _start(self, live: LiveCall, body: Mapping[str, object], world: World) -> bool:
+    async def _start(self, live: LiveCall, run: Run, world: World) -> bool:
         """Records the start; False if something changed since `require`."""
+        unchanged = partial(self._upheld.require_unchanged, live, world)
         try:
-            await self._steps.start(live, body, lambda: self._upheld.require_unchanged(live, world))
+            await self._steps.start(live, _start_body(live, run), unchanged, run.set_aside)
         except OvertakenError:
             return False
         return True

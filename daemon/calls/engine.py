@@ -152,14 +152,14 @@ class Calls:
             if live is not None:
                 live.cancel(reason)
 
-    async def stop(self, drain_seconds: float) -> None:
-        """Takes no more calls, lets those under way finish for a while, then ends them."""
+    async def stop(self, patience: anyio.CancelScope) -> None:
+        """Takes no more calls, lets those under way finish in that scope, then ends them."""
         self._stopping = True
         for live in list(self._live.values()):
             if live.state is State.PENDING_APPROVAL and live.detach:
                 # It goes on waiting in the database.
                 live.scope.cancel()
-        with anyio.move_on_after(drain_seconds):
+        with patience:
             for live in list(self._live.values()):
                 await live.done.wait()
         remaining = list(self._live.values())

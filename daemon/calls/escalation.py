@@ -9,7 +9,6 @@ Raises nothing.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import anyio
 import structlog
 
 from daemon.calls.engine import Calls
@@ -24,10 +23,12 @@ from daemon.store.approvals import ApprovalRow
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.ticks import tick
 
 _log = structlog.get_logger("stockade.calls")
 
 TICK_SECONDS = 0.5
+MOST_SECONDS = 2.0
 BATCH = 100
 
 
@@ -46,7 +47,7 @@ class Escalation:
     async def keep(self) -> None:
         """For as long as the daemon runs."""
         while self.after_seconds:
-            await anyio.sleep(TICK_SECONDS)
+            await tick(min(max(TICK_SECONDS, self.after_seconds / 20), MOST_SECONDS))
             try:
                 await self._escalate_due()
             except Fault as fault:

@@ -186,7 +186,8 @@ class _Hearing:
             self.note(question, decision)
             if not decision.allowed:
                 return decision
-            reasons = tuple(dict.fromkeys(reasons + decision.reasons))
+            found = decision.reasons
+            reasons = tuple(dict.fromkeys(reasons + found)) if reasons else found
         return decision if reasons == decision.reasons else replace(decision, reasons=reasons)
 
     def attended(self, approvers: Approvers) -> Decision:

@@ -105,7 +105,7 @@ class LiveCall:
     @property
     def bytes_held(self) -> int:
         """About how much memory it holds on to."""
-        return self.feed.bytes_kept + len(self.arguments)
+        return self.feed.bytes_held + len(self.arguments)
 
     @property
     def forgotten(self) -> bool:

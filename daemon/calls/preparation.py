@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from daemon.calls.hearing import Ruling
 from daemon.calls.judge import Candidate, Verdict
 from daemon.calls.live import LiveCall, Request
-from daemon.tools.arguments import ParsedArguments, parse_arguments, validate
+from daemon.tools.arguments import parse_arguments, validate
 from daemon.tools.errors import ArgumentsError
 from daemon.world import World
 from stockade.statement import PolicyLine, Statement
@@ -73,11 +73,6 @@ def statement_for(live: LiveCall, now_ms: int, lifetime_ms: int) -> Statement:
         nonce=secrets.token_hex(16),
         risk=live.verdict.risk.to_json() if live.verdict.risk else None,
     )
-
-
-def parsed_again(canonical: bytes) -> ParsedArguments:
-    """Arguments as they were stored."""
-    return parse_arguments(canonical)
 
 
 def _unfit(world: World, candidate: Candidate) -> Verdict | None:

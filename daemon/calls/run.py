@@ -6,6 +6,7 @@ and the leaves' refusals; `engine` turns those into endings.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from daemon.contents.output import Excerpt, Excerpting, pack
 from daemon.egress import TARGET as EGRESS_TARGET
 from daemon.outcome import Ending, ending_of, outcome_body
 from daemon.store.ids import CallId
+from daemon.tools.compared import Compared
 from daemon.tools.invocation import build
 from daemon.tools.manifest import Manifest
-from daemon.tools.snapshot import check_copy
 from daemon.vault.keeper import VaultKeeper
 from daemon.workspaces import TARGET as WORKSPACE_TARGET
 from daemon.workspaces import Workspaces
+from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.outcome import Outcome
 from sandbox.spec import Contents, Mount, RunSpec
@@ -83,8 +85,10 @@ class Run:
         egress: Path,
         now_ms: Callable[[], int],
         keeping: Keeping,
+        compared: Compared,
     ) -> None:
         self._live = live
+        self._compared = compared
         self._sandbox = sandbox
         self._vault = vault
         self._workspaces = workspaces
@@ -113,7 +117,7 @@ class Run:
         candidate = self._live.judged
         # What was judged is what runs: its copy may have been written to since it was loaded.
         tool = candidate.tool
-        files = await anyio.to_thread.run_sync(check_copy, tool.snapshot, tool.digest)
+        files = await self._compared.files(tool.snapshot, tool.digest)
         self._tool = Contents(
             tool.digest, {path: (entry.content, entry.executable) for path, entry in files.items()}
         )
@@ -127,6 +131,20 @@ class Run:
         except BaseException:
             self.discard()
             raise
+
+    def set_aside(self) -> None:
+        """While its start is being recorded: holds a sandbox for it, if one waits.
+
+        What there is to refuse, `execute` meets again.
+        """
+        if self._spec is not None:
+            with suppress(SandboxError, OSError):
+                self._sandbox.set_aside(self._spec)
+
+    async def let_go(self) -> None:
+        """Gives back what was set aside; the run is over, or is not to be."""
+        if self._spec is not None:
+            await self._sandbox.let_go(self._spec.run_id)
 
     async def execute(self) -> Finished:
         """Runs the tool to its end, its output going to the call's feed."""

@@ -45,14 +45,20 @@ class Steps:
             refused.set_exception(fault)
             return refused
 
-    async def write(self, operation: Callable[[Tx], T]) -> T:
-        """What the operation returns, once it is durable."""
+    async def write(
+        self, operation: Callable[[Tx], T], meanwhile: Callable[[], None] | None = None
+    ) -> T:
+        """What the operation returns, once it is durable. For `meanwhile` see the writer."""
         with anyio.CancelScope(shield=True):
-            written = await self.writer.write(operation)
+            written = await self.writer.submit(operation, meanwhile)
         return written  # noqa: RET504 - the checker takes a scope for one that may swallow
 
     async def start(
-        self, live: LiveCall, body: Mapping[str, object], require: Callable[[], None]
+        self,
+        live: LiveCall,
+        body: Mapping[str, object],
+        require: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         """Its tool may start, unless `require` raises in the transaction that records it."""
         now = self.clock.now_ms()
@@ -61,7 +67,7 @@ class Steps:
             require()
             return records.move(tx, live, Event.START, "STARTED", now, body)
 
-        entry = await self.write(operation)
+        entry = await self.write(operation, meanwhile)
         if entry is None:
             raise moved(live)
         live.state, live.last_entry = State.RUNNING, entry

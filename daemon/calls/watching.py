@@ -3,20 +3,21 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from daemon.calls.feed import LetGo
 from daemon.calls.live import LiveCall
 from daemon.errors import Unavailable
 from stockade.v1 import call_pb2
 
 
 async def watch(
-    live: LiveCall, *, together: bool = False
+    live: LiveCall, *, together: bool = False, let_go: LetGo | None = None
 ) -> AsyncGenerator[call_pb2.CallEvent, None]:
     """The events of a call; raises the fault that kept it from an end, if one did.
 
     With `together`, those of one moment come as the last of them with the others in it. Who leaves
-    before the end closes it.
+    before the end closes it. With `let_go` the tool does not wait for long: see the feed.
     """
-    async with aclosing(live.feed.watch()) as moments:
+    async with aclosing(live.feed.watch(let_go)) as moments:
         async for events in moments:
             if together:
                 yield _joined(events)

@@ -158,6 +158,7 @@ def pairing(
         authorities=parts.base.authorities,
         clock=parts.base.clock,
         rates=rates,
+        group=group,
         doorway=Doorway(group, _door_rates(parts.base.config.rates)),
         data=parts.base.estate.home.data,
         host=host,

@@ -2,13 +2,13 @@
 
 The listener exists only while an invitation is open, and serves one RPC. Trusted so that only who
 knows the code gets as far as a person's question, and only that person's yes makes a device of
-exactly the key whose words were compared. One wrong proof ends the invitation. The code is in no
-log and no receipt. Protocol and threats: docs/pairing.md.
+exactly the key whose words were compared, while its inviter may still invite. One wrong proof ends
+the invitation. The code is in no log and no receipt. Protocol and threats: docs/pairing.md.
 """
 
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 import grpc
 import structlog
+from anyio.abc import TaskGroup
 
 from daemon.clock import Clock
 from daemon.doorway import Doorway, inner_place
@@ -72,6 +73,8 @@ class Invitation:
     name: str
     groups: Sequence[str]
     invited_by: str
+    # Raises `Refused` once the inviter may invite no more.
+    may_invite: Callable[[], None] = field(repr=False)
     expires_ms: int
     candidate: Candidate | None = None
     accepted: bool = False
@@ -103,6 +106,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         authorities: Authorities,
         clock: Clock,
         rates: Rates,
+        group: TaskGroup,
         doorway: Doorway,
         data: Path,
         host: str,
@@ -114,6 +118,7 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         self._authorities = authorities
         self._clock = clock
         self._rates = rates
+        self._group = group
         self._doorway = doorway
         self._data = data
         self._host = host
@@ -124,7 +129,12 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
 
     @asynccontextmanager
     async def invite(
-        self, name: str, groups: Sequence[str], lifetime: timedelta, invited_by: str
+        self,
+        name: str,
+        groups: Sequence[str],
+        lifetime: timedelta,
+        invited_by: str,
+        may_invite: Callable[[], None],
     ) -> AsyncIterator[Invitation]:
         """Opens an invitation and its listener for as long as the context lasts."""
         certificate = make_listener(SERVER_NAME, self._clock.now(), lifetime + timedelta(hours=1))
@@ -135,14 +145,16 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
                 certificate.fingerprint,
                 secrets.token_bytes(SECRET_BYTES),
             )
-            invitation = Invitation(code, name, groups, invited_by, expires)
+            invitation = Invitation(code, name, groups, invited_by, may_invite, expires)
             self._open[code.invitation_id] = invitation
+            # In the daemon's group: one of this context would make of a refused inviter's end an
+            # error of its own, which no client is told.
+            lasts = anyio.CancelScope()
+            self._group.start_soon(self._expire, invitation, lasts)
             try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._expire, invitation)
-                    yield invitation
-                    group.cancel_scope.cancel()
+                yield invitation
             finally:
+                lasts.cancel()
                 invitation.close("REFUSED")
                 del self._open[code.invitation_id]
 
@@ -218,10 +230,16 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         """Makes the device, and tells its inviter."""
         try:
             known, issued, entry = await self._registrar.pair(
-                candidate.csr_pem, invitation.name, invitation.groups, invitation.invited_by
+                candidate.csr_pem,
+                invitation.name,
+                invitation.groups,
+                invitation.invited_by,
+                invitation.may_invite,
             )
             invitation.device, invitation.entry = known, entry
             invitation.close("PAIRED")
+        except Refused:
+            raise _refused() from None  # why is not for who is not paired
         finally:
             invitation.close("REFUSED")
         return known, issued
@@ -245,11 +263,12 @@ class Pairing(device_pb2_grpc.PairingServiceServicer):
         invitation.waiting.set()
         return invitation, candidate
 
-    async def _expire(self, invitation: Invitation) -> None:
-        # In steps, because the clock may be set forward meanwhile.
-        while (left := invitation.expires_ms - self._clock.now_ms()) > 0:  # noqa: ASYNC110
-            await anyio.sleep(min(left / 1000, 1))
-        invitation.close("EXPIRED")
+    async def _expire(self, invitation: Invitation, lasts: anyio.CancelScope) -> None:
+        with lasts:
+            # In steps, because the clock may be set forward meanwhile.
+            while (left := invitation.expires_ms - self._clock.now_ms()) > 0:  # noqa: ASYNC110
+                await anyio.sleep(min(left / 1000, 1))
+            invitation.close("EXPIRED")
 
     @asynccontextmanager
     async def _listening(self, certificate: ListenerCertificate) -> AsyncIterator[int]:

@@ -73,12 +73,18 @@ class Registrar:
         self._cut_certificate = cut_certificate
 
     async def pair(
-        self, csr_pem: bytes, name: str, groups: Sequence[str], invited_by: str
+        self,
+        csr_pem: bytes,
+        name: str,
+        groups: Sequence[str],
+        invited_by: str,
+        may_invite: Callable[[], None],
     ) -> tuple[Known, IssuedCertificate, Entry]:
-        """Makes a device of the key that signed this request."""
+        """Makes a device of the key that signed this request; raises what `may_invite` does."""
         device_id = NewDeviceId.generate()
         issued = await self._issue(csr_pem, device_id)
         async with self._worlds.changing():
+            may_invite()  # here, where neither groups nor policies change meanwhile
             entry = await self._writer.write(
                 lambda tx: record_device(
                     tx, device_id, name, groups, issued, self._clock.now_ms(), invited_by

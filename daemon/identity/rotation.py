@@ -18,6 +18,7 @@ from daemon.identity.authorities import InForce
 from daemon.identity.authority_files import META_KEY, Standing
 from daemon.store import meta
 from daemon.store.commit import Tx
+from daemon.ticks import tick
 from identity.authority import Authority
 from identity.errors import IdentityError
 from identity.names import TrustDomain
@@ -95,7 +96,7 @@ class Rotation:
     async def watch(self) -> None:
         """Retires in time, for as long as the daemon serves."""
         while True:
-            await anyio.sleep(CHECK_SECONDS)
+            await tick(CHECK_SECONDS)
             try:
                 await self.retire_if_due()
             except Fault as fault:

@@ -117,7 +117,7 @@ def explain_past(row: CallRow, told: Told, then: Then | Gone, terms: Terms) -> E
         sequence=told.sequence,
     )
     if not recorded:
-        return found
+        return replace(found, notes=(unasked(found.code),))
     if isinstance(then, Gone):
         return replace(found, notes=(f"{then.reason}: the answers are those of the receipt",))
     schema = then.tools.get(row.tool)
@@ -175,6 +175,16 @@ def explain_now(
         time=case.time,
         texts={**transcript.texts(pdp), **_permits(leases)},
     )
+
+
+def refused_unasked(code: str, message: str, policy_digest: str) -> Explained:
+    """A call that is denied before anything of it comes to policy."""
+    return Explained(Ruling.DENY, code, message, policy_digest, (), notes=(unasked(code),))
+
+
+def unasked(code: str) -> str:
+    """Why a ruling has no questions."""
+    return f"policy was not asked: with {code} a call ends before that"
 
 
 def differences(before: Explained, now: Explained) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from daemon.inquiry.explanation import (
     differences,
     explain_now,
     explain_past,
+    refused_unasked,
 )
 from daemon.inquiry.replay import Replay
 from daemon.inquiry.suppose import (
@@ -53,7 +54,7 @@ from daemon.store.ids import CallId
 from daemon.store.reader import Reader
 from daemon.store.receipts import ReceiptRow
 from daemon.tools.arguments import parse_arguments, validate
-from daemon.tools.errors import ToolError
+from daemon.tools.errors import ArgumentsError
 from daemon.tools.registry import Tool
 from daemon.world import World
 from daemon.worlds import Worlds
@@ -145,7 +146,7 @@ class Inquiry:
             then = await self._archive.then(told.policy_digest, str(told.heard.get("entities")))
             rulings.append(await anyio.to_thread.run_sync(explain_past, row, told, then, terms))
         copy = past.redacted_copy(row, rows)
-        today, why = await self._today(row, copy)
+        today, why = await self._today(row, copy, rulings[0].code if rulings else "")
         answers = (row.entry for row in rows if row.entry.kind == "approval.answered")
         return PastCall(
             row,
@@ -249,10 +250,14 @@ class Inquiry:
             )
         return people
 
-    async def _today(self, row: CallRow, copy: bytes | None) -> tuple[Explained | None, str]:
-        """The call as it would be if it came now; or why that cannot be said."""
+    async def _today(
+        self, row: CallRow, copy: bytes | None, then: str
+    ) -> tuple[Explained | None, str]:
+        """The call as it would be if it came now; or why that cannot be said. `then`: its code."""
         world = self._worlds.current
         tool = world.registry.get(row.tool)
+        if tool is None and then == "UNKNOWN_TOOL":
+            return refused_unasked(then, f"there is no tool {row.tool!r}", world.digest), ""
         if tool is None:
             return None, f"there is no tool {row.tool} any more"
         if not row.arguments:
@@ -270,8 +275,15 @@ class Inquiry:
                 time=self._clock.now(),
             )
             case = replace(case, arguments_digest=hashlib.sha256(parsed.canonical).hexdigest())
-        except (ToolError, PolicyError):
+        except ArgumentsError as error:
+            if error.code == then:
+                return refused_unasked(then, error.message, world.digest), ""
             return None, f"the tool {row.tool} takes other arguments now"
+        except PolicyError:
+            return None, f"the tool {row.tool} takes other arguments now"
+        if case.workspace and case.workspace not in world.workspaces:
+            message = f"there is no workspace {case.workspace!r:.80}"
+            return refused_unasked("UNKNOWN_WORKSPACE", message, world.digest), ""
         agent = self._devices.agents.get(case.subjects[0].id)
         if case.subjects[0].type == "Agent" and agent is not None:
             refusal = undeclared_by(world, tool, case.secrets, agent.identity.declared)
@@ -294,8 +306,7 @@ class Inquiry:
 
 
 def _undeclared(world: World, code: str, what: str) -> Explained:
-    message = f"the agent's manifest does not declare {what}"
-    return Explained(Ruling.DENY, code, message, world.digest, ())
+    return refused_unasked(code, f"the agent's manifest does not declare {what}", world.digest)
 
 
 def _explain_supposed(

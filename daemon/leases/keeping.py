@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import anyio
 import structlog
 
 from daemon.clock import Clock
@@ -25,6 +24,7 @@ from daemon.store.ids import LeaseId
 from daemon.store.leases import LeaseRow, LeaseState
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.ticks import tick
 from ledger.chain import Entry
 from ledger.keys import Keys
 from stockade.lease import LeaseError, parse_lease
@@ -93,7 +93,7 @@ class LeaseKeeper:
     async def keep(self) -> None:
         """Records the ends that come by themselves, for as long as the daemon runs."""
         while True:
-            await anyio.sleep(TICK_SECONDS)
+            await tick(TICK_SECONDS)
             try:
                 await self._end_due()
             except Fault as fault:

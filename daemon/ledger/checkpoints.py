@@ -31,6 +31,7 @@ from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.tree import CheckpointRow
 from daemon.store.writer import Writer
+from daemon.ticks import tick
 from ledger.checkpoint import Checkpoint, check_advance, parse_checkpoint, sign
 from ledger.errors import CheckpointError, LedgerError
 
@@ -143,7 +144,7 @@ class Checkpoints:
             if self._latest is not None:
                 self._hand_on(self._latest)
             while True:
-                await anyio.sleep(LOOK_SECONDS)
+                await tick(LOOK_SECONDS)
                 if not self._is_due():
                     continue
                 try:

@@ -20,6 +20,7 @@ from ledger.authentic import Reader as LineReader
 from ledger.export import encode_line
 from ledger.keys import Keys
 
+BAD_ENTRY: Final = "LEDGER_FORKED"
 MOST: Final = 10_000
 """Half a second; a daemon that ended as it should has left a few."""
 
@@ -30,14 +31,14 @@ async def check_tail(reader: Reader, keys: Keys, after: int, last: int) -> None:
     while place < last:
         page = partial(receipts.page, chain=keys.chain, after=place)
         rows = await reader.read(page)
-        if not rows:
-            raise _bad(place + 1, "it is missing")
-        before = await anyio.to_thread.run_sync(_follow, rows, keys, place, before)
+        before = await anyio.to_thread.run_sync(follow, rows, keys, place, before)
         place += len(rows)
 
 
-def _follow(rows: Sequence[ReceiptRow], keys: Keys, place: int, before: Link | None) -> Link | None:
-    """What the next page has to follow."""
+def follow(rows: Sequence[ReceiptRow], keys: Keys, place: int, before: Link | None) -> Link | None:
+    """What the next page has to follow; of an entry that is not as it was signed, the fault."""
+    if not rows:
+        raise _bad(place + 1, "it is missing")
     lines = LineReader(keys)
     for number, row in enumerate(rows, place + 1):
         try:
@@ -56,6 +57,6 @@ def _follow(rows: Sequence[ReceiptRow], keys: Keys, place: int, before: Link | N
 def _bad(number: int, why: str) -> StartError:
     return StartError(
         f"entry {number} of the ledger was changed behind the daemon: {why}",
-        code="LEDGER_FORKED",
+        code=BAD_ENTRY,
         fix="find out by whom; verify an export offline; restore the data directory from a backup",
     )

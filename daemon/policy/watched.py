@@ -7,7 +7,6 @@ is in force: a rollback is not undone by the next look. Raises nothing; ends whe
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from daemon.store import meta
 from daemon.store.commit import Tx
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
+from daemon.ticks import tick
 from daemon.worlds import Worlds
 from policy.errors import BundleError
 
@@ -56,7 +56,6 @@ class Watched:
         worlds: Worlds,
         reader: Reader,
         writer: Writer,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._quiet_seconds = quiet_seconds
@@ -64,7 +63,6 @@ class Watched:
         self._worlds = worlds
         self._reader = reader
         self._writer = writer
-        self._monotonic = monotonic
         self._seen = ""
         self._seen_at = 0.0
         self._settled = ""
@@ -76,16 +74,16 @@ class Watched:
         self._taken = await self._reader.read(lambda connection: meta.get(connection, META_KEY))
         while True:
             await self.look()
-            await anyio.sleep(POLL_SECONDS)
+            await tick(POLL_SECONDS)
 
     async def look(self) -> None:
         """One look at the folder; applies it if it has changed and been quiet since."""
         seen = await anyio.to_thread.run_sync(policy_folder.signature, self._folder)
         if seen != self._seen:
-            self._seen, self._seen_at = seen, self._monotonic()
+            self._seen, self._seen_at = seen, time.monotonic()
         if (
             self._place(seen) == self._settled
-            or self._monotonic() - self._seen_at < self._quiet_seconds
+            or time.monotonic() - self._seen_at < self._quiet_seconds
         ):
             return
         try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from daemon.errors import SOON_SECONDS, BadRequest, Exhausted
+from daemon.errors import SOON_SECONDS, BadRequest, Exhausted, Fault, Unavailable
 from daemon.rpc.live_rpcs import LiveRpc
 
 # A message comes with its request, as good as always.
@@ -29,9 +29,12 @@ class Arriving:
         self._late: Counter[str] = Counter()
 
     @contextmanager
-    def awaited(self, rpc: LiveRpc) -> Iterator[None]:
-        """While the next message of a request is waited for."""
-        wait = _Wait(rpc, self._late)
+    def awaited(self, rpc: LiveRpc, *, more: bool = False) -> Iterator[None]:
+        """While a message of a request is waited for: the first, or one `more` of a stream.
+
+        Nobody can tell whether of that anything has come; so it has the same time.
+        """
+        wait = _Wait(rpc, self._late, _idle() if more else _never_came())
         try:
             yield
         finally:
@@ -41,9 +44,10 @@ class Arriving:
 class _Wait:
     """For one message."""
 
-    __slots__ = ("_is_late", "_late", "_loop", "_rpc", "_timer")
+    __slots__ = ("_end", "_is_late", "_late", "_loop", "_rpc", "_timer")
 
-    def __init__(self, rpc: LiveRpc, late: Counter[str]) -> None:
+    def __init__(self, rpc: LiveRpc, late: Counter[str], end: Fault) -> None:
+        self._end = end
         self._rpc, self._late, self._is_late = rpc, late, False
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(PROMPT_SECONDS, self._be_late)
@@ -55,7 +59,7 @@ class _Wait:
             return
         self._is_late = True
         self._late[whose] += 1
-        self._timer = self._loop.call_later(LATE_SECONDS, self._rpc.cut, _never_came())
+        self._timer = self._loop.call_later(LATE_SECONDS, self._rpc.cut, self._end)
 
     def end(self) -> None:
         """It is there, or will never be."""
@@ -81,4 +85,12 @@ def _never_came() -> BadRequest:
         f"the request was not whole after {LATE_SECONDS:.0f} seconds",
         code="REQUEST_UNFINISHED",
         fix="send it again, by a line that is faster",
+    )
+
+
+def _idle() -> Unavailable:
+    return Unavailable(
+        f"nothing more was asked by this stream for {LATE_SECONDS:.0f} seconds",
+        code="STREAM_IDLE",
+        fix="open another when there is something to ask",
     )

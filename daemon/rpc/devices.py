@@ -13,6 +13,7 @@ from daemon.identity.pairing import Invitation, Pairing
 from daemon.identity.registrar import Registrar, check_device_name, check_groups
 from daemon.identity.rotation import Rotation
 from daemon.identity.suspending import Suspending
+from daemon.permission import Permission
 from daemon.principal import current_principal
 from daemon.rpc.convert import agent_to_proto, device_to_proto
 from daemon.rpc.faults import Context
@@ -34,6 +35,7 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         rotation: Rotation,
         enrolment: Enrolment,
         suspending: Suspending,
+        permission: Permission,
     ) -> None:
         self._devices = devices
         self._registrar = registrar
@@ -42,6 +44,7 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
         self._rotation = rotation
         self._enrolment = enrolment
         self._suspending = suspending
+        self._permission = permission
 
     async def WhoAmI(
         self, request: device_pb2.WhoAmIRequest, context: Context
@@ -81,9 +84,14 @@ class DeviceService(device_pb2_grpc.DeviceServiceServicer):
                 code="BAD_LIFETIME",
                 fix=f"0 takes the default, {DEFAULT_LIFETIME} seconds",
             )
-        invited_by = str(current_principal())
-        lifetime = timedelta(seconds=seconds)
-        async with self._pairing.invite(name, groups, lifetime, invited_by) as invitation:
+        inviter, lifetime = current_principal(), timedelta(seconds=seconds)
+
+        def may_invite() -> None:
+            self._permission.require(inviter, "invite_device")
+
+        async with self._pairing.invite(
+            name, groups, lifetime, str(inviter), may_invite
+        ) as invitation:
             yield device_pb2.InviteDeviceEvent(
                 opened=device_pb2.InviteDeviceEvent.Opened(
                     invitation_id=invitation.code.invitation_id,

@@ -33,7 +33,7 @@ from daemon.rates import Kind, Rates
 from daemon.rpc.arriving import Arriving
 from daemon.rpc.authorization import RULES, Asked, Rule
 from daemon.rpc.faults import Context, abort
-from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs
+from daemon.rpc.live_rpcs import LiveRpc, LiveRpcs, set_current_rpc
 from daemon.rpc.port import Port
 from daemon.source import LEFT, source_of_peer
 
@@ -180,31 +180,32 @@ class Gate(grpc.aio.ServerInterceptor):
 
     async def _one(self, context: Context, held: LiveRpc) -> Any:
         """The one message of a request."""
-        with self._arriving.awaited(held):
-            try:
-                message = await context.read()
-            except DecodeError:
-                message = grpc.aio.EOF
+        message = await self._next(context, held)
         if message is grpc.aio.EOF:
-            raise BadRequest(
-                "there is no message in this request, or not one of this RPC",
-                code="REQUEST_MISSING",
-                fix="bring client and daemon to the same version",
-            )
+            raise _no_message()
         return message
 
     async def _many(self, context: Context, held: LiveRpc) -> AsyncGenerator[Any, None]:
         """The messages of a request that is a stream, as they come."""
 
         async def messages() -> AsyncGenerator[Any, None]:
+            asked = False
             while True:
-                with self._arriving.awaited(held):
-                    message = await context.read()
+                message = await self._next(context, held, more=asked)
                 if message is grpc.aio.EOF:
                     return
+                asked = True
                 yield message
 
         return messages()
+
+    async def _next(self, context: Context, held: LiveRpc, *, more: bool = False) -> Any:
+        """The next message of a request, or its end; raises `BadRequest` for one that is none."""
+        with self._arriving.awaited(held, more=more):
+            try:
+                return await context.read()
+            except DecodeError:
+                raise _no_message() from None
 
     async def _none(self, _context: Context, _held: LiveRpc) -> None:
         """What is refused unread."""
@@ -222,6 +223,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 subject = str(principal)
                 held = self._live.hold(principal)  # from here on whoever revokes it finds this
                 set_current_principal(principal)
+                set_current_rpc(held)
                 with held.scope:
                     if not self._port.knows(origin, principal):
                         await self._port.let_in(origin, principal)
@@ -285,6 +287,14 @@ class Gate(grpc.aio.ServerInterceptor):
                 await self._doorkeeper.record_refusal(subject, origin, method, fault)
             except Unavailable as failure:
                 _log.error("rpc.refusal_not_recorded", rpc=method, reason=failure.code)
+
+
+def _no_message() -> BadRequest:
+    return BadRequest(
+        "there is no message in this request, or not one of this RPC",
+        code="REQUEST_MISSING",
+        fix="bring client and daemon to the same version",
+    )
 
 
 def authenticate(

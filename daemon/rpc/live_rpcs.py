@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import anyio
@@ -38,6 +39,20 @@ class LiveRpc:
         if self.fault is None:
             self.fault = fault
             self.scope.cancel()
+
+
+# Set by the gate, for the time of one RPC.
+_current: ContextVar[LiveRpc] = ContextVar("rpc")
+
+
+def current_rpc() -> LiveRpc:
+    """The RPC being served; LookupError outside of one."""
+    return _current.get()
+
+
+def set_current_rpc(rpc: LiveRpc) -> None:
+    """For the gate alone."""
+    _current.set(rpc)
 
 
 class LiveRpcs:

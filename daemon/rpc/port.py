@@ -1,7 +1,7 @@
 """The daemon's port: whose its connections are, and which are ended so that others can come.
 
-The gate says whose each is when it asks for something. What the kernel has is looked at four times
-a second, more often while there are many: so whoever holds some and says nothing is known too.
+The gate says whose each is when it asks for something. What the kernel has is looked at once a
+second, more often while there are many: so whoever holds some and says nothing is known too.
 A principal that has as many as it may is refused on the next (`TOO_MANY_CONNECTIONS`), and what
 `held_connections` finds too much is shut down. The local device's own socket is not counted, and
 is for nobody else: that way in is always free. Raises `Exhausted` and `Refused`.
@@ -21,9 +21,12 @@ from daemon.principal import Principal
 from daemon.rpc import sockets
 from daemon.rpc.held_connections import Bounds, HeldConnections, Holder
 from daemon.source import LEFT, plain_peer
+from daemon.ticks import tick
 
 _log = structlog.get_logger("stockade.port")
 
+# While there are few.
+CALM_SECONDS: Final = 1.0
 PERIOD_SECONDS: Final = 0.25
 # While there are many, and of the time that looking takes no more than so much of a core.
 HURRY_SECONDS: Final = 0.1
@@ -117,10 +120,17 @@ class Port:
     async def keep(self) -> None:
         """Looks, and ends what is too much, until cancelled."""
         while True:
-            many = len(self._held) > self.most // 2
-            await anyio.sleep(HURRY_SECONDS if many else PERIOD_SECONDS)
+            await tick(self._pause)
             await self._look()
             self._end_surplus()
+
+    @property
+    def _pause(self) -> float:
+        """How long until the next look."""
+        many = len(self._held)
+        if many > self.most // 2:
+            return HURRY_SECONDS
+        return PERIOD_SECONDS if many > self.most // 8 else CALM_SECONDS
 
     async def _look(self) -> None:
         async with self._looking:

@@ -54,10 +54,12 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
         book: Book,
         battery: Battery,
         health: Callable[[], str],
+        damage: Callable[[], str],
         permission: Permission,
         port: Port,
     ) -> None:
         self._health = health
+        self._damage = damage
         self._permission = permission
         self._port = port
         self._facts = facts
@@ -96,6 +98,7 @@ class DaemonService(daemon_pb2_grpc.DaemonServiceServicer):
             ledger_chain=self._book.chain,
             ledger_sequence=self._book.sequence,
             ledger_state=self._book.state,
+            ledger_damage=self._damage(),
             tiers=[
                 _tier(tier, report, self._facts.tiers.engines.get(tier, ()))
                 for tier, report in self._facts.tiers.reports.items()
@@ -188,6 +191,7 @@ def _reduced(whole: daemon_pb2.GetStatusResponse) -> daemon_pb2.GetStatusRespons
         ledger_chain=whole.ledger_chain,
         ledger_sequence=whole.ledger_sequence,
         ledger_state=_code(whole.ledger_state),
+        ledger_damage=_code(whole.ledger_damage),
         tiers=[
             daemon_pb2.GetStatusResponse.Tier(name=tier.name, works=tier.works)
             for tier in whole.tiers

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from daemon.calls.engine import Calls
+from daemon.calls.feed import LetGo
 from daemon.calls.live import LiveCall, Request, timestamp
 from daemon.calls.tell import STATES, receipt
 from daemon.calls.watching import watch
@@ -20,6 +21,7 @@ from daemon.rpc.convert import (
     tool_to_proto,
 )
 from daemon.rpc.faults import Context
+from daemon.rpc.live_rpcs import current_rpc
 from daemon.store import calls as stored_calls
 from daemon.store import receipts
 from daemon.store.calls import CallRow
@@ -109,7 +111,8 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
                     yield event
             return
         try:
-            async with aclosing(watch(found, together=request.together)) as events:
+            events = watch(found, together=request.together)  # the tool waits for who called it
+            async with aclosing(events):
                 async for event in events:
                     yield _with_salt(event, found)
         finally:
@@ -123,7 +126,7 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
     ) -> AsyncIterator[call_pb2.CallEvent]:
         async with self._found(request.call_id, "watch_call") as found:
             if isinstance(found, LiveCall):
-                events = watch(found, together=request.together)
+                events = watch(found, together=request.together, let_go=_let_go(found))
             else:
                 events = self._past(found)
             async with aclosing(events):
@@ -229,6 +232,11 @@ class ToolService(tool_pb2_grpc.ToolServiceServicer):
         if rows:
             event.finished.receipt.CopyFrom(receipt(rows[-1].entry))
         yield event
+
+
+def _let_go(live: LiveCall) -> LetGo | None:
+    """How who watches a call is told that its tool waits no longer; who called it may hold it."""
+    return None if str(current_principal()) == str(live.principal) else current_rpc().cut
 
 
 def _with_salt(event: call_pb2.CallEvent, live: LiveCall) -> call_pb2.CallEvent:

@@ -1,7 +1,7 @@
 """One transaction of many operations, with the receipts they leave.
 
 Trusted to make a whole batch durable at once, in the order it came, and to keep the ledger's chain
-in step with the database: an operation that raises is undone to its savepoint, its receipts are
+in step with the database: an operation that raises is undone and nothing else, its receipts are
 taken back from the chain, and its neighbours stay; a fault of the store undoes the whole batch.
 
 After a fault the connection is thrown away, and the chain is taken up again from what the database
@@ -123,6 +123,7 @@ class _Batch:
         self._ledger = ledger
         self._before = chain.head
         self._rows: list[receipts.ReceiptRow] = []
+        self._kept = False  # something that an operation did
 
     @property
     def entries(self) -> list[Entry]:
@@ -157,19 +158,24 @@ class _Batch:
         """Run one operation; if it raises, nothing of it stays. Raises what blames the store."""
         head, count = self._chain.head, len(self._rows)
         tx = Tx(self._connection, self)
-        database.savepoint(self._connection)
+        # Mostly there is one, and before the first there is nothing to keep.
+        first = not self._kept
+        if not first:
+            database.savepoint(self._connection)
         try:
             value = operation(tx)
         except BaseException as error:  # noqa: BLE001 - it is handed to whoever waits
             self._raise_fault()
-            database.undo(self._connection)
+            (database.begin_again if first else database.undo)(self._connection)
             self._chain.rewind(head)
             del self._rows[count:]
             return Failed(error)
         finally:
             tx.end()
         self._raise_fault()
-        database.keep(self._connection)
+        if not first:
+            database.keep(self._connection)
+        self._kept = True
         return Done(value)
 
     def record(self) -> None:
@@ -221,10 +227,15 @@ class Committer:
         if connection is not None:
             connection.close()
 
-    def commit(self, operations: Sequence[Operation]) -> list[Done | Failed]:
-        """Run the operations in order and make them durable together."""
+    def commit(
+        self, operations: Sequence[Operation], on_its_way: Callable[[], None] = lambda: None
+    ) -> list[Done | Failed]:
+        """Run the operations in order and make them durable together.
+
+        `on_its_way` is called, and must not raise, when all that is left is for the disk to do.
+        """
         try:
-            return self._commit(operations)
+            return self._commit(operations, on_its_way)
         except StoreFault as error:
             fault = error
         except Exception as error:  # noqa: BLE001 - the thread outlives whatever this was
@@ -244,17 +255,20 @@ class Committer:
             return [self.commit([operation])[0] for operation in operations]
         return [Failed(_copy(fault)) for _ in operations]
 
-    def _commit(self, operations: Sequence[Operation]) -> list[Done | Failed]:
+    def _commit(
+        self, operations: Sequence[Operation], on_its_way: Callable[[], None]
+    ) -> list[Done | Failed]:
         connection, chain = self._ready()
         before = chain.head
         batch = _Batch(connection, chain, self._ledger)
         try:
-            with connection.begin():
+            with database.transaction(connection):
                 outcomes = [batch.attempt(operation) for operation in operations]
                 batch.record()
                 # Without a receipt there is nothing to know it by afterwards.
                 entries = batch.entries
                 self._unsure = (chain.head, outcomes, entries) if chain.head != before else None
+                on_its_way()
         except BaseException:
             self._possible = (before, chain.head)
             # Who signs next is known once it is known where the database ends.

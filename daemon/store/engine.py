@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -39,6 +39,7 @@ from daemon.store.faults import StoreFault
 
 __all__ = [
     "StoreFault",
+    "begin_again",
     "driving",
     "insert_once",
     "insertion_once",
@@ -82,6 +83,7 @@ _moving: Final = threading.Lock()
 _WRITES: Final = "stockade_writes"
 _FAULT: Final = "stockade_fault"
 _QUERY_ONLY: Final = "stockade_query_only"
+_DRIVEN: Final = "stockade_driven"
 
 
 def open_engine(path: Path) -> Engine:
@@ -146,6 +148,39 @@ def met_fault(connection: Connection) -> StoreFault | None:
     return fault if isinstance(fault, StoreFault) else None
 
 
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction that writes, begun and ended by the driver. Leaves StoreFault.
+
+    SQLAlchemy's own costs every receipt 30 microseconds more. Of this one it knows nothing: what it
+    begins by itself, at a statement that it executes, begins nothing in the database (`_on_begin`).
+    """
+    info = connection.info
+    info.pop(_FAULT, None)
+    _drive(connection, "BEGIN IMMEDIATE")
+    info[_DRIVEN] = True
+    try:
+        yield
+        _commit(connection)
+    except BaseException:
+        driver: Any = connection.connection.driver_connection
+        with suppress(sqlite3.Error):  # whoever meets a fault here throws the connection away
+            driver.rollback()
+        raise
+    finally:
+        info[_DRIVEN] = False
+
+
+def _commit(connection: Connection) -> None:
+    _drive(connection, "COMMIT")
+
+
+def begin_again(connection: Connection) -> None:
+    """Undo all that was done in the transaction, which goes on as if it had just begun."""
+    _drive(connection, "ROLLBACK")
+    _drive(connection, "BEGIN IMMEDIATE")
+
+
 def savepoint(connection: Connection) -> None:
     """Mark this place in the transaction."""
     _drive(connection, "SAVEPOINT operation")
@@ -206,7 +241,7 @@ def _scrub(engine: Engine) -> bool:
 
 
 def _drive(connection: Connection, text: str) -> None:
-    # Not `driving`: savepoints are twice on the path of every receipt.
+    # Not `driving`: this is twice and more on the path of every receipt.
     driver: Any = connection.connection.driver_connection
     try:
         driver.execute(text)
@@ -302,6 +337,8 @@ def _on_begin(connection: Connection) -> None:
     """Begin explicitly: the driver would begin late, and reads would see no one snapshot."""
     writes = bool(connection.get_execution_options().get(_WRITES))
     info = connection.info
+    if info.get(_DRIVEN):
+        return
     info.pop(_FAULT, None)
     driver: Any = connection.connection.driver_connection
     try:

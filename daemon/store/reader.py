@@ -20,9 +20,9 @@ THREADS: Final = 2
 class Reader:
     """A small pool of reading threads."""
 
-    def __init__(self, engine: Engine, *, threads: int = THREADS) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._limiter = CapacityLimiter(threads)
+        self._limiter = CapacityLimiter(THREADS)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """What `fn` makes of one snapshot; it must be values, not a cursor."""

@@ -62,7 +62,6 @@ _NAMED: Final = (
     .order_by(receipts.c.sequence)
     .limit(bindparam("b_limit"))
 )
-_BY_ID: Final = select(receipts).where(AMONG, receipts.c.receipt_id == bindparam("b_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,6 @@ def named(
     """The receipts of these kinds that are found by this principal, oldest first."""
     found = {"b_chain": chain, "b_principal": principal, "b_kinds": list(kinds)}
     return _rows(connection, _NAMED, {**found, "b_limit": MAX_PAGE})
-
-
-def by_id(connection: Connection, chain: str, receipt_id: str) -> ReceiptRow | None:
-    """One receipt, or None."""
-    found = _rows(connection, _BY_ID, {"b_chain": chain, "b_id": receipt_id})
-    return found[0] if found else None
 
 
 def stream(

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 from daemon.store import copying
 from daemon.store.faults import StoreFault
 
-REVISION: Final = "0010"
+REVISION: Final = "0011"
 """The newest revision in migrations/versions; a test holds the two together."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

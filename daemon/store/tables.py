@@ -49,7 +49,7 @@ receipts: Final = Table(
     metadata,
     Column("chain", String, primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("receipt_id", String, nullable=False, index=True),
+    _text("receipt_id"),
     _text("kind"),
     _text("time"),  # as the receipt has it
     Column("call_id", String, index=True),

@@ -30,11 +30,6 @@ _BY_NAME: Final = (
 )
 _PINNED: Final = (
     select(tool_records)
-    .where(tool_records.c.state == ToolState.PINNED)
-    .order_by(tool_records.c.name)
-)
-_ONE_PINNED: Final = (
-    select(tool_records)
     .where(tool_records.c.name == bindparam("b_name"))
     .where(tool_records.c.state == ToolState.PINNED)
     .with_for_update()
@@ -97,13 +92,8 @@ def pin(connection: Connection, name: str, digest: str, *, provenance: str, now_
 
 def pinned(connection: Connection, name: str) -> ToolRow | None:
     """What the name stands for now, or None."""
-    found = connection.execute(_ONE_PINNED, {"b_name": name}).mappings().one_or_none()
+    found = connection.execute(_PINNED, {"b_name": name}).mappings().one_or_none()
     return None if found is None else _row(found)
-
-
-def list_pinned(connection: Connection) -> tuple[ToolRow, ...]:
-    """What every name stands for now."""
-    return tuple(_row(found) for found in connection.execute(_PINNED).mappings())
 
 
 def history(connection: Connection, name: str) -> tuple[ToolRow, ...]:

@@ -20,6 +20,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -59,6 +60,7 @@ def _of_request(operation: Operation) -> Operation:
 class _Job(NamedTuple):
     operation: Operation
     future: asyncio.Future[Any]
+    meanwhile: Callable[[], None] | None
 
 
 class Writer:
@@ -141,10 +143,14 @@ class Writer:
         """Have nothing that was erased be left in the log of the database; False: try again."""
         return await anyio.to_thread.run_sync(scrub, self._engine)
 
-    def submit(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
+    def submit(
+        self, operation: Callable[[Tx], T], meanwhile: Callable[[], None] | None = None
+    ) -> asyncio.Future[T]:
         """Queue the operation; the future is done when it is durable.
 
-        Cancelling the future does not take the operation back.
+        Cancelling the future does not take the operation back. `meanwhile` is called on the loop
+        while the disk is at work, if it comes to that: no sooner, for this thread and the loop's
+        would hinder each other.
         """
         if not self._open:
             raise StoreFault(
@@ -158,7 +164,7 @@ class Writer:
             )
         future: asyncio.Future[T] = self._loop.create_future()
         self._pending += 1
-        self._queue.put(_Job(_of_request(operation), future))
+        self._queue.put(_Job(_of_request(operation), future, meanwhile))
         return future
 
     async def _end(self) -> None:
@@ -180,7 +186,8 @@ class Writer:
         while more:
             jobs, more = self._take()
             if jobs:
-                outcomes = self._committer.commit([job.operation for job in jobs])
+                operations = [job.operation for job in jobs]
+                outcomes = self._committer.commit(operations, partial(self._on_its_way, jobs))
                 recorded = self._committer.take_recorded()
                 self._call(self._settle, jobs, outcomes, self._committer.head, recorded)
                 self._mover.wrote(len(jobs))
@@ -188,6 +195,11 @@ class Writer:
         with suppress(Exception):
             self._committer.close()
         self._call(_resolve, self._ended, Done(None))
+
+    def _on_its_way(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            if job.meanwhile is not None:
+                self._call(job.meanwhile)
 
     def _take(self) -> tuple[list[_Job], bool]:
         """What is queued, up to a batch, waiting for the first; and whether more can come."""
@@ -220,8 +232,10 @@ class Writer:
         self._fault = next((fault for fault in map(_store_fault, outcomes) if fault), None)
         for job, outcome in zip(jobs, outcomes, strict=True):
             _resolve(job.future, outcome)
+        # After those who wait for what they wrote, who were put in line just now; and each by
+        # itself, so that a defect of one keeps nothing from the others.
         for watcher in self._watchers:
-            watcher(recorded)
+            self._loop.call_soon(watcher, recorded)
 
 
 def _store_fault(outcome: Done | Failed) -> StoreFault | None:

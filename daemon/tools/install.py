@@ -17,7 +17,8 @@ from daemon.durable import sync_folder
 from daemon.tools.errors import InstallError, Reason
 from daemon.tools.folder import ToolFolder
 from daemon.tools.tree import check_part
-from daemon.tools.writing import EDITABLE, remove_tree, write_tree
+from daemon.tools.writing import EDITABLE, write_tree
+from daemon.trees import remove_tree
 
 _NEW = ".new-"  # may be thrown away
 _OLD = ".old-"  # followed by the tool's name: goes back if that name is free
@@ -39,7 +40,7 @@ def install(operator_dir: Path, folder: ToolFolder, random_name: Callable[[], st
     except OSError as error:
         recover(operator_dir)
         raise _failed(name, error) from None
-    remove_tree(old)
+    remove_tree(old, ignore_errors=True)
 
 
 def uninstall(operator_dir: Path, name: str, random_name: Callable[[], str]) -> None:
@@ -51,7 +52,7 @@ def uninstall(operator_dir: Path, name: str, random_name: Callable[[], str]) -> 
         sync_folder(operator_dir)
     except OSError as error:
         raise _failed(name, error) from None
-    remove_tree(gone)
+    remove_tree(gone, ignore_errors=True)
 
 
 def recover(operator_dir: Path) -> None:
@@ -60,11 +61,11 @@ def recover(operator_dir: Path) -> None:
         for old in operator_dir.glob(f"{_OLD}*"):
             target = operator_dir / old.name.removeprefix(_OLD)
             if target.exists():
-                remove_tree(old)
+                remove_tree(old, ignore_errors=True)
             else:
                 old.rename(target)
         for new in operator_dir.glob(f"{_NEW}*"):
-            remove_tree(new)
+            remove_tree(new, ignore_errors=True)
     except OSError as error:
         raise _failed(operator_dir.name, error) from None
 

@@ -13,7 +13,7 @@ refusals are values.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,8 +25,6 @@ from daemon.tools.snapshot import SnapshotStore
 from daemon.tools.tree import ToolDigest
 
 BUILTIN_TOOLS = Path(__file__).with_name("builtin")
-
-HostHas = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,10 @@ class Registry:
         """The tool of exactly this name; None is a reason to deny, not an error."""
         return self.by_name.get(name)
 
-    def with_tool(
-        self, folder: ToolFolder, store: SnapshotStore, *, host_has: HostHas | None = None
-    ) -> Registry:
+    def with_tool(self, folder: ToolFolder, store: SnapshotStore) -> Registry:
         """A registry with one more of the operator's tools, or another in its place."""
         name = folder.manifest.name
-        tool = _admit(folder, Origin.OPERATOR, name, self.reserved, store, host_has)
+        tool = _admit(folder, Origin.OPERATOR, name, self.reserved, store)
         return Registry(
             MappingProxyType({**self.by_name, name: tool}),
             tuple(r for r in self.refused if r.folder.name != name),
@@ -93,15 +89,9 @@ def host_has_program(path: str) -> bool:
     return Path(path).is_file() and os.access(path, os.X_OK)
 
 
-def load(
-    builtin_dir: Path,
-    operator_dir: Path | None,
-    store: SnapshotStore,
-    *,
-    host_has: HostHas | None = None,
-) -> Registry:
+def load(builtin_dir: Path, operator_dir: Path | None, store: SnapshotStore) -> Registry:
     """Load the builtin tools, then the operator's; a missing operator's folder holds none."""
-    loader = _Loader(store, host_has)
+    loader = _Loader(store)
     loader.load_all(builtin_dir, Origin.BUILTIN)
     if operator_dir is not None and os.path.lexists(operator_dir):
         loader.load_all(operator_dir, Origin.OPERATOR)
@@ -111,12 +101,11 @@ def load(
 class _Loader:
     """Collects tools and refusals of one load."""
 
-    def __init__(self, store: SnapshotStore, host_has: HostHas | None) -> None:
+    def __init__(self, store: SnapshotStore) -> None:
         self.tools: dict[str, Tool] = {}
         self.refused: list[Refused] = []
         self.reserved: frozenset[str] = frozenset()
         self._store = store
-        self._host_has = host_has
 
     def load_all(self, parent: Path, origin: Origin) -> None:
         names = self._entries(parent)
@@ -149,7 +138,7 @@ class _Loader:
         if origin is Origin.OPERATOR:
             _check_not_reserved(path.name, label, self.reserved)
         folder = load_folder(path, origin)
-        return _admit(folder, origin, label, self.reserved, self._store, self._host_has)
+        return _admit(folder, origin, label, self.reserved, self._store)
 
 
 def _admit(
@@ -158,12 +147,11 @@ def _admit(
     label: str,
     reserved: frozenset[str],
     store: SnapshotStore,
-    host_has: HostHas | None,
 ) -> Tool:
     """What every tool passes, whichever way its files came."""
     if origin is Origin.OPERATOR:
         _check_not_reserved(folder.manifest.name, label, reserved)
-    _check_program(folder.manifest, f"{label}/{MANIFEST}", host_has or host_has_program)
+    _check_program(folder.manifest, f"{label}/{MANIFEST}")
     return Tool(folder.manifest, folder.digest, store.keep(folder), origin)
 
 
@@ -176,10 +164,10 @@ def _check_not_reserved(name: str, label: str, reserved: frozenset[str]) -> None
         )
 
 
-def _check_program(manifest: Manifest, file: str, host_has: HostHas) -> None:
+def _check_program(manifest: Manifest, file: str) -> None:
     program = manifest.argv[0]
     inside = manifest.image or not isinstance(program, str) or program.startswith("/tool/")
-    if inside or host_has(str(program)):
+    if inside or host_has_program(str(program)):
         return
     raise ManifestError(
         file,

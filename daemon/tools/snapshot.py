@@ -20,7 +20,8 @@ from daemon.durable import sync_folder
 from daemon.tools.errors import FolderError, Reason, SnapshotError
 from daemon.tools.folder import ToolFolder, read_files
 from daemon.tools.tree import FileEntry, ToolDigest, parse_digest, tree_digest
-from daemon.tools.writing import READ_ONLY, remove_tree, write_tree
+from daemon.tools.writing import READ_ONLY, write_tree
+from daemon.trees import remove_tree
 
 _INCOMING = ".incoming-"
 
@@ -34,7 +35,7 @@ class SnapshotStore:
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for leftover in root.glob(f"{_INCOMING}*"):
-                remove_tree(leftover)
+                remove_tree(leftover, ignore_errors=True)
         except OSError as error:
             raise _failed(error) from None
 
@@ -47,7 +48,7 @@ class SnapshotStore:
                 write_tree(incoming, folder.files, READ_ONLY)
                 self._publish(incoming, target)
             except OSError as error:
-                remove_tree(incoming)
+                remove_tree(incoming, ignore_errors=True)
                 raise _failed(error) from None
         return self.verify(folder.digest)
 
@@ -70,7 +71,8 @@ class SnapshotStore:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            remove_tree(incoming)  # another load was first; verify() judges what it left
+            # Another load was first; verify() judges what it left.
+            remove_tree(incoming, ignore_errors=True)
         sync_folder(self._root)
 
 

@@ -10,7 +10,6 @@ Errors: ``OSError``, turned into a ``ToolError`` by the callers.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +50,3 @@ def write_tree(root: Path, files: Mapping[str, FileEntry], modes: Modes) -> None
     for folder in sorted(folders, reverse=True):  # the deepest first: the last may be read-only
         folder.chmod(modes.folder)
         sync_folder(folder)
-
-
-def remove_tree(leftover: Path) -> None:
-    """Remove what was written here, as far as possible; its folders may be read-only."""
-    for folder, _, _ in os.walk(leftover):
-        Path(folder).chmod(0o700)
-    shutil.rmtree(leftover, ignore_errors=True)

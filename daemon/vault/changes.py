@@ -190,7 +190,7 @@ class VaultChanges:
                 self._writer, partial(self._sealed_anew, rows=wanted)
             )
         if only is not None and not count:
-            raise absent(only, None)
+            raise absent(only, None, LIST)
 
         def operation(tx: Tx) -> Entry:
             body = {"principal": principal, "reference": reference or "all", "versions": count}
@@ -247,7 +247,7 @@ class VaultChanges:
         def operation(tx: Tx) -> Entry:
             if not secrets.erase(tx.connection, parsed.scope, parsed.name, state):
                 last = secrets.latest(tx.connection, parsed.scope, parsed.name)
-                raise absent(parsed, last.state if last else None)
+                raise absent(parsed, last.state if last else None, LIST)
             body = {"principal": principal, "reference": str(parsed), **more}
             return tx.receipt(f"secret.{state}", body, principal=principal)
 

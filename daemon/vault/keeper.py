@@ -206,18 +206,18 @@ class VaultKeeper:
         return rows
 
 
-def absent(reference: SecretReference, state: SecretState | None) -> NotFound:
-    """The fault of a reference that names no value."""
+def absent(reference: SecretReference, state: SecretState | None, fix: str = "") -> NotFound:
+    """The fault of a reference that names no value; unless told otherwise, one is to be put."""
     if reference.scope.source is not None and state is SecretState.REVOKED:
         return NotFound(
             f"{reference} was revoked",
             code="SECRET_REVOKED",
             fix=f"change it where it is kept, then `stockade secrets reinstate {reference}`",
         )
-    put = f"`stockade secrets put {reference}`"
+    fix = fix or f"`stockade secrets put {reference}`"
     if state is SecretState.REVOKED:
-        return NotFound(f"{reference} was revoked", code="SECRET_REVOKED", fix=put)
-    return NotFound(f"there is no {reference} in the vault", code="UNKNOWN_SECRET", fix=put)
+        return NotFound(f"{reference} was revoked", code="SECRET_REVOKED", fix=fix)
+    return NotFound(f"there is no {reference} in the vault", code="UNKNOWN_SECRET", fix=fix)
 
 
 def parsed_reference(text: str) -> SecretReference:

@@ -27,12 +27,12 @@ def main() -> None:
     from daemon.store import engine
     from daemon.store.faults import StoreFault
 
-    real_commit, real_sync = Connection._commit_impl, engine.sync
+    real_commit, real_sync = engine._commit, engine.sync
     state = {"silent": False}
 
-    def commit(self: Connection) -> None:
-        real_commit(self)
-        if flag.exists() and "approval.answered" in last_kinds(self):
+    def commit(connection: Connection) -> None:
+        real_commit(connection)
+        if flag.exists() and "approval.answered" in last_kinds(connection):
             flag.unlink()
             state["silent"] = how == "silent"
             raise StoreFault("STORE_IO", "the disk did not answer", "a test")
@@ -43,8 +43,7 @@ def main() -> None:
             raise StoreFault("STORE_IO", "nor now", "a test")
         return real_sync(connection)
 
-    Connection._commit_impl = commit  # type: ignore[method-assign]
-    engine.sync = sync
+    engine._commit, engine.sync = commit, sync
     daemon_main.main()
 
 

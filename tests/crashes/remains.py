@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sandbox.cgroup import find_named
 from sandbox.cgroup_hosts import hierarchies
+from tests.host import of_each_process
 from tests.running import RunningDaemon
 
 
@@ -42,14 +43,11 @@ def files(daemon: RunningDaemon) -> frozenset[str]:
 
 def _processes(daemon: RunningDaemon, chain: str, mark: str) -> Iterator[str]:
     """Tools of the load, by their mark, and sandboxes, by the daemon's name in their arguments."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
+    for pid, line in of_each_process("cmdline").items():
+        words = line.decode(errors="replace").split("\0")
         tool = words[0].endswith("sleep") and words[1:2] != [""] and words[1].endswith(mark)
-        if path.parent.name != str(daemon.pid) and (tool or any(chain in word for word in words)):
-            yield f"process {path.parent.name}: {' '.join(words)[:200]}"
+        if pid != daemon.pid and (tool or any(chain in word for word in words)):
+            yield f"process {pid}: {' '.join(words)[:200]}"
 
 
 def _mounts(daemon: RunningDaemon) -> Iterator[str]:

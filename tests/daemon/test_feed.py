@@ -2,10 +2,11 @@
 
 import hypothesis.strategies as st
 import pytest
-from anyio import create_task_group, fail_after, lowlevel, run, wait_all_tasks_blocked
+from anyio import Event, create_task_group, fail_after, lowlevel, run, wait_all_tasks_blocked
 from hypothesis import given, settings
 
 from daemon.calls.feed import Feed
+from daemon.errors import Exhausted
 from stockade.v1 import call_pb2
 
 DEADLINE = 90
@@ -252,3 +253,83 @@ async def test_what_is_known_at_one_moment_comes_at_once() -> None:
     feed.close()
     got = [[event.WhichOneof("event") for event in events] async for events in feed.watch()]
     assert got == [["started", "started", "output"], ["finished"]]
+
+
+async def test_who_only_watches_and_takes_nothing_is_let_go() -> None:
+    """The publisher goes on, and the reader is told, both when it is let go and when it asks."""
+    feed, told = Feed(100, patience=0.01), list[Exhausted]()
+    writer = Writer(feed)
+    slow = feed.watch(told.append)
+    feed.publish(started())
+    assert await anext(slow) == [started()]
+    with fail_after(DEADLINE):
+        for _ in range(10):
+            await writer.write(b"x" * 50)
+    assert [fault.code for fault in told] == ["WATCHER_TOO_SLOW"]
+    with pytest.raises(Exhausted):
+        await anext(slow)
+
+
+async def test_coming_again_buys_no_more_patience() -> None:
+    """However often one comes back: all watchers of a call together hold its tool once."""
+    feed, told = Feed(100, patience=0.01), list[Exhausted]()
+    writer = Writer(feed)
+    with fail_after(DEADLINE):
+        for number in range(1, 5):
+            again = feed.watch(told.append)
+            feed.publish(started())
+            await anext(again)
+            for _ in range(5):
+                await writer.write(b"x" * 50)
+            assert len(told) == number
+            with fail_after(0):  # there is none left: nothing below waits for a clock
+                for _ in range(5):
+                    await writer.write(b"x" * 50)
+            await again.aclose()
+
+
+async def test_patience_is_not_spent_on_who_called() -> None:
+    """The caller's own stream is waited for however long it takes, beside one that was let go."""
+    feed, told = Feed(100, patience=0.01), Event()
+    writer, seen = Writer(feed), list[call_pb2.CallEvent]()
+    caller, mere = feed.watch(), feed.watch(lambda _: told.set())
+    feed.publish(started())
+    await anext(caller)
+    await anext(mere)
+
+    async def publish() -> None:
+        for _ in range(10):
+            await writer.write(b"x" * 50)
+        feed.close()
+
+    with fail_after(DEADLINE):
+        async with create_task_group() as group:
+            group.start_soon(publish)
+            await told.wait()
+            assert feed.bytes_kept == 100
+            async for events in caller:
+                seen.extend(events)
+    assert sum(len(chunk.data) for chunk in outputs(seen)) == 500
+
+
+async def test_many_small_chunks_take_no_more_memory_than_few_large_ones() -> None:
+    """Byte by byte, with somebody who reads or nobody: as few events are kept as bytes allow."""
+    feed, seen = Feed(100 * 1024), list[call_pb2.CallEvent]()
+    writer = Writer(feed)
+    with fail_after(DEADLINE):
+        for _ in range(1000):
+            await writer.write(b"x")
+        assert feed.bytes_kept == 100
+        assert feed.bytes_held <= 2 * 100 * 1024
+        slow = feed.watch()
+        await anext(slow)
+        async with create_task_group() as group:
+            group.start_soon(writer.write, b"y")
+            await wait_all_tasks_blocked()
+            assert writer.offset == 1001
+            assert feed.bytes_kept == 100  # it waits: what it would push out was not taken
+            await anext(slow)
+            await wait_all_tasks_blocked()
+        feed.close()
+        seen = [event async for events in slow for event in events]
+    assert [chunk.offset for chunk in outputs(seen)] == list(range(902, 1001))

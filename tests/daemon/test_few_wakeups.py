@@ -20,6 +20,9 @@ from tests.running import RunningDaemon
 CALLS = 12
 CHUNK = 65_536
 SECONDS = 60
+SETTLES = 4
+# Times a second: five, and sixteen where each who looks wakes it by itself.
+AWAKE = 12
 
 
 class Wire:
@@ -112,7 +115,8 @@ def test_a_call_that_ended_is_watched_to_its_end(shared_daemon: RunningDaemon) -
 def waited_for(pid: int, name: str) -> list[str]:
     """What the daemon's threads of this name wait for: every file in the sets that they poll."""
     while True:
-        with suppress(FileNotFoundError):  # a thread or a file that has just gone
+        # A thread or a file that has just gone.
+        with suppress(FileNotFoundError, ProcessLookupError):
             return _waited_for(pid, name)
 
 
@@ -135,6 +139,7 @@ def test_no_thread_stands_between_a_request_and_who_waits_for_it(
     shared_daemon: RunningDaemon,
 ) -> None:
     """Connections are read by the thread that hands requests on, not by gRPC's pool of threads."""
+    shared_daemon.descriptors()  # skips where they are not told
     with shared_daemon.client() as client:
         client.who_am_i()
         deadline = time.monotonic() + SECONDS
@@ -142,3 +147,17 @@ def test_no_thread_stands_between_a_request_and_who_waits_for_it(
             assert time.monotonic() < deadline, "gRPC has no such threads: docs/adr/0043 can go"
             time.sleep(0.01)
     assert not [file for file in files if file.startswith("socket:")]
+
+
+def test_a_daemon_with_nothing_to_do_is_seldom_awake(daemon: RunningDaemon) -> None:
+    """What it looks at from time to time it looks at together, a few times a second."""
+    time.sleep(SETTLES)  # what a start has left to do
+    before, seconds = _switches(daemon.pid), 6
+    time.sleep(seconds)
+    assert (_switches(daemon.pid) - before) / seconds < AWAKE
+
+
+def _switches(pid: int) -> int:
+    """How often its event loop's thread has waited for something."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)[0])

@@ -12,7 +12,7 @@ from stockade.pairing_code import PairingCode
 def test_a_second_word_changes_nothing(first: bool) -> None:
     """Said before the device's task has heard the first: a yes after a no lets nobody in."""
     code = PairingCode("192.0.2.7:40123", bytes(32), bytes(16))
-    invitation = Invitation(code, "phone", [], "device/dev-x", 0)
+    invitation = Invitation(code, "phone", [], "device/dev-x", lambda: None, 0)
     invitation.candidate = Candidate(b"", Fingerprint("ab" * 32), "ipv4:192.0.2.9:1")
     pairing = Pairing.__new__(Pairing)
     pairing._open = {code.invitation_id: invitation}

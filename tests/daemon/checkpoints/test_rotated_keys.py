@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from daemon.config import Authority
 from daemon.errors import Conflict, Unavailable
@@ -13,6 +13,7 @@ from daemon.ledger.checkpoints import Checkpoints
 from daemon.ledger.key_files import LedgerKeyFiles
 from daemon.ledger.keys import LedgerKeys
 from daemon.ledger.rotation import LedgerRotation
+from daemon.store import engine as database
 from daemon.store.faults import StoreFault
 from daemon.store.reader import Reader
 from daemon.store.writer import Writer
@@ -93,27 +94,28 @@ async def test_an_operation_that_fails_beside_it_does_not_undo_it(
 @pytest.mark.anyio
 @pytest.mark.parametrize("reached", [True, False])
 async def test_who_signs_next_is_who_the_database_says(
-    data: Path, engine: Engine, reached: bool
+    data: Path, engine: Engine, reached: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit that reported an error handed over if it reached the disk, and only then."""
+    real, lied = database._commit, list[bool]()
+
+    def lying(connection: Connection) -> None:
+        monkeypatch.undo()
+        lied.append(reached)
+        if reached:
+            real(connection)
+        raise StoreFault("STORE_IO", "the disk did not answer")
+
     async with specimen.writer(engine) as writer:
         side = Side.over(data, engine, writer)
         await writer.write(specimen.note("before"))
-        connection = writer._committer._connection
-        assert connection is not None
-        real = connection._commit_impl
-
-        def lying() -> None:
-            if reached:
-                real()
-            raise StoreFault("STORE_IO", "the disk did not answer")
-
-        connection._commit_impl = lying  # type: ignore[method-assign]
+        monkeypatch.setattr(database, "_commit", lying)
         if reached:
             await side.rotation.rotate("device/x")
         else:
             with pytest.raises(StoreFault):
                 await side.rotation.rotate("device/x")
+        assert lied == [reached]
         await writer.write(specimen.note("after"))
         found = verify(specimen.exported(engine), specimen.PUBLIC)
         assert [one.sequence for one in found.keys.rotations] == ([2] if reached else [])

@@ -48,7 +48,7 @@ def noted(engine: Engine) -> list[str]:
 
 
 def verified(engine: Engine) -> Verified:
-    """What the offline verifier says of everything in the database."""
+    """What the offline verifier says of everything in the database; raises if it is not whole."""
     return verify(exported(engine), PUBLIC)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def moved(path: Path) -> int:
     alone = path.with_name("alone.db")
     alone.write_bytes(path.read_bytes())
     try:
-        with sqlite3.connect(alone) as connection:
+        with closing(sqlite3.connect(alone)) as connection, connection:
             return int(connection.execute("SELECT count(*) FROM receipts").fetchone()[0])
     except sqlite3.Error:
         return 0  # copied in the middle of a move

@@ -17,7 +17,6 @@ FOUND: dict[str, tuple[str, Callable[[Connection], object]]] = {
     "count": ("principal", lambda c: receipts.count(c, CHAIN, "x", "k")),
     "of_name": ("principal", lambda c: receipt_search.of_name(c, CHAIN, "x")),
     "calls_of_name": ("principal", lambda c: receipt_search.calls_of_name(c, CHAIN, "x")),
-    "by_id": ("receipt_id", lambda c: receipts.by_id(c, CHAIN, "x")),
 }
 
 

@@ -74,7 +74,7 @@ async def swept(engine: Engine, config: Ledger, *rows: tuple[Any, list[dict[str,
             connection.execute(insert(table), made)
     async with specimen.writer(engine) as writer:
         await Retention(config, Reader(engine), writer, Clock()).run()
-    assert specimen.verified(engine).count >= 0
+    specimen.verified(engine)
 
 
 @pytest.mark.anyio

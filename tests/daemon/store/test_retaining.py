@@ -33,7 +33,7 @@ async def left(engine: Engine, config: Ledger, rows: list[dict[str, Any]]) -> li
         connection.execute(insert(calls), rows)
     async with specimen.writer(engine) as writer:
         await Retention(config, Reader(engine), writer, Clock()).run()
-    assert specimen.verified(engine).count >= 0
+    specimen.verified(engine)
     return [len(one) for one in kept(engine, calls, calls.c.arguments)]
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_the_newest_revision_is_the_one_start_up_expects() -> None:
 def test_a_newer_database_is_refused_unchanged(path: Path) -> None:
     """An older daemon must not write into a database it does not understand."""
     open_engine(path).dispose()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     before = path.read_bytes()
@@ -62,13 +63,13 @@ def test_a_newer_database_is_refused_unchanged(path: Path) -> None:
 
 def test_a_foreign_database_is_refused_unchanged(path: Path) -> None:
     """A database of some other program at our path is not migrated into."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE theirs (a)")
     connection.close()
     with pytest.raises(StoreFault) as caught:
         open_engine(path)
     assert caught.value.code == "STORE_CORRUPT"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         names = connection.execute("SELECT name FROM sqlite_schema").fetchall()
     connection.close()
     assert names == [("theirs",)]
@@ -94,7 +95,7 @@ def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(schema, "_upgrade", half)
     with pytest.raises(RuntimeError, match="power"):
         open_engine(path)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
     connection.close()
     monkeypatch.undo()
@@ -137,7 +138,7 @@ def test_an_older_database_is_brought_up_with_all_that_is_in_it(
     monkeypatch.setattr(schema, "REVISION", "0001")
     open_engine(path).dispose()
     monkeypatch.undo()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO devices VALUES ('dev-1', 'laptop', 'device', 'active', 1, NULL)"
         )
@@ -146,7 +147,7 @@ def test_an_older_database_is_brought_up_with_all_that_is_in_it(
         )
     connection.close()
     open_engine(path).dispose()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         found = connection.execute("SELECT serial, device_id, agent_id FROM certificates")
         assert found.fetchall() == [("0a", "dev-1", None)]
     connection.close()
@@ -159,7 +160,7 @@ def test_a_copy_is_made_before_a_migration(path: Path, monkeypatch: pytest.Monke
     copy = path.with_name(f"{path.stem}-before-0001{path.suffix}")
     assert not copy.exists()
     monkeypatch.undo()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO devices VALUES ('dev-1', 'laptop', 'device', 'active', 1, NULL)"
         )
@@ -167,7 +168,7 @@ def test_a_copy_is_made_before_a_migration(path: Path, monkeypatch: pytest.Monke
     open_engine(path).dispose()
     copy = path.with_name(f"{path.stem}-before-{schema.REVISION}{path.suffix}")
     assert copy.stat().st_mode & 0o777 == 0o600
-    with sqlite3.connect(copy) as connection:
+    with closing(sqlite3.connect(copy)) as connection, connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
         assert connection.execute("SELECT name FROM devices").fetchone() == ("laptop",)
     connection.close()
@@ -183,7 +184,7 @@ def test_older_policies_are_kept_with_their_history(
     monkeypatch.setattr(schema, "REVISION", "0002")
     open_engine(path).dispose()
     monkeypatch.undo()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         for digest, files in (("aa", b'{"a.cedar":""}'), ("bb", b"{}"), ("cc", b"{}")):
             connection.execute("INSERT INTO policies VALUES (?, ?, 1)", (digest, files))
         for number, digest in enumerate(("aa", "bb", "aa"), 1):

@@ -18,7 +18,7 @@ def test_a_changed_tool_is_seen(engine: Engine) -> None:
         assert tools.pin(connection, "echo", "d1", provenance="none", now_ms=1) == row("d1")
         assert tools.pin(connection, "echo", "d1", provenance="none", now_ms=2) == row("d1")
         assert tools.pin(connection, "echo", "d2", provenance="key", now_ms=3) == row("d1")
-        assert tools.list_pinned(connection) == (row("d1"),)
+        assert tools.pinned(connection, "echo") == row("d1")
 
 
 def test_a_name_is_free_only_after_removal(engine: Engine) -> None:
@@ -28,11 +28,11 @@ def test_a_name_is_free_only_after_removal(engine: Engine) -> None:
         assert not tools.remove(connection, "echo", "d2", now_ms=2)
         assert tools.remove(connection, "echo", "d1", now_ms=2)
         assert not tools.remove(connection, "echo", "d1", now_ms=3)
-        assert tools.list_pinned(connection) == ()
+        assert tools.pinned(connection, "echo") is None
         removed = tools.history(connection, "echo")
         assert [(each.state, each.removed_ms) for each in removed] == [(ToolState.REMOVED, 2)]
         assert tools.pin(connection, "echo", "d2", provenance="none", now_ms=4) == row("d2", 4)
         assert tools.remove(connection, "echo", "d2", now_ms=5)
         assert tools.pin(connection, "echo", "d1", provenance="none", now_ms=6) == row("d1", 6)
-        assert tools.list_pinned(connection) == (row("d1", 6),)
+        assert tools.pinned(connection, "echo") == row("d1", 6)
         assert len(tools.history(connection, "echo")) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from daemon.store import engine as database
 from daemon.store import meta, receipts
@@ -16,6 +16,8 @@ from daemon.store.commit import Tx
 from daemon.store.engine import writing
 from daemon.store.faults import StoreFault
 from daemon.store.reader import Reader
+from ledger.chain import Entry
+from ledger.errors import ReceiptError
 from tests.daemon.store.conftest import EngineFactory
 from tests.daemon.store.specimen import CHAIN, note, noted, verified, writer
 
@@ -132,6 +134,31 @@ async def test_two_submitted_and_awaited_once(engine: Engine) -> None:
     async with writer(engine) as store:
         both = await asyncio.gather(store.submit(note("a")), store.submit(note("b")))
         assert list(both) == [1, 2]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_done_meanwhile_is_done_before_the_answer(
+    engine: Engine, *, fails: bool
+) -> None:
+    """On the loop, once the operation has run and the disk is at work; also if that failed."""
+    seen: list[str] = []
+
+    def operation(_tx: Tx) -> None:
+        seen.append("ran")
+        if fails:
+            raise ValueError("no")
+
+    async with writer(engine) as store:
+        loop = asyncio.get_running_loop()
+
+        def meanwhile() -> None:
+            seen.append("meanwhile" if asyncio.get_running_loop() is loop else "elsewhere")
+
+        written = store.submit(operation, meanwhile)
+        written.add_done_callback(lambda _: seen.append("answered"))
+        await asyncio.wait([written])
+        assert isinstance(written.exception(), ValueError) == fails
+    assert seen == ["ran", "meanwhile", "answered"]
 
 
 @pytest.mark.parametrize("place", [0, 5, 9])
@@ -406,25 +433,27 @@ async def test_a_swallowed_fault_still_fails_the_batch(engine: Engine) -> None:
     assert noted(engine) == ["a"]
 
 
-async def test_a_commit_reported_lost_that_was_not(engine: Engine) -> None:
+async def test_a_commit_reported_lost_that_was_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A commit that reached the disk although it reported an error is one, and no fork."""
+    real, lied = database._commit, list[Connection]()
+
+    def lying(connection: Connection) -> None:
+        monkeypatch.undo()
+        real(connection)
+        lied.append(connection)
+        raise StoreFault("STORE_IO", "the disk did not answer")
+
     async with writer(engine) as store:
         await store.write(put("a"))
-        committer = store._committer
-        connection = committer._connection
-        assert connection is not None
-        real = connection._commit_impl
-
-        def lying() -> None:
-            real()
-            raise StoreFault("STORE_IO", "the disk did not answer")
-
-        connection._commit_impl = lying  # type: ignore[method-assign]
+        monkeypatch.setattr(database, "_commit", lying)
         results = await asyncio.gather(
             store.write(put("b")),
             store.write(failing("x", RefusalError())),
             return_exceptions=True,
         )
+        assert lied
         assert store.fault is None
         await store.write(put("c"))
     assert results[0] == "b"
@@ -432,17 +461,18 @@ async def test_a_commit_reported_lost_that_was_not(engine: Engine) -> None:
     assert noted(engine) == ["a", "b", "c"]
 
 
-async def test_a_commit_that_did_fail_is_none(engine: Engine) -> None:
+async def test_a_commit_that_did_fail_is_none(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that reported an error and is not there after it is a fault, and can be tried again."""
+
+    def silent(_connection: Connection) -> None:
+        monkeypatch.undo()
+        raise StoreFault("STORE_IO", "the disk did not answer")
+
     async with writer(engine) as store:
         await store.write(put("a"))
-        connection = store._committer._connection
-        assert connection is not None
-
-        def silent() -> None:
-            raise StoreFault("STORE_IO", "the disk did not answer")
-
-        connection._commit_impl = silent  # type: ignore[method-assign]
+        monkeypatch.setattr(database, "_commit", silent)
         with pytest.raises(StoreFault, match="did not answer"):
             await store.write(put("b"))
         await store.write(put("b"))
@@ -489,11 +519,27 @@ async def test_a_refused_receipt_fails_the_operation(engine: Engine) -> None:
         tx.receipt("test.noted", {"ratio": 0.5})
 
     async with writer(engine) as store:
-        with pytest.raises(Exception, match="float"):
+        with pytest.raises(ReceiptError, match="float"):
             await store.write(unrecordable)
         await store.write(put("a"))
     assert keys(engine) == {"a"}
     assert noted(engine) == ["a"]
+
+
+async def test_a_watcher_with_a_defect_keeps_no_receipt_from_another(engine: Engine) -> None:
+    """Each is told by itself; what one raises is the event loop's to tell."""
+    told, raised = list[Entry](), list[str]()
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a defect")
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, what: raised.append(str(what["exception"])))
+    async with writer(engine) as store:
+        store.watch(broken)
+        store.watch(told.extend)
+        await store.write(note("a"))
+    assert ([one.kind for one in told], raised) == (["test.noted"], ["a defect"])
 
 
 async def test_reads_do_not_wait_for_the_writer(engine: Engine) -> None:

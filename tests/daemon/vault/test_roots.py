@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,11 @@ async def test_a_configuration_that_cannot_be_written_is_said(tmp_path: Path) ->
 
 def copy_database(home: Home, to: Path) -> None:
     """As a backup program would."""
-    with sqlite3.connect(home.data / "stockade.db") as source, sqlite3.connect(to) as target:
+    with (
+        closing(sqlite3.connect(home.data / "stockade.db")) as source,
+        closing(sqlite3.connect(to)) as target,
+        target,
+    ):
         source.backup(target)
     source.close()
     target.close()
