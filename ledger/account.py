@@ -6,7 +6,6 @@ act on the reader: control characters are shown as escapes, markup as text. Rais
 """
 
 import html
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from ledger.documents import approver_signed, granters_signed, output_parts
 from ledger.evidence import Evidence
 from ledger.receipt import Receipt
+from ledger.wording import WIDTH, count, in_words, visible, wrapped
 
 _ENDS: Final = ("denied", "rejected", "expired", "cancelled", "succeeded", "failed", "timed_out")
 _PHASES: Final[Mapping[str, str]] = {
@@ -100,17 +100,26 @@ def as_text(chapters: Sequence[Chapter]) -> str:
     """Plain text, for a terminal or a file."""
     lines: list[str] = []
     for chapter in chapters:
-        title = _visible(chapter.title)
+        title = visible(chapter.title)
         lines += [title, "=" * len(title), ""]
         for step in chapter.steps:
-            lines.append(_visible(step.heading))
+            lines.append(visible(step.heading))
             for fact in step.facts:
-                first, *more = fact.value.split("\n")
-                lines.append(f"    {_visible(fact.name)}: {_visible(first)}")
-                # Behind a rule: a line of a text must not pass for a fact of ours.
-                lines += [f"      | {_visible(line)}" for line in more]
+                lines += _told(fact)
             lines.append("")
     return "\n".join(lines)
+
+
+def _told(fact: Fact) -> Iterator[str]:
+    first, *more = map(visible, fact.value.split("\n"))
+    name = f"    {visible(fact.name)}:"
+    if len(name) + len(first) > WIDTH + 8 and " " not in first:
+        yield name  # a digest has a line for itself
+        more = [first, *more]
+    else:
+        yield f"{name} {first}"
+    # Behind a rule: a line of a text must not pass for a fact of ours.
+    yield from (f"      | {line}" for line in more)
 
 
 def as_html(chapters: Sequence[Chapter]) -> str:
@@ -127,12 +136,14 @@ def _frame(evidence: Evidence) -> Chapter:
         shown = f"complete up to {last}, where the checkpoint ends; what came later is not shown"
     else:
         shown = "these receipts are in the ledger; that there are no others is not shown"
+    number = len(evidence.receipts)
+    each = "1," if number == 1 else f"{number}, each"
     facts = (
         Fact("ledger", evidence.chain),
         Fact("evidence of", subject),
-        Fact("receipts", f"{len(evidence.receipts)}, each signed and proved to be in the ledger"),
-        Fact("shown", shown),
-        Fact("checkpoint", f"{evidence.checkpoint.size} receipts, signed with both keys"),
+        Fact("receipts", f"{each} signed and proved to be in the ledger"),
+        Fact("shown", "\n".join(wrapped(shown, first=len("shown")))),
+        Fact("checkpoint", f"{count(evidence.checkpoint.size, 'receipt')}, signed with both keys"),
         Fact("root", evidence.checkpoint.root.hex()),
     )
     return Chapter("evidence", (Step("verified", facts),))
@@ -141,7 +152,7 @@ def _frame(evidence: Evidence) -> Chapter:
 def _step(receipt: Receipt, evidence: Evidence) -> Step:
     phase = _PHASES.get(receipt.kind, "")
     heading = f"{receipt.time}  entry {receipt.sequence}  {receipt.kind}"
-    said = {name: _shown(value) for name, value in receipt.body.items()}
+    said = {name: in_words(name, value) for name, value in receipt.body.items()}
     said.pop("call", None)
     said |= _found(receipt, evidence)
     order = [name for name in _FIRST if name in said]
@@ -191,17 +202,23 @@ def _written(receipt: Receipt, evidence: Evidence) -> Iterator[Written]:
 def _how_much(document: Mapping[str, Any]) -> str:
     start, left_out, end = output_parts(document)
     if not left_out:
-        return f"{len(start)} bytes, all of it"
+        return f"{count(len(start), 'byte')}, all of it"
+    left = f"{left_out} between {_is(left_out)} not kept"
     if not end:
-        return f"the first {len(start)} bytes; the {left_out} after them are not kept"
-    return f"the first {len(start)} and last {len(end)} bytes; {left_out} between are not kept"
+        left = f"the {left_out} after {_is(left_out)} not kept"
+        return f"the first {count(len(start), 'byte')}; {left}"
+    return f"the first {len(start)} and last {count(len(end), 'byte')}; {left}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _excerpt(said: str, document: Mapping[str, Any]) -> str:
     start, left_out, end = output_parts(document)
     parts = [said, _decoded(start)]
     if end:
-        parts += [f"[{left_out} bytes are not kept]", _decoded(end)]
+        parts += [f"[{count(left_out, 'byte')} {_is(left_out)} not kept]", _decoded(end)]
     return "\n".join(parts)
 
 
@@ -251,16 +268,6 @@ def _document(digest: str, document: Mapping[str, Any]) -> Chapter:
     return Chapter(f"document: {what}", (Step("named by a receipt", tuple(facts)),))
 
 
-def _shown(value: object) -> str:
-    if value in (None, "", [], {}):
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _chapter(chapter: Chapter) -> str:
     parts = [f"<section>\n<h2>{_markup(chapter.title)}</h2>\n"]
     for step in chapter.steps:
@@ -277,7 +284,7 @@ def _lines(text: str) -> str:
 
 
 def _markup(text: str) -> str:
-    return html.escape(_visible(text))
+    return html.escape(visible(text))
 
 
 _HEAD: Final = """<!DOCTYPE html>
