@@ -4,6 +4,7 @@ The home lies in /var/tmp, which is a disk where /tmp often is memory: an fsync 
 costs. Nothing of the daemon runs in the process that measures it.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,6 +141,13 @@ class RunningDaemon:
     def resident_bytes(self) -> int:
         """VmRSS of its process."""
         return self._status("VmRSS:")
+
+    def processor_seconds(self) -> float:
+        """What its threads have run so far."""
+        clock = ctypes.c_int()
+        if ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)):
+            raise ProcessLookupError(self.pid)
+        return time.clock_gettime(clock.value)
 
     def own_bytes(self) -> int:
         """Its memory without pages of files, such as code, which come and go."""

@@ -27,11 +27,11 @@ class BareEngine:
 
     def __init__(self, runtime: str) -> None:
         uid = os.geteuid() or 65534
-        _, tag = root_image.archive(uid)
+        _, digest = root_image.archive(uid)
         self._command: Sequence[str] = (
             *("docker", "run", "--rm", "--network=none", f"--runtime={runtime}", "--read-only"),
             *("--volume=/usr:/usr:ro", f"--user={uid}:{uid}", "--cap-drop=ALL"),
-            *(f"{root_image.REPOSITORY}:{tag}", "/bin/true"),
+            *(f"{root_image.REPOSITORY}:{root_image.tag_of(digest)}", "/bin/true"),
         )
 
     def run(self) -> None:

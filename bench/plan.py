@@ -16,12 +16,12 @@ class Bench:
 
     def __init__(self, stack: ExitStack, cap: int | None) -> None:
         self._stack = stack
-        self._cap = cap
+        self.cap = cap
         self._daemon: RunningDaemon | None = None
 
     def times(self, n: int) -> int:
         """So many repetitions, unless fewer were asked for on the command line."""
-        return n if self._cap is None else min(n, self._cap)
+        return n if self.cap is None else min(n, self.cap)
 
     @property
     def daemon(self) -> RunningDaemon:

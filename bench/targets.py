@@ -87,6 +87,9 @@ def judged(results: Mapping[str, Result]) -> Iterator[str]:
         if other is not None:
             measured, unit = measured / float(getattr(other, target.figure)), f"x {target.of}"
         reached = measured >= target.bound if target.at_least else measured <= target.bound
+        failed = sum(sum(one.failed.values()) for one in (found, other) if one is not None)
         sign, word = ">=" if target.at_least else "<=", "reached" if reached else "MISSED"
+        if failed:  # what fails may be as quick as it likes
+            word = f"{failed} FAILED"
         what = f"{target.name} {target.figure}"
         yield f"{what:<24} {measured:8.2f}  target {sign} {target.bound:g} {unit}: {word}"

@@ -16,6 +16,7 @@ from bench.measures import (
     many_secrets,
     policy,
     rates,
+    rest,
     revoked,
     start,
     vault,
@@ -25,6 +26,7 @@ from bench.plan import Measure
 # A start is measured before anything else has warmed or loaded the machine.
 ALL: Sequence[Measure] = (
     *start.MEASURES,
+    *rest.MEASURES,
     *calls.MEASURES,
     *engines.MEASURES,
     *bombs.MEASURES,

@@ -1,30 +1,34 @@
 """Ten thousand policies put in force on a real daemon: how long, what calls notice, what they hold.
 
 `policy.activate.stall` is the latency of calls that are made all the while, one every ten
-milliseconds whether the last has ended or not; `policy.activate.calm` of the same before. Their
-difference is what a call in flight can notice: `value` is by how much the slowest was slower.
+milliseconds whether the last has ended or not; `policy.activate.calm` of as many before. Their
+difference is what a call in flight can notice: `value` is by how much the slowest was slower. The
+sets come from a program of their own that is connected already: neither its start nor its work on
+what it sends is to be taken for the daemon's.
 `policy.rss.10000` is what the daemon holds with them in force, beyond what it held before.
 """
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from subprocess import PIPE
 
-from bench import policies
+from bench.applier import messages
 from bench.daemon import WORKSPACE, RunningDaemon, finish
 from bench.plan import Bench, Measure
 from bench.result import Result, distribution, timing
 from bench.sampling import Samples, StepError
 from stockade.client import Client
 from stockade.errors import StockadeError
-from stockade.v1 import call_pb2, policy_pb2
+from stockade.v1 import call_pb2
 
 COUNT = 10_000
 TIMES = 5
-CALM_SECONDS = 3.0
+CALM_SECONDS = 2.0  # for each time
 EVERY_SECONDS = 0.01
 CALLERS = 8
 MEGABYTE = 1e6
@@ -81,15 +85,15 @@ def activate(bench: Bench) -> Iterator[Result]:
         idle = daemon.own_bytes()
         for _ in range(bench.times(TIMES)):
             # Else all but one would be known from the set before.
-            client.apply_policy(_files(0))
-            files = _files(COUNT)
+            client.apply_policy(messages(0))
+            files = messages(COUNT)
             began = time.perf_counter()
             client.apply_policy(files)
             taken.seconds.append(time.perf_counter() - began)
             held.append((daemon.own_bytes() - idle) / MEGABYTE)
     yield timing("policy.activate.10000", "s", taken)
     yield distribution("policy.rss.10000", "MB", held)
-    calm, noticed = _calm(daemon), _noticed(daemon, bench.times(TIMES))
+    calm, noticed = _noticed(daemon, bench.times(TIMES))
     daemon.remove()
     yield timing("policy.activate.calm", "ms", calm, beside="policy.activate.stall")
     stall = timing("policy.activate.stall", "ms", noticed, beside="policy.activate.calm")
@@ -97,33 +101,18 @@ def activate(bench: Bench) -> Iterator[Result]:
     yield replace(stall, value=max(0.0, longer) * 1000)
 
 
-def _calm(daemon: RunningDaemon) -> Samples:
-    calls = Calls(daemon)
-    time.sleep(CALM_SECONDS)
-    return calls.stop()
-
-
-def _noticed(daemon: RunningDaemon, times: int) -> Samples:
-    """Other programs put sets in force: nothing but calls is done in this one."""
-    folders = [_folder(daemon, 0), _folder(daemon, COUNT)]
-    calls = Calls(daemon)
-    for number in range(2 * times):
-        daemon.run("policy", "apply", str(folders[number % 2]))
-    return calls.stop()
-
-
-def _folder(daemon: RunningDaemon, count: int) -> Path:
-    place = daemon.root / f"policies-{count}"
-    place.mkdir()
-    for name, text in policies.policy_files(count).items():
-        (place / name).write_text(text)
-    return place
-
-
-def _files(count: int) -> list[policy_pb2.PolicyFile]:
-    """As many policies; of none, the default ones."""
-    files = policies.policy_files(count)
-    return [policy_pb2.PolicyFile(name=name, text=text) for name, text in files.items()]
+def _noticed(daemon: RunningDaemon, times: int) -> tuple[Samples, Samples]:
+    """Calls while nothing changes, and as many while sets take turns."""
+    command = [sys.executable, "-m", "bench.applier", str(daemon.root), str(times), str(COUNT)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as applier:
+        assert applier.stdout
+        applier.stdout.readline()
+        calls = Calls(daemon)
+        time.sleep(times * CALM_SECONDS)
+        calm = calls.stop()
+        calls = Calls(daemon)
+        applier.communicate("now\n")
+        return calm, calls.stop()
 
 
 MEASURES = (

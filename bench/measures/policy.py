@@ -3,13 +3,16 @@
 `policy.questions.N` is the whole hearing of a call as the judge holds it: contexts made, three
 questions put and answered, one after the other, for a caller whose like was asked about before:
 what the engine answered then it is not asked again. `policy.looks.N` is the same where a policy
-compares arguments, hour and time with constants; `policy.anew.N` where it puts them beside what is
-no constant, so that the engine is asked each time. Path and time are others in every call.
+compares arguments, hour and time with constants; `policy.anew.N` where one, for all questions, puts
+them beside what is no constant, so that the engine is asked about it in every call. Path and time
+are others in every call.
 `policy.first.N` is for devices that never asked before and have policies of their own, so that
 nothing is found or compiled yet.
 `policy.whole_set.N` puts the same three questions to the engine with every policy, as one would
 without the index: policies, entities and schema parsed ahead. `policy.call.N` is all that the judge
 does for a call: arguments into Cedar, risk, tier, the hearing, the verdict.
+
+Each size is measured in a process of its own, since a daemon has one policy set.
 """
 
 from collections.abc import Iterator
@@ -25,6 +28,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from bench import policies
+from bench.apart import apart
 from bench.plan import Bench, Measure
 from bench.result import Result, timing
 from bench.sampling import Step, StepError, interleaved, sample
@@ -164,13 +168,13 @@ MEASURES = (
     *(
         Measure(
             tuple(f"policy.{what}.{size}" for what in ("questions", "whole_set", "first")),
-            partial(questions, size),
+            apart(partial(questions, size)),
         )
         for size in SIZES
     ),
     *(
-        Measure((f"policy.looks.{size}", f"policy.anew.{size}"), partial(fleeting, size))
+        Measure((f"policy.looks.{size}", f"policy.anew.{size}"), apart(partial(fleeting, size)))
         for size in SIZES
     ),
-    *(Measure((f"policy.call.{size}",), partial(judged, size)) for size in SIZES),
+    *(Measure((f"policy.call.{size}",), apart(partial(judged, size))) for size in SIZES),
 )

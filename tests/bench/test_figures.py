@@ -96,6 +96,14 @@ def test_a_rate_is_judged_from_below() -> None:
         assert line.endswith(f"target >= 10000 rec/s: {word}")
 
 
+def test_what_failed_reaches_nothing() -> None:
+    """However quick it was: the figure has a number of failures where its verdict would be."""
+    quick = distribution("call.denied", "ms", [0.1] * 20, failed={"SNAPSHOT_MISSING": 14})
+    lines = [line for line in remarks([quick]) if "target" in line]
+    assert len(lines) == 2
+    assert all(line.endswith(": 14 FAILED") for line in lines)
+
+
 def test_each_target_is_of_something_that_is_measured() -> None:
     """A name that no measure has would never be judged."""
     names = {name for measure in ALL for name in measure.names}

@@ -1,16 +1,23 @@
 """The program, with a handful of repetitions of the real thing."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import main
+from bench.apart import apart
+from bench.engines import runtimes
 from bench.measures import ALL
+from bench.plan import Bench, bench
+from bench.result import Result, distribution
+from tests.host import missing
 
 # What docs/benchmarks.md promises.
 CONTRACT = {
     *("call.denied", "call.process.true", "bare.bwrap.true", "daemon.ready", "daemon.rss_idle"),
+    *("daemon.idle_cpu", "call.rested.denied", "bare.spawn.rested"),
     *("identity.handshake", "identity.principal", "rpc.rate_1", "rpc.rate_50"),
     *(f"identity.{what}.{n}" for what in ("handshake", "rpc", "cut") for n in (1, 10_000)),
     *(f"policy.questions.{n}" for n in (10, 100, 1000, 10_000)),
@@ -52,6 +59,15 @@ def test_a_denied_call_is_measured_on_a_real_daemon(tmp_path: Path) -> None:
     assert (results["call.denied"]["n"], "failed" in results["call.denied"]) == (3, False)
 
 
+def test_the_engine_alone_runs_beside_the_tier(tmp_path: Path) -> None:
+    """On the very image that the tier makes: a run that fails would look fast."""
+    if "runc" not in runtimes():
+        missing("Docker Engine, or its command")
+    results = run(tmp_path / "out.json", "bare.docker.true")
+    assert set(results) > {"bare.docker.true", "call.container.true"}
+    assert not [name for name, result in results.items() if "failed" in result]
+
+
 def test_what_is_measured_side_by_side_comes_together(tmp_path: Path) -> None:
     """Asked for one of a pair, both are measured, each naming the other; neither fails."""
     results = run(tmp_path / "out.json", "bare.bwrap")
@@ -64,7 +80,9 @@ def test_what_is_measured_side_by_side_comes_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("only", ["vault.", "ledger.", "policy.questions.10", "identity.p"])
 def test_the_parts_are_measured_in_process(tmp_path: Path, only: str) -> None:
     """Each runs with a tiny n and gives positive figures."""
-    for result in run(tmp_path / "out.json", only, times=2).values():
+    results = run(tmp_path / "out.json", only, times=2)
+    assert results
+    for result in results.values():
         assert float(str(result["p50"])) > 0
 
 
@@ -86,3 +104,16 @@ def test_an_unknown_prefix_is_refused_with_the_names(
     assert main(["--only", "cal.denied", "--out", str(tmp_path / "out.json")]) == 2
     assert "call.denied" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def where(bench: Bench) -> list[Result]:
+    """The process it is measured in, and how often."""
+    return [distribution("where", "x", [os.getpid()] * bench.times(5))]
+
+
+def test_a_measure_apart_has_a_process_of_its_own() -> None:
+    """What was measured before it left nothing there; it heeds the same cap."""
+    with bench(2) as run:
+        first, second = (next(iter(apart(where)(run))) for _ in range(2))
+    assert (first.n, second.n) == (2, 2)
+    assert len({first.p50, second.p50, os.getpid()}) == 3
