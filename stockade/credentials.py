@@ -119,7 +119,9 @@ def load_credentials(folder: Path) -> Credentials:
     """The credentials of this device, checked."""
     if not (folder / PROFILE).exists():
         raise CredentialsError(
-            "this device is not paired with any daemon", reason="NOT_PAIRED", fix=_PAIR_FIRST
+            f"this device is not paired with any daemon: there is no {folder / PROFILE}",
+            reason="NOT_PAIRED",
+            fix=_PAIR_FIRST,
         )
     profile = _load_profile(folder / PROFILE)
     return checked(

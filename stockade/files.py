@@ -4,6 +4,7 @@ The temporary file is made 0600 beside its target and renamed over it after fsyn
 file system leave as `OSError`.
 """
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 PRIVATE_FOLDER = 0o700
-PRIVATE_FILE = 0o600
 
 
 def make_private_folder(folder: Path) -> None:
@@ -23,9 +23,16 @@ def make_private_folder(folder: Path) -> None:
     folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
+def check_replaceable(path: Path) -> None:
+    """A file may be renamed over a file. Root would do so over /dev/null or /dev/stdout, too."""
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "something is there that is not a file", str(path))
+
+
 @contextmanager
 def private_part(path: Path) -> Iterator[BinaryIO]:
     """A new file, mode 0600 whatever the umask, that takes its place at `path` when it is whole."""
+    check_replaceable(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -38,6 +45,7 @@ def private_part(path: Path) -> Iterator[BinaryIO]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replaces the file at `path`, mode 0600, by rename."""
+    check_replaceable(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -6,6 +6,7 @@ never send it, and to store nothing unless the certificate that comes back is fo
 """
 
 import hashlib
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -77,8 +78,7 @@ def listener_certificate(code: PairingCode) -> bytes:
     """The one certificate to accept, in PEM; fetched from the listener, judged by the code."""
     host, _, port = code.address.rpartition(":")
     try:
-        pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS)
-        der = ssl.PEM_cert_to_DER_cert(pem)
+        der = _shown(host.strip("[]"), int(port))
     except (OSError, ValueError, OverflowError):
         raise DaemonUnreachable(
             f"nobody waits for this device at {code.address}",
@@ -92,7 +92,29 @@ def listener_certificate(code: PairingCode) -> bytes:
             reason="WRONG_LISTENER",
             fix=f"somebody may stand in between; {_ASK_AGAIN}",
         )
-    return pem.encode()
+    return ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+def _shown(host: str, port: int) -> bytes:
+    """The certificate that whoever listens there shows, in DER. Nothing of it is verified."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    fault: OSError = ConnectionError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        # Wrapped before it is connected: of one that is reset in between, `ssl` would leave the
+        # descriptor to the garbage collector.
+        with context.wrap_socket(socket.socket(family, kind, protocol)) as tls:
+            tls.settimeout(CONNECT_SECONDS)
+            try:
+                tls.connect(address)
+            except OSError as error:
+                fault = error
+            else:
+                return tls.getpeercert(binary_form=True) or b""
+    raise fault
 
 
 def _ask(

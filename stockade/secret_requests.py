@@ -54,11 +54,6 @@ class SecretRequests:
         request = secret_pb2.ListSecretsRequest(page_size=page_size, page_token=page_token)
         return self._connection.ask(self._secrets.ListSecrets, request)
 
-    def all_secrets(self) -> Iterator[secret_pb2.ListSecretsResponse.SecretInfo]:
-        """Every secret of the vault, page by page."""
-        for answer in self.pages_of_secrets():
-            yield from answer.secrets
-
     def pages_of_secrets(self) -> Iterator[secret_pb2.ListSecretsResponse]:
         """All pages; on the last one is also what other sources keep."""
         token = ""

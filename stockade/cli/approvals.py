@@ -203,7 +203,8 @@ def _answer(
     if not yes and not sys.stdin.isatty():
         raise UsageError(
             "there is no terminal to ask at",
-            fix="look at it with `stockade approvals show`, then pass --once (or --yes)",
+            fix="look at it with `stockade approvals show`, then pass "
+            + ("--once (or --yes)" if approve else "--yes"),
         )
     from stockade.cli.answering import is_pending, show, state_of
     from stockade.client import Client

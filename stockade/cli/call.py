@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CANCEL_SECONDS = 10.0
 
 EXAMPLES = examples(
-    "stockade call list_files --arg workspace=notes",
+    "stockade call list_files workspace=notes",
     "stockade call run_python --arg code=@summarise.py",
     """stockade call list_files --args-json '{"workspace": "notes"}' --json""",
     "",
@@ -30,6 +30,9 @@ EXAMPLES = examples(
 
 def call(
     tool: Annotated[str, typer.Argument(help="The tool's name.", metavar="TOOL")],
+    given: Annotated[
+        list[str] | None, typer.Argument(help="Arguments, as with --arg.", metavar="K=V")
+    ] = None,
     arg: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,13 +58,14 @@ def call(
     The tool's output is this command's output: byte for byte, but on a terminal
     what that would obey is made visible. Ctrl-C cancels the call.
     """
+    arg = [*(given or ()), *(arg or ())]
     if arg and args_json is not None:
-        raise UsageError("--arg and --args-json exclude each other", fix="use one of them")
+        raise UsageError("K=V and --args-json exclude each other", fix="use one of them")
     raw = whole_json(args_json) if args_json is not None else None
     from stockade.client import Client, new_call_id
 
     with Client.open() as client:
-        arguments = raw if raw is not None else typed(arg or (), _schema(client, tool, arg))
+        arguments = raw if raw is not None else typed(arg, _schema(client, tool, arg))
         call_id = new_call_id()
         return _run(client, tool, arguments, call_id, detach, json_, verbose)
 
@@ -95,7 +99,7 @@ def _run(
     return 0
 
 
-def _schema(client: "Client", tool: str, pairs: list[str] | None) -> dict[str, Any] | None:
+def _schema(client: "Client", tool: str, pairs: list[str]) -> dict[str, Any] | None:
     if not pairs:
         return None
     try:

@@ -145,7 +145,9 @@ def _lease(desk: Desk, width: int) -> Iterator[Row]:
 def _foot(desk: Desk, width: int, now_ms: int) -> Iterator[Row]:
     if desk.lost:
         yield Row(clipped(visible(desk.lost), width), rows.WARNING)
-    for line in textwrap.wrap(visible(desk.said), width, break_on_hyphens=False)[:SAID]:
+    # What goes on is set in: it may quote anybody, and is not to begin a line like one of ours.
+    lines = textwrap.wrap(visible(desk.said), width, subsequent_indent="  ", break_on_hyphens=False)
+    for line in lines[:SAID]:
         yield Row(clipped(line, width).rstrip(), rows.WARNING)
     if desk.shown is not None:
         yield Row(clipped(_time(desk.shown, now_ms), width), rows.TITLE)

@@ -1,6 +1,8 @@
 """`stockade devices`: the paired devices, inviting another, ending one."""
 
+import difflib
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +20,8 @@ from stockade.cli.terminal import (
     table,
     when,
 )
-from stockade.errors import BadRequest, NotFound, PairingFailed
+from stockade.cli.visible import visible
+from stockade.errors import BadRequest, NotFound, PairingFailed, StockadeError
 
 if TYPE_CHECKING:
     from stockade.client import Client
@@ -32,6 +35,9 @@ app = group(
     "stockade devices groups phone approvers auditors",
     "stockade devices revoke phone",
 )
+
+# Those of the default policy. Others come to be by being named.
+USUAL_GROUPS = ("owners", "operators", "approvers", "callers", "auditors")
 
 Which = Annotated[
     str, typer.Argument(metavar="DEVICE", help="A device's name, id, or the beginning of its id.")
@@ -86,6 +92,7 @@ def invite(
         Client.open() as client,
         client.invite_device(name, group, lifetime_seconds=lifetime) as events,
     ):
+        _question(client, group)
         return _show_json(events) if json_ else _accompany(client, events, qr)
 
 
@@ -227,11 +234,24 @@ def groups(
     from stockade.client import Client
 
     with Client.open() as client:
+        _question(client, names)
         answer = client.set_device_groups(find(client, device).device_id, names)
     if json_:
         machine.emit(answer)
     else:
         say(f"{answer.device.name} is in {', '.join(answer.device.groups) or 'no group'}")
+
+
+def _question(client: "Client", names: Iterable[str]) -> None:
+    """Say which of these groups is new and called nearly as another: that is a slip of the hand."""
+    try:
+        there = {group for device in client.list_devices() for group in device.groups}
+    except StockadeError:  # who may invite need not be one who may list
+        there = set()
+    known = {*USUAL_GROUPS, *there}
+    for name in (one for one in names if one not in known):
+        if near := difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75):
+            note(f"a new group, {visible(name)}: did you mean {visible(near[0])}?")
 
 
 def _revoke_certificate(client: "Client", serial: str, as_json: bool) -> int:

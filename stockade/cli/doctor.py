@@ -201,14 +201,7 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
     if answer.health not in ("", "ok"):
         fix = "see the finding that is BAD for the same reason; sandbox.required_tiers says which"
         yield Finding("health", False, f"it does not serve: {answer.health}", fix)
-    ledger_ok = answer.ledger_state == "ok"
-    yield Finding(
-        "ledger",
-        ledger_ok,
-        f"entry {answer.ledger_sequence}" if ledger_ok else answer.ledger_state,
-        f"free space in, or mend, {answer.data_directory or 'its data directory'}; until then"
-        " nothing runs",
-    )
+    yield from _ledger(answer)
     yield from _checkpoints(answer.ledger_checkpoint)
     if answer.policy_state not in ("", "ok"):
         fix = "mend the policies, `stockade policy check`, then `stockade policy apply`"
@@ -244,6 +237,20 @@ def _reported(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
         if not tier.works and not tier.missing:
             fix = "ask an owner" if answer.reduced else "see the daemon's log"
             yield Finding(f"tier {tier.name}", False, "does not work", fix)
+
+
+def _ledger(answer: "daemon_pb2.GetStatusResponse") -> Iterator[Finding]:
+    works = answer.ledger_state == "ok"
+    yield Finding(
+        "ledger",
+        works,
+        f"entry {answer.ledger_sequence}" if works else answer.ledger_state,
+        f"free space in, or mend, {answer.data_directory or 'its data directory'}; until then"
+        " nothing runs",
+    )
+    if answer.ledger_damage:
+        fix = "verify an export against the checkpoints kept elsewhere; then restore a backup"
+        yield Finding("ledger", False, answer.ledger_damage, fix)
 
 
 def _checkpoints(found: "daemon_pb2.GetStatusResponse.Checkpoint") -> Iterator[Finding]:

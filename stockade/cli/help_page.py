@@ -21,7 +21,13 @@ class Plain(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What has to be given stands as it is; what may be left out is in brackets."""
-        pieces = super().collect_usage_pieces(ctx)
+        hidden = [
+            piece
+            for param in self.get_params(ctx)
+            if getattr(param, "hidden", False)
+            for piece in param.get_usage_pieces(ctx)
+        ]
+        pieces = [one for one in super().collect_usage_pieces(ctx) if one not in hidden]
         return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

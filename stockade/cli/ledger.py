@@ -16,7 +16,7 @@ from stockade.cli import (
     machine,
 )
 from stockade.cli import ledger_filter as having
-from stockade.cli.ids import WHOLE, resolve
+from stockade.cli.ids import SHORTEST, WHOLE, resolve
 from stockade.cli.options import Json, examples, group
 from stockade.cli.receipt_view import told
 from stockade.cli.terminal import lines, note, say, when
@@ -158,6 +158,7 @@ app.command("rotate-keys", epilog=examples("stockade ledger rotate-keys"))(
 app.command(
     epilog=examples(
         "stockade ledger export ledger.jsonl",
+        "stockade ledger export - | gzip > ledger.jsonl.gz",
         "stockade ledger export denied.cef --format cef --decision denied --since 7d",
         "stockade ledger export siem.ocsf --format ocsf --cursor siem.cursor",
     )
@@ -195,9 +196,20 @@ app.command(
 def _whole(client: "Client", text: str) -> str:
     if len(text) >= WHOLE:
         return text
-    return resolve(
-        text, "call", lambda: (one.call_id for one in client.list_calls(page_size=500).calls)
-    )
+    try:
+        return resolve(
+            text, "call", lambda: (one.call_id for one in client.list_calls(page_size=500).calls)
+        )
+    except NotFound as error:
+        if not (text.isascii() and text.isdecimal() and len(text) < SHORTEST):
+            raise
+        # What stands first in a line of `tail`.
+        shown = f"`stockade ledger tail --before {int(text) + 1} -n 1 --json`"
+        raise NotFound(
+            error.message,
+            reason=error.reason,
+            fix=f"`stockade calls list` shows them; {shown} the receipt of that number",
+        ) from None
 
 
 def _all(client: "Client", call_id: str) -> "list[call_pb2.Receipt]":

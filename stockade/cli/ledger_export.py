@@ -7,6 +7,7 @@ a run was killed in the middle, since what it wrote beyond its cursor is cut off
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from stockade.cli import ledger_filter as having
 from stockade.cli import machine
 from stockade.cli.options import Json
 from stockade.cli.terminal import UsageError, say
+from stockade.files import check_replaceable
 
 if TYPE_CHECKING:
     from stockade.v1 import ledger_pb2
@@ -26,7 +28,9 @@ FORMATS = ("ndjson", "cef", "ocsf")
 
 
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written whole, or not at all.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Written whole, or not at all; - for a pipe.")
+    ],
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="ndjson (verifies), cef, or ocsf.")
     ] = "ndjson",
@@ -50,6 +54,11 @@ def export(
         raise UsageError(f"{form!r} is no format", fix="one of: " + ", ".join(FORMATS))
     wanted = having.only(principal, tool, kind, decision, since, until)
     job = _Job(_encoder(form), wanted, [form, principal, tool, kind, decision, since, until])
+    if str(file) == "-":
+        if cursor is not None:
+            raise UsageError("a cursor says how long a file is", fix="name a file instead of -")
+        job.stream(sys.stdout.buffer)
+        return
     size = job.whole(file) if cursor is None else job.resume(file, cursor)
     if json_:
         machine.emit({"file": str(file), "bytes": size})
@@ -66,6 +75,7 @@ class _Job:
 
     def whole(self, file: Path) -> int:
         """Write it anew."""
+        check_replaceable(file)
         part = file.with_name(file.name + ".part")
         try:
             with part.open("wb") as out:
@@ -75,6 +85,11 @@ class _Job:
         finally:
             part.unlink(missing_ok=True)
         return size
+
+    def stream(self, out: BinaryIO) -> None:
+        """Write it to whoever reads, who sees by our status whether it is whole."""
+        self._write(out, 0, lambda _: None)
+        out.flush()
 
     def resume(self, file: Path, cursor: Path) -> int:
         """Append what is new since the cursor."""

@@ -128,10 +128,18 @@ def _print(data: bytes) -> None:
 
 
 def read_keys(path: Path) -> "Lineage":
-    """The public keys in a file; LedgerError if it is none."""
+    """The public keys in a file that somebody named; what it has is theirs to mend."""
+    from ledger.errors import LedgerError
     from ledger.lineage import parse_lineage
 
-    return parse_lineage(_small(path))
+    try:
+        return parse_lineage(_small(path))
+    except LedgerError as error:
+        raise StockadeError(
+            f"{path}: {error.message}",
+            reason=error.code,
+            fix="name the file of the public keys: `stockade ledger keys` prints them",
+        ) from None
 
 
 def followed(keys: "Lineage", client: "Client") -> "Lineage":

@@ -15,6 +15,7 @@ from stockade.cli.ledger_verify import followed, read_keys
 from stockade.cli.options import Json
 from stockade.cli.terminal import many, say
 from stockade.errors import StockadeError
+from stockade.files import check_replaceable
 
 if TYPE_CHECKING:
     from ledger.lineage import Lineage
@@ -45,6 +46,7 @@ def countersign(
             note, size, seconds = _countersigned(own, there, keys, other)
     except LedgerError as error:
         raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
+    check_replaceable(file)
     fresh = file.with_name(file.name + ".new")
     with fresh.open("wb") as out:
         out.write(note)

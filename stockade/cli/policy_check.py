@@ -13,7 +13,7 @@ from stockade.cli import installed, machine
 from stockade.cli.options import Json, examples
 from stockade.cli.policy_files import say_problems
 from stockade.cli.policy_folder import Finding, meant, read
-from stockade.cli.terminal import note, say
+from stockade.cli.terminal import many, note, say
 from stockade.errors import CredentialsError, DaemonUnreachable
 from stockade.home import Home
 
@@ -94,7 +94,8 @@ def _ask_daemon(files: dict[str, str]) -> dict[str, Any]:
 def _say(files: int, problems: list[Finding], digest: str) -> None:
     say_problems(problems)
     if not problems:
-        say(f"{files} files without problems" + f"; digest {digest}" * bool(digest))
+        say(f"{many(files, 'file')} without problems" + f"; digest {digest}" * bool(digest))
         return
     warnings = sum(one.severity == "warning" for one in problems)
-    note(f"{files} files: {len(problems) - warnings} errors, {warnings} warnings")
+    errors = many(len(problems) - warnings, "error")
+    note(f"{many(files, 'file')}: {errors}, {many(warnings, 'warning')}")

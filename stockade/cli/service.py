@@ -6,7 +6,6 @@ if asked to purge, its directories. Raises `StockadeError`.
 
 import os
 import pwd
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +27,7 @@ from stockade.cli.systemd import Systemd, make_credential, run, runs_as
 from stockade.cli.terminal import UsageError, ask, facts, note, say
 from stockade.errors import StockadeError
 from stockade.home import Home
+from stockade.trees import remove_tree
 
 app = group(
     "service",
@@ -163,7 +163,8 @@ def uninstall(
     systemd.systemctl("reset-failed", *units, check=False)
     if purge:
         for folder in (home.data, home.config):
-            _destroy(folder)
+            if folder.exists():
+                remove_tree(folder)
         if not user:
             CREDENTIAL_FILE.unlink(missing_ok=True)
             _remove_account()
@@ -186,15 +187,6 @@ def _prepare_system(home: Home, program: Path) -> None:
         make_credential(program, CREDENTIAL, CREDENTIAL_FILE)
     fresh = None if home.config_file.exists() else "credential"
     prepare(home, program, fresh, Account(entry.pw_uid, entry.pw_gid, _ENVIRONMENT))
-
-
-def _destroy(folder: Path) -> None:
-    """With all that is in it, copies of tools too, which are closed to writing."""
-    if not folder.exists():
-        return
-    for inner, _, _ in os.walk(folder):
-        Path(inner).chmod(0o700)
-    shutil.rmtree(folder)
 
 
 def _remove_account() -> None:

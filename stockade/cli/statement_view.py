@@ -54,11 +54,6 @@ def page(statement: Statement, view: View | None = None) -> Page:
     )
 
 
-def statement_lines(statement: Statement, *, width: int = 80, whole: bool = False) -> list[str]:
-    """The same as plain lines."""
-    return [row.text for row in page(statement, View(width, whole=whole)).rows]
-
-
 def labelled(label: str, text: str, width: int, kind: str = rows.PLAIN) -> list[Row]:
     """A fact behind its label; long ones go on under their beginning."""
     start = f"{label:<{LABEL}}"

@@ -60,6 +60,8 @@ def _lines(answer: "daemon_pb2.GetStatusResponse") -> list[tuple[str, str]]:
     ledger = f"entry {answer.ledger_sequence} of chain {answer.ledger_chain}"
     if answer.ledger_state != "ok":
         ledger = f"NOT WORKING: {answer.ledger_state}"
+    elif answer.ledger_damage:
+        ledger += f"; DAMAGED: {answer.ledger_damage}"
     lines = [
         ("daemon", f"{answer.version} at {answer.address}, since {when(answer.started)}"),
         ("data", answer.data_directory),

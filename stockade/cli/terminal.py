@@ -89,25 +89,38 @@ def console(file: TextIO | None = None) -> "Console":
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """Rows under headings; the last column takes what room is left. Nothing is cut off."""
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = list(rows)
+    """Rows under headings, or one after the other where that is too wide. Nothing is cut off."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     if not rows:
         note(empty)
         return
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, heading in enumerate(headings):
-        # The first column holds what people copy.
-        shown.add_column(heading, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        shown.add_row(*(Text(visible(cell)) for cell in row))
+    from rich.table import Table
+    from rich.text import Text
+
+    from stockade.cli.column_widths import GAP, widths
+
     screen = console()
+    fitting = widths([headings, *rows], screen.width)
+    if fitting is None:
+        _blocks(headings, rows)
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for heading, width in zip(headings, fitting, strict=True):
+        shown.add_column(heading, overflow="fold", width=width)
+    for row in rows:
+        shown.add_row(*map(Text, row))
     with screen.capture() as captured:
         screen.print(shown)
     for line in captured.get().splitlines():
         print(line.rstrip())  # rich pads the last column
+
+
+def _blocks(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    label = max(map(len, headings)) + 2
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        facts(zip(headings, row, strict=True), label=label)
 
 
 def facts(rows: Iterable[tuple[str, str]], *, label: int, more: int = 0) -> None:

@@ -8,6 +8,7 @@ user. Raises `StockadeError`.
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import typer
 from stockade.cli import installed, machine
 from stockade.cli.options import Json, examples
 from stockade.cli.preparation import prepare, relayed
-from stockade.cli.terminal import UsageError, note, say, spinner
+from stockade.cli.terminal import Interrupted, UsageError, note, say, spinner
 from stockade.endpoint import Endpoint, is_served, load_endpoint
 from stockade.errors import CredentialsError, DaemonUnreachable
 from stockade.files import make_private_folder
@@ -67,6 +68,8 @@ def up(
         if sys.stderr.isatty():
             note("the daemon runs in this terminal, until Ctrl-C; what follows is its log")
         sys.stdout.flush()
+        # Until it can hear it: Ctrl-C while Python starts would be a traceback.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         os.execve(program, [str(program), "serve"], installed.environment(home))  # noqa: S606
     _start(home, program)
     if vault_root == "passphrase":
@@ -112,6 +115,8 @@ def _start(home: Home, program: Path) -> None:
     log = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     before = os.fstat(log).st_size
     reading, writing = os.pipe()
+    # Held back until there is something to end, and in the daemon until it can hear it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [program, "serve", "--ready-fd", str(writing)],
@@ -123,14 +128,9 @@ def _start(home: Home, program: Path) -> None:
             pass_fds=[writing],
             start_new_session=True,
         )
-        os.close(writing)
-        with spinner("starting the daemon"):
-            ready = _await_ready(reading)
-    except KeyboardInterrupt:
-        # It is in a session of its own, so the terminal's Ctrl-C did not reach it.
-        _give_up(process)
-        raise
+        ready = _followed(process, reading, writing)
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.close(log)
         os.close(reading)
     if ready:
@@ -142,6 +142,20 @@ def _start(home: Home, program: Path) -> None:
         text.seek(before)
         said = text.read(1024 * 1024).decode(errors="replace")
     raise relayed(said, process.returncode, log=home.log)
+
+
+def _followed(process: "subprocess.Popen[bytes]", reading: int, writing: int) -> bool:
+    """Whether it serves; Ctrl-C here ends it, since none in its session would."""
+    os.close(writing)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with spinner("starting the daemon"):
+            return _await_ready(reading)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        with spinner("stopping it again"):
+            _give_up(process)
+        raise Interrupted("no daemon was left running") from None
 
 
 def _await_ready(reading: int) -> bool:

@@ -466,6 +466,7 @@ class GetStatusResponse(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     LEDGER_CHECKPOINT_FIELD_NUMBER: _builtins.int
     REDUCED_FIELD_NUMBER: _builtins.int
+    LEDGER_DAMAGE_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     address: _builtins.str
@@ -496,6 +497,10 @@ class GetStatusResponse(_message.Message):
     """Whether something was left out: policy does not let this principal `examine_daemon`. Then
     states are reason codes without messages, and data_directory, engines, the places of the
     checkpoint, what tiers miss and how they are made, and every reason and fix are empty.
+    """
+    ledger_damage: _builtins.str
+    """What of the ledger is not as it was signed any more, by its first entry that is not: reason code
+    and message; empty while nothing was found. All of it is looked through again and again.
     """
     @_builtins.property
     def started(self) -> _timestamp_pb2.Timestamp: ...
@@ -542,11 +547,12 @@ class GetStatusResponse(_message.Message):
         health: _builtins.str = ...,
         ledger_checkpoint: Global___GetStatusResponse.Checkpoint | None = ...,
         reduced: _builtins.bool = ...,
+        ledger_damage: _builtins.str = ...,
         connections: Global___GetStatusResponse.Connections | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "ledger_checkpoint", b"ledger_checkpoint", "policy_folder", b"policy_folder", "started", b"started", "vault", b"vault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connections", b"connections", "data_directory", b"data_directory", "engines", b"engines", "health", b"health", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "reduced", b"reduced", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connections", b"connections", "data_directory", b"data_directory", "engines", b"engines", "health", b"health", "ledger_chain", b"ledger_chain", "ledger_checkpoint", b"ledger_checkpoint", "ledger_damage", b"ledger_damage", "ledger_sequence", b"ledger_sequence", "ledger_state", b"ledger_state", "maintenance", b"maintenance", "pending_approvals", b"pending_approvals", "policy_digest", b"policy_digest", "policy_folder", b"policy_folder", "policy_state", b"policy_state", "policy_version", b"policy_version", "reduced", b"reduced", "refused_tools", b"refused_tools", "running_calls", b"running_calls", "started", b"started", "tiers", b"tiers", "tools", b"tools", "vault", b"vault", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

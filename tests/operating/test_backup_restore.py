@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,8 @@ def test_a_backup_of_a_serving_daemon_is_a_daemon_again(elsewhere: RunningDaemon
 
 
 def refused(daemon: RunningDaemon, data: bytes, words: bytes = WORDS) -> str:
-    """What is said when this is restored, after which there is nothing."""
+    """What is said when this is restored, after which there is what there was."""
+    there = daemon.root.exists()
     file = make_directory() / "bad.backup"
     try:
         file.write_bytes(data)
@@ -130,8 +132,8 @@ def refused(daemon: RunningDaemon, data: bytes, words: bytes = WORDS) -> str:
     finally:
         shutil.rmtree(file.parent)
     assert done.returncode == 1
-    assert not daemon.home.data.exists()
-    assert [path.name for path in daemon.root.iterdir()] == []
+    assert daemon.root.exists() == there
+    assert not there or list(daemon.root.iterdir()) == []
     return done.stderr.decode()
 
 
@@ -160,6 +162,8 @@ def test_what_was_changed_or_cut_off_is_refused(elsewhere: RunningDaemon, kept: 
     flipped[len(kept) // 2] ^= 1
     for bad in (bytes(flipped), kept[:-40], kept[: len(kept) // 2], kept + b"x", b"", kept[:93]):
         assert "BACKUP_DAMAGED" in refused(elsewhere, bad)
+    elsewhere.root.mkdir()
+    assert "no such backup" in refused(elsewhere, b"a page of another kind\n" * 99)
 
 
 @pytest.fixture
@@ -175,9 +179,8 @@ def copied(ended: RunningDaemon, elsewhere: RunningDaemon) -> Iterator[RunningDa
 
 def spoilt(daemon: RunningDaemon, statement: str) -> bytes:
     """The backup of a home whose database somebody has written to."""
-    with sqlite3.connect(daemon.home.data / "stockade.db") as connection:
+    with closing(sqlite3.connect(daemon.home.data / "stockade.db")) as connection, connection:
         assert connection.execute(statement).rowcount == 1
-    connection.close()
     file = daemon.root / "spoilt.backup"
     done = stockade(daemon, "backup", str(file))
     assert done.returncode == 0, done.stderr

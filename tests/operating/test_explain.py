@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +173,6 @@ def test_a_policy_in_error_is_explained_with_its_error(owner: Client) -> None:
     assert "9223372036854775807" not in error
 
 
-def test_what_never_reached_policy_says_so(owner: Client) -> None:
-    """A tool that there is not: the ruling has no questions."""
-    answer = explained(owner, called(owner, "no_such_tool"))
-    [ruling] = answer.rulings
-    assert (ruling.verdict, ruling.reason) == (DENIED, "UNKNOWN_TOOL")
-    assert not ruling.questions
-    assert "no_such_tool" in answer.today_unknown
-
-
 def test_after_a_restart_and_without_the_entities(daemon: RunningDaemon) -> None:
     """What was kept outlives a restart; else the receipt's answers stand, and it is said."""
     with daemon.client() as owner:
@@ -190,9 +182,8 @@ def test_after_a_restart_and_without_the_entities(daemon: RunningDaemon) -> None
     with daemon.client() as owner:
         assert explained(owner, call_id).rulings == before.rulings
     daemon.stop()
-    with sqlite3.connect(daemon.home.data / "stockade.db") as connection:
+    with closing(sqlite3.connect(daemon.home.data / "stockade.db")) as connection, connection:
         connection.execute("DELETE FROM entity_snapshots")
-    connection.close()
     daemon.start()
     with daemon.client() as owner:
         [ruling] = explained(owner, call_id).rulings
@@ -260,6 +251,7 @@ def test_supposed_circumstances(owner: Client) -> None:
         return lambda request: request.call.time.FromJsonString(f"2026-12-24T{hour}:30:00Z")
 
     def maintenance(request: policy_pb2.ExplainPolicyRequest) -> None:
+        at(21)(request)
         request.call.maintenance = True
 
     def elsewhere(request: policy_pb2.ExplainPolicyRequest) -> None:
@@ -391,3 +383,25 @@ def test_the_command_line(shared_daemon: RunningDaemon, owner: Client) -> None:
     for wrong in ((), ("x", "--tool", "y"), ("--tool", "run_shell", "--at", "noon")):
         assert shared_daemon.cli("policy", "explain", *wrong).status == 2
     assert Path(shared_daemon.root).is_dir()
+
+
+REFUSED = {
+    "UNKNOWN_TOOL": ("no_such_tool", {}),
+    "ARGUMENTS_INVALID": ("read_file", {"path": "hello.txt"}),
+    "UNKNOWN_WORKSPACE": ("read_file", {**READ, "workspace": "nowhere"}),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_policy_was_not_asked_about(owner: Client, reason: str) -> None:
+    """A call that ended before policy was asked: that, and why; today it would end the same."""
+    tool, arguments = REFUSED[reason]
+    answer = explained(owner, called(owner, tool, **arguments))
+    [ruling] = answer.rulings
+    assert (ruling.verdict, ruling.reason) == (DENIED, reason)
+    assert not ruling.questions
+    [note] = ruling.notes
+    assert note.startswith("policy was not asked")
+    assert reason in note
+    assert (answer.today.reason, list(answer.differences)) == (reason, [])
+    assert list(answer.today.notes) == [note]

@@ -1,7 +1,7 @@
 """The daemon says of itself that it does not serve, while it does not; and that it does again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -47,20 +47,29 @@ def test_a_ledger_that_cannot_be_written_is_not_served_on(small: RunningDaemon) 
         fill(ballast)
         with pytest.raises(Unavailable, match="STORE_FULL"):
             run(client, "run_shell", command="true")
-        assert until(lambda: checked(client) == NOT_SERVING)
-        assert checked(client, "stockade.v1.ToolService") == NOT_SERVING
-        assert client.status().health.startswith("STORE_FULL: ")
-        assert "DOES NOT SERVE: STORE_FULL" in small.cli("status").out
-        found = small.cli("doctor", "--json").lines()
-        doctor = {str(one["what"]): one for one in found if "ok" in one}
-        assert doctor["health"]["ok"] is False
-        assert doctor["disk"]["ok"] is False
+
+        def is_said_everywhere() -> bool:
+            # The daemon lets go of some room, and is well again as soon as a receipt finds it.
+            fill(ballast)
+            with suppress(Unavailable):
+                run(client, "run_shell", command="true")
+            found = small.cli("doctor", "--json").lines()
+            bad = {one["what"] for one in found if one.get("ok") is False}
+            return (
+                checked(client) == checked(client, "stockade.v1.ToolService") == NOT_SERVING
+                and client.status().health.startswith("STORE_FULL: ")
+                and "DOES NOT SERVE: STORE_FULL" in small.cli("status").out
+                and {"health", "disk"} <= bad
+            )
+
+        assert until(is_said_everywhere)
         ballast.unlink()
         # Nobody writes anything meanwhile: it finds out by itself, and records that.
         assert until(lambda: checked(client) == SERVING)
         assert client.status().health == "ok"
         recovered = [one for one in entries(export(client)) if one["kind"] == "store.recovered"]
-        assert [one["body"]["reason"] for one in recovered] == ["STORE_FULL"]
+        # Where the disk takes longer than it is waited for, that is tried, and recorded, again.
+        assert {one["body"]["reason"] for one in recovered} == {"STORE_FULL"}
         assert finished(run(client, "run_shell", command="true")).reason == "SUCCEEDED"
 
 

@@ -18,7 +18,7 @@ ID = f"{'written-by-a-program-' * 5}{{:05}}"
 FILE = f"{'a-file-of-policies-' * 5}.cedar"
 SCOPE = "principal, action in [ACTIONS], resource"
 FORBID = f"forbid ({SCOPE});"
-FAILS = f"permit ({SCOPE}) when {{ 9223372036854775807 + context.clock.hour > 0 }};"
+FAILS = f"permit ({SCOPE}) when {{ 9223372036854775807 + context.clock.epoch > 0 }};"
 
 
 @pytest.fixture(autouse=True)

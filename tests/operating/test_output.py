@@ -5,6 +5,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,18 @@ def outputs(found: Evidence) -> list[tuple[bytes, int, bytes]]:
 
 def stored(daemon: RunningDaemon, call_id: str) -> bytes | None:
     path = f"file:{daemon.home.data}/stockade.db?mode=ro"
-    with sqlite3.connect(path, uri=True) as database:
+    with closing(sqlite3.connect(path, uri=True)) as database, database:
         wanted = "SELECT output FROM calls WHERE call_id = ?"
         found: bytes | None = database.execute(wanted, (call_id,)).fetchone()[0]
-    database.close()
     return found
 
 
 def put(daemon: RunningDaemon, call_id: str, found: bytes | str) -> None:
-    with sqlite3.connect(daemon.home.data / "stockade.db", timeout=60) as database:
+    with (
+        closing(sqlite3.connect(daemon.home.data / "stockade.db", timeout=60)) as database,
+        database,
+    ):
         database.execute("UPDATE calls SET output = ? WHERE call_id = ?", (found, call_id))
-    database.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import hmac
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,9 +123,8 @@ def again(kept: Kept) -> Kept:
 
 def change(path: Path, call_id: str) -> None:
     copy = b'{"command":"harmless"}'
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE calls SET redacted = ? WHERE call_id = ?", (copy, call_id))
-    database.close()
 
 
 def make_calls(kept: Kept, client: Client, approver: Client) -> None:
@@ -153,7 +153,7 @@ def make_calls(kept: Kept, client: Client, approver: Client) -> None:
 
 def statements(daemon: RunningDaemon) -> int:
     path = f"file:{daemon.home.data}/stockade.db?mode=ro"
-    with sqlite3.connect(path, uri=True) as database:
+    with closing(sqlite3.connect(path, uri=True)) as database, database:
         return int(database.execute("SELECT count(*) FROM approvals").fetchone()[0])
 
 
@@ -321,7 +321,7 @@ def test_a_backup_has_the_copies_and_nothing_else(kept: Kept, tmp_path: Path) ->
     assert answer.status == 0, answer.err
     path = restored.home.data / "stockade.db"
     assert not found_in(path.read_bytes())
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database, database:
         wanted = "SELECT redacted FROM calls WHERE call_id = ?"
         copy = database.execute(wanted, (kept.calls["marked"],)).fetchone()[0]
     assert json.loads(copy)["pin"] == "[redacted string: schema]"

@@ -12,10 +12,8 @@ from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.pane import Pane
 from tests.promises.acting import ALONE, apply, policy, python_tool, receipts, run, until
-from tests.promises.conftest import owner
 from tests.running import STOCKADE, RunningDaemon, finished, output
 
-__all__ = ["owner"]
 GRANT = 'permit (principal, action == Action::"use_secret", resource);'
 
 
@@ -191,3 +189,11 @@ def test_the_root_is_changed_while_calls_use_it(
         for caller in callers:
             caller.join()
     assert not wrong
+
+
+def test_removing_what_is_not_there_suggests_a_look(shared_daemon: RunningDaemon) -> None:
+    """Whoever wants a secret away is not told to put one, but where the names are."""
+    answer = shared_daemon.cli("secrets", "remove", "no-such-secret")
+    assert answer.status == 1
+    assert "UNKNOWN_SECRET" in answer.err
+    assert "fix: `stockade secrets list`" in answer.err

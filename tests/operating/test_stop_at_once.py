@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 
-from tests.running import STOCKADE, RunningDaemon, running
+from tests.promises.acting import ALONE, apply, until
+from tests.running import CONFIG, STOCKADE, RunningDaemon, finished, running
 
 
 def test_told_to_stop_when_it_has_just_started() -> None:
@@ -22,6 +23,22 @@ def test_told_to_stop_when_it_has_just_started() -> None:
             stopping.join()
             assert daemon.stop() == 0
             assert daemon.log.count('"event": "daemon.stopped"') == rounds + 2, daemon.log[-500:]
+
+
+def test_ctrl_c_twice() -> None:
+    """The second one ends the calls that the first one waits for; the daemon's end is in order."""
+    slow = CONFIG.replace("drain_seconds = 1\n", "drain_seconds = 60\n")
+    with running(slow) as daemon:
+        with daemon.client() as client:
+            apply(client, ALONE)
+            call = client.call("run_shell", {"command": "echo ready; sleep 300"})
+            next(event for event in call if event.HasField("output"))
+            os.kill(daemon.pid, signal.SIGINT)
+            assert until(lambda: '"event": "daemon.stopping"' in daemon.log)
+            os.kill(daemon.pid, signal.SIGINT)
+            assert finished(list(call)).reason == "DAEMON_STOPPED"
+            assert daemon.stop(signal.SIGINT) == 0
+        assert '"event": "daemon.stopped"' in daemon.log
 
 
 def stop_when_found(daemon: RunningDaemon, told: list[int]) -> None:

@@ -81,7 +81,7 @@ def test_what_is_not_valid_changes_nothing_and_is_said(
         assert "REFUSED, POLICY_INVALID" in shown
         extra.write_text(NO_READS)
         assert until(lambda: not reads(owner))
-        assert not folder(owner).reason
+        assert until(lambda: not folder(owner).reason)
 
 
 def test_half_a_change_is_not_taken(watching: RunningDaemon, extra: Path) -> None:

@@ -1,12 +1,10 @@
 """What the tests of the promises do to a daemon: apply policy, add tools, call, look."""
 
-import base64
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from policy.defaults import load_default_files
@@ -15,6 +13,7 @@ from stockade.connection import Connection, Stream
 from stockade.credentials import load_credentials
 from stockade.home import Home
 from stockade.v1 import approval_pb2, call_pb2, policy_pb2, tool_pb2
+from tests.host import of_each_process
 from tests.running import RunningDaemon
 
 DEADLINE = 60
@@ -141,11 +140,6 @@ def entries(exported: bytes) -> list[dict[str, Any]]:
     return [json.loads(line)["receipt"] for line in exported.splitlines()]
 
 
-def signature_of(line: bytes) -> bytes:
-    """The signature of an exported line."""
-    return base64.b64decode(json.loads(line)["sig"])
-
-
 def until(happened: Callable[[], bool], seconds: float = DEADLINE) -> bool:
     """Whether it happened in time."""
     end = time.monotonic() + seconds
@@ -158,15 +152,12 @@ def until(happened: Callable[[], bool], seconds: float = DEADLINE) -> bool:
 
 def sleepers(mark: str) -> list[int]:
     """The host's processes that are `sleep MARK`, wherever they run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"sleep") and words[1:2] == [mark.encode()]:
-            found.append(int(path.parent.name))
-    return found
+    argvs = {pid: line.split(b"\0") for pid, line in of_each_process("cmdline").items()}
+    return [
+        pid
+        for pid, argv in argvs.items()
+        if argv[0].endswith(b"sleep") and argv[1:2] == [mark.encode()]
+    ]
 
 
 def state(client: Client, call_id: str) -> tuple[str, str]:

@@ -112,3 +112,5 @@ def test_the_trace_saw_the_daemon(traced: Traced) -> None:
     assert traced.lines
     assert "daemon.ready" in traced.daemon.log
     assert any("sendmsg" in line for line in traced.lines)
+    assert any(_ADDRESS.search(line) for line in traced.lines)
+    assert any(_FAMILY.search(line) for line in traced.lines)

@@ -1,6 +1,7 @@
 """Promise 6, of a part: what happened in one call, shown to somebody who trusts nobody here."""
 
 import base64
+import html
 import json
 import os
 import re
@@ -190,6 +191,26 @@ def test_what_a_receipt_says_does_not_act_on_the_reader(auditor: Auditor) -> Non
         assert "\\u202e" in shown
 
 
+@pytest.mark.parametrize("name", ["call", "lease", "period"])
+def test_a_report_is_for_people_to_read(auditor: Auditor, name: str) -> None:
+    """Questions and controls are lines of words, within 80 columns where words allow it."""
+    chapters = account(auditor.verified(name))
+    found = [
+        fact
+        for chapter in chapters
+        for step in chapter.steps
+        for fact in step.facts
+        if fact.name in ("questions", "controls", "heard", "risk", "stdout", "stderr", "shown")
+    ]
+    assert {"questions", "controls"} <= {fact.name for fact in found}
+    for fact in found:
+        assert not re.search(r"[{}[\]]", fact.value)  # no JSON
+        for line in as_text([Chapter("", (Step("", (fact,)),))]).splitlines():
+            assert len(line) <= 80, line
+        for line in fact.value.splitlines():
+            assert html.escape(line) in as_html(chapters)
+
+
 def json_edit(line: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     fields = json.loads(line)
     change(fields)
@@ -369,8 +390,9 @@ def test_other_keys_show_nothing(auditor: Auditor) -> None:
 def test_evidence_is_for_people_who_may_see_arguments(daemon: RunningDaemon) -> None:
     """A device that may not read the ledger is refused; nothing of nobody is no evidence."""
     caller = daemon.pair_device("caller", "callers")
-    refused = daemon.cli("ledger", "evidence", "/dev/null", "--since", "1h", home=caller)
-    assert refused.status != 0
+    pack = daemon.root / "evidence"
+    refused = daemon.cli("ledger", "evidence", str(pack), "--since", "1h", home=caller)
+    assert (refused.status == 0, pack.exists()) == (False, False)
     assert "NOT_PERMITTED" in refused.err
     with daemon.client() as client, pytest.raises(StockadeError) as missing:
         list(client.export_evidence(call_id="01970000-0000-7000-8000-000000000000"))

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -40,7 +41,8 @@ def pruned() -> Iterator[tuple[RunningDaemon, list[str]]]:
 
 def arguments(daemon: RunningDaemon) -> list[int]:
     """How long what is kept of each call is, oldest first."""
-    with sqlite3.connect(f"file:{daemon.home.data}/stockade.db?mode=ro", uri=True) as database:
+    path = f"file:{daemon.home.data}/stockade.db?mode=ro"
+    with closing(sqlite3.connect(path, uri=True)) as database:
         found = database.execute("SELECT length(arguments) FROM calls ORDER BY created_ms")
         return [int(one) for (one,) in found]
 

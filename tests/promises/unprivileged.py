@@ -1,8 +1,8 @@
 """Run a program as a user with a user namespace of its own, whose settings nobody else has.
 
 As root: the namespace gets 65,536 ids that nobody else is, and the program is one of them, with no
-privilege in it. Where this Python lies in a home that only root may enter, a mount namespace of the
-program's own shows it nevertheless. The process stays the one that was started.
+privilege in it. Where this Python or this checkout lies in a home that only root may enter, a mount
+namespace of the program's own shows it nevertheless. The process stays the one that was started.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 OUTSIDE, INSIDE = 100_000, 1000
 NEW_USER, NEW_MOUNTS = 0x1000_0000, 0x2_0000
 
@@ -22,18 +23,23 @@ def unshare(flags: int) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
 
 
-def show(place: Path) -> None:
-    """Have every user reach `place`, here alone."""
-    closed = [above for above in place.parents if not above.stat().st_mode & 0o001]
-    if not closed:
-        return
-    held = os.open(place, os.O_PATH)
-    mount = ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(closed[-1])]
-    subprocess.run(mount, check=True)
-    place.mkdir(parents=True)
-    source = f"/proc/{os.getpid()}/fd/{held}"
-    subprocess.run(["mount", "--no-canonicalize", "--bind", source, str(place)], check=True)
-    os.close(held)
+def show(*places: Path) -> None:
+    """Have every user reach these places, here alone."""
+    held: list[tuple[Path, int]] = []
+    hidden: set[Path] = set()
+    for place in places:
+        closed = [above for above in place.parents if not above.stat().st_mode & 0o001]
+        if closed:
+            held.append((place, os.open(place, os.O_PATH)))
+            hidden.add(closed[-1])
+    for folder in hidden:
+        empty = ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder)]
+        subprocess.run(empty, check=True)
+    for place, fd in held:
+        place.mkdir(parents=True, exist_ok=True)
+        source = f"/proc/{os.getpid()}/fd/{fd}"
+        subprocess.run(["mount", "--no-canonicalize", "--bind", source, str(place)], check=True)
+        os.close(fd)
 
 
 def become() -> None:
@@ -59,6 +65,6 @@ def become() -> None:
 if __name__ == "__main__":
     unshare(NEW_MOUNTS)
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    show(Path(sys.base_prefix))
+    show(Path(sys.base_prefix), Path(sys.prefix), CHECKOUT)
     become()
     os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stockade.cli.main import run
+from stockade.cli.app import run
 from stockade.home import Home
 from tests.stockade.at_desk import desk
 from tests.stockade.serving import Daemon, World, home_under, pair_home

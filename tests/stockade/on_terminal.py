@@ -11,10 +11,10 @@ import time
 class Terminal:
     """The command line on a terminal of its own."""
 
-    def __init__(self, home: str, *arguments: str) -> None:
+    def __init__(self, home: str, *arguments: str, before: str = "") -> None:
         self._master, slave = pty.openpty()
         code = (
-            "from stockade.cli import desk; desk.GRACE_SECONDS = 0.3\n"
+            f"{before}from stockade.cli import desk; desk.GRACE_SECONDS = 0.3\n"
             "from stockade.cli.main import main; main()"
         )
         self.process = subprocess.Popen(

@@ -155,11 +155,14 @@ def test_hostile_message(daemon: Daemon, world: World, stockade: Stockade) -> No
     assert "␛[2Jgone\\u{202e}" in result.err
 
 
-def test_typed_arguments(daemon: Daemon, world: World, stockade: Stockade) -> None:
-    """`k=v` takes its type from the tool's schema."""
+@pytest.mark.parametrize("how", [("--arg",), (), ("--detach",)])
+def test_typed_arguments(
+    daemon: Daemon, world: World, stockade: Stockade, how: tuple[str, ...]
+) -> None:
+    """`k=v` takes its type from the tool's schema, behind `--arg` or by itself."""
     world.scripts["t"] = lambda _: [finished(C.CALL_STATE_SUCCEEDED)]
     pairs = ("text=7", "count=7", "loud=true", 'tags=["a"]', "mode=2")
-    options = [word for pair in pairs for word in ("--arg", pair)]
+    options = [word for pair in pairs for word in (*how, pair)]
     assert stockade("call", "t", *options).status == 0
     sent = world.requests[-1]
     assert isinstance(sent, tool_pb2.CallRequest)
@@ -179,6 +182,9 @@ def test_misfit_is_usage(daemon: Daemon, world: World, stockade: Stockade, pair:
     """A value that does not fit its type is a usage error and is not sent."""
     world.scripts["t"] = lambda _: [finished(C.CALL_STATE_SUCCEEDED)]
     assert stockade("call", "t", "--arg", pair).status == 2
+    assert stockade("call", "t", pair).status == 2
+    assert stockade("call", "t", "text=once", "-a", "text=twice").status == 2
+    assert stockade("call", "t", "text=once", "--args-json", "{}").status == 2
     assert world.requests == []
 
 

@@ -297,11 +297,25 @@ def test_usage(stockade: Stockade, arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_an_answer_without_a_terminal(
+    stockade: Stockade, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options that are named for it are the command's own."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    result = stockade("approvals", verb, "01988a3c")
+    assert result.status == 2
+    said = stockade("approvals", verb, "--help").out
+    named = re.findall(r"--[a-z]+", result.err.partition("fix: ")[2])
+    assert named
+    assert all(f"{one} " in said for one in named), named
+
+
 def test_every_command_has_help_with_examples(stockade: Stockade) -> None:
     """Help of every command, and examples in it."""
     import typer
 
-    from stockade.cli.main import app
+    from stockade.cli.app import app
 
     group = typer.main.get_command(app)
     commands = getattr(group, "commands")  # noqa: B009 - the class is not public
@@ -320,7 +334,7 @@ def test_help_fits_and_is_for_people(stockade: Stockade) -> None:
     """At every depth: 80 columns at most, and words to type where Typer has types of Python's."""
     import typer
 
-    from stockade.cli.main import app
+    from stockade.cli.app import app
 
     def walk(command: object, path: tuple[str, ...]) -> None:
         said = stockade(*path, "--help").out
@@ -330,7 +344,8 @@ def test_help_fits_and_is_for_people(stockade: Stockade) -> None:
             walk(inner, (*path, name))
 
     walk(typer.main.get_command(app), ())
-    assert "Usage: stockade call [OPTIONS] TOOL\n" in stockade("call", "--help").out
+    assert "Usage: stockade call [OPTIONS] TOOL [K=V]...\n" in stockade("call", "--help").out
+    assert "put [OPTIONS] NAME\n" in stockade("secrets", "put", "--help").out
     told = stockade("ledger", "tail", "--help").out
     assert "-n N " in told
     assert "[default: 20; 1 to 500]" in told
@@ -341,7 +356,7 @@ def test_help_fits_and_is_for_people(stockade: Stockade) -> None:
 def test_help_is_light(tmp_path: Path) -> None:
     """`stockade --help` loads neither gRPC nor rich nor cryptography."""
     code = (
-        "import sys; from stockade.cli.main import run; run(['--help']);"
+        "import sys; from stockade.cli.app import run; run(['--help']);"
         "print([m for m in ('grpc', 'rich', 'cryptography', 'ledger') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -363,3 +378,26 @@ def test_short_ids() -> None:
     for text in ("01988a3c", "", "ffff"):
         with pytest.raises(StockadeError):
             resolve(text, "call", lambda: ids)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("stockade dev", "devices"),
+        ("stockade devices inv", "invite"),
+        ("stockade call --", "--json"),
+    ],
+)
+def test_a_shell_is_told_what_may_come_next(typed: str, found: str) -> None:
+    """As `stockade --show-completion` has a shell ask."""
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    program = Path(sys.executable).with_name("stockade")
+    done = subprocess.run(
+        [program],
+        env={**os.environ, **asked, "_STOCKADE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found in done.stdout.split()

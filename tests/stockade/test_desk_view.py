@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stockade.cli.answering import taken
@@ -28,7 +28,9 @@ VALUE = (
 
 def _desk(arguments: dict[str, Any], who: str, mode: Mode, *, whole: bool, bounded: bool) -> Desk:
     said = replace(statement(1, arguments), requester_name=who)
-    desk = Desk(view=View(whole=whole), mode=mode, said=who * 9, reason=who, lost=who)
+    # What the desk says itself begins with words of its own.
+    said_by_it, lost = f"said {who * 9}", f"lost {who}"
+    desk = Desk(view=View(whole=whole), mode=mode, said=said_by_it, reason=who, lost=lost)
     for number in range(1, 8):
         desk.heard(approval(replace(said, approval_id=f"{said.approval_id[:-1]}{number}")))
     desk.shown = taken(desk.waiting[3])
@@ -50,6 +52,16 @@ def _desk(arguments: dict[str, Any], who: str, mode: Mode, *, whole: bool, bound
     st.integers(0, 200),
     st.booleans(),
     st.booleans(),
+)
+@example(
+    arguments={},
+    who=">",
+    mode=Mode.READING,
+    width=40,
+    height=16,
+    top=0,
+    whole=False,
+    bounded=False,
 )
 def test_a_frame_is_the_screen(
     arguments: dict[str, Any],

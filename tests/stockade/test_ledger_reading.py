@@ -1,6 +1,7 @@
 """`ledger tail` with its filters, and `ledger export` in parts and in other forms."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,50 @@ def test_other_forms_have_a_line_for_each(reading: RunningDaemon, tmp_path: Path
     assert all(line.startswith("CEF:0|Stockade|") for line in cef)
     assert [one["metadata"]["uid"] for one in ocsf] == [one["id"] for one in plain]
     assert reading.cli("ledger", "export", str(tmp_path / "d"), "--format", "xml").status == 2
+
+
+def test_an_export_for_a_pipe(reading: RunningDaemon, tmp_path: Path) -> None:
+    """With - the lines go to standard output and nothing else does, and no file is made."""
+    answer = reading.cli("ledger", "export", "-", "--json")
+    assert answer.status == 0, answer.err
+    file = tmp_path / "piped"
+    file.write_text(answer.out)
+    keys = str(reading.home.data / "ledger.pub")
+    assert reading.cli("ledger", "verify", str(file), "--key", keys).status == 0
+    cursor = ("--cursor", str(tmp_path / "cursor"))
+    assert "a cursor says" in reading.cli("ledger", "export", "-", *cursor).err
+
+
+def test_only_a_file_is_replaced(reading: RunningDaemon, tmp_path: Path) -> None:
+    """What is written whole is renamed into its place, never over a device or a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    call = reading.cli("calls", "list", "--json").lines()[0]["call_id"]
+    for command in (("export", str(pipe)), ("evidence", str(pipe), "--call", call)):
+        answer = reading.cli("ledger", *command)
+        assert (answer.status, answer.err.split(": ")[1]) == (1, "FILE_ERROR"), answer.err
+        assert pipe.is_fifo()
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_number_for_a_call(reading: RunningDaemon) -> None:
+    """Who gives `show` a receipt's number is told how to see that; and it is as told."""
+    answer = reading.cli("ledger", "show", "3")
+    assert answer.status == 1
+    told = re.search(r"`stockade (ledger tail .*?)`", answer.err)
+    assert told is not None
+    assert [one["sequence"] for one in reading.cli(*told[1].split()).lines()] == [3]
+
+
+def test_keys_that_are_none(reading: RunningDaemon, tmp_path: Path) -> None:
+    """The wrong file after --key is named, with the command that prints the right one."""
+    (tmp_path / "wrong").write_text("x")
+    answer = reading.cli(
+        "ledger", "verify", str(tmp_path / "wrong"), "--key", str(tmp_path / "wrong")
+    )
+    assert (answer.status, answer.err.split(": ")[1]) == (1, "MALFORMED")
+    assert str(tmp_path / "wrong") in answer.err
+    assert "`stockade ledger keys`" in answer.err
 
 
 def test_an_export_is_of_a_period(reading: RunningDaemon, tmp_path: Path) -> None:

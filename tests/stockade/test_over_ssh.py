@@ -1,6 +1,7 @@
 """`approvals watch` over a real SSH session: the same screen, the same keys, and its end."""
 
 import fcntl
+import grp
 import os
 import pwd
 import shutil
@@ -25,6 +26,21 @@ from tests.stockade.serving import Daemon, World, statement
 SSHD = "/usr/sbin/sshd"
 # Where a server that is root keeps the one without rights; a booted system has it.
 EMPTY = Path("/run/sshd")
+
+
+def gives_terminals() -> bool:
+    """Whether a server of this user's may: one that is not root changes no terminal's group."""
+    ends = os.openpty()
+    try:
+        return os.geteuid() == 0 or os.fstat(ends[1]).st_gid == grp.getgrnam("tty").gr_gid
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+pytestmark = pytest.mark.skipif(
+    not gives_terminals(), reason="terminals here are not of the group tty: only root gives them it"
+)
 
 
 @dataclass

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockade.cli.statement_view import statement_lines
+from stockade.cli.argument_view import View
+from stockade.cli.statement_view import page
 from stockade.cli.visible import visible, visible_lines
+from stockade.statement import Statement
 from tests.stockade.serving import statement
 
 
@@ -43,16 +45,20 @@ def test_never_raw(text: str) -> None:
         assert not {unicodedata.category(character) for character in line} & bad
 
 
+def lines_of(said: Statement, *, width: int = 80, whole: bool = False) -> list[str]:
+    return [row.text for row in page(said, View(width, whole=whole)).rows]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.integers(40, 120))
 def test_statement_is_safe_and_fits(text: str, width: int) -> None:
     """Whatever an agent puts into names and values, no line is too wide, raw or a false label."""
     from rich.cells import cell_len
 
     said = statement(arguments={text: {"x": [text]}, "k": text})
-    for line in statement_lines(said, width=width, whole=True):
+    for line in lines_of(said, width=width, whole=True):
         assert all(unicodedata.category(character) not in ("Cc", "Cf") for character in line)
         assert cell_len(line) <= width
-    shown = statement_lines(said, width=width, whole=True)
+    shown = lines_of(said, width=width, whole=True)
     start = next(n for n, line in enumerate(shown) if line.startswith("arguments"))
     assert all(line.startswith("  ") for line in shown[start + 1 :])
 
@@ -60,19 +66,19 @@ def test_statement_is_safe_and_fits(text: str, width: int) -> None:
 def test_unfolded_statement_shows_everything() -> None:
     """Every character of a long argument is there when it is not folded."""
     text = "".join(chr(97 + n % 26) for n in range(5000))
-    lines = statement_lines(statement(arguments={"k": text}), whole=True)
+    lines = lines_of(statement(arguments={"k": text}), whole=True)
     assert text in "".join(line[6:] for line in lines if line[4:5] in ("│", "┊"))
 
 
 def test_fold_says_what_is_hidden() -> None:
     """A folded argument says how much is not shown."""
-    lines = statement_lines(statement(arguments={"k": "x" * 5000}))
+    lines = lines_of(statement(arguments={"k": "x" * 5000}))
     assert any("NOT SHOWN: 4.1 KiB of 4.9 KiB" in line for line in lines)
 
 
 def test_json_strings_show_escapes_alike() -> None:
     """An escape inside nested JSON looks like one in plain text; an innocent backslash stays."""
-    lines = statement_lines(statement(arguments={"k": ["\x1b[0m", "\\u001b"]}))
+    lines = lines_of(statement(arguments={"k": ["\x1b[0m", "\\u001b"]}))
     text = "\n".join(lines)
     assert '"␛[0m"' in text
     assert '"\\\\u001b"' in text
