@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from stockade.client import Client
+from stockade.home import Home
 from tests.running import CONFIG, RunningDaemon, make_directory, running
 
 # How long an example takes to make or to try says how busy the machine is, and nothing of the rule.
@@ -63,3 +65,30 @@ def shared_daemon(workspace: Path) -> Iterator[RunningDaemon]:
     """A running daemon for the tests of one module that do not disturb it."""
     with running(config_with(workspace)) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
+    """The local device, which is an owner."""
+    with shared_daemon.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def approver_home(shared_daemon: RunningDaemon) -> Home:
+    """The credentials of a device that may approve."""
+    return shared_daemon.pair_device("approver", "approvers")
+
+
+@pytest.fixture(scope="module")
+def approver(approver_home: Home) -> Iterator[Client]:
+    """A device that may approve."""
+    with Client.open(approver_home) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def caller(shared_daemon: RunningDaemon) -> Iterator[Client]:
+    """A device that may call and nothing else."""
+    with Client.open(shared_daemon.pair_device("caller", "callers")) as client:
+        yield client

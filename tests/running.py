@@ -27,6 +27,7 @@ from stockade.client import Client
 from stockade.credentials import Credentials, certificate_request, make_key, save_credentials
 from stockade.home import Home
 from stockade.pairing import pair
+from stockade.trees import remove_tree
 from stockade.v1 import call_pb2, device_pb2
 
 STOCKADED = Path(sys.executable).parent / "stockaded"
@@ -60,10 +61,7 @@ def make_directory(prefix: str = "stockade-test-") -> Path:
 
 def remove_directory(path: Path) -> None:
     """All of it: also copies of tools, in folders that nobody may write to."""
-    for here, _, _ in os.walk(path):
-        with contextlib.suppress(OSError):
-            Path(here).chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
+    remove_tree(path, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.docker_engine import INSTANCE_LABEL, DockerEngine, EngineError, Known
+from sandbox.docker_engine import INSTANCE_LABEL, DockerEngine, EngineError
+from sandbox.engine_answers import Known
+from tests.host import of_each_process
 from tests.promises.acting import until
 from tests.running import WITH_ENGINES, make_directory
 
@@ -124,7 +126,7 @@ def engine_apart(*wrapper: str) -> Iterator[EngineApart]:
 
 def _kill_what_is_left(root: Path) -> None:
     """An engine that was killed has left shims and sandboxes, which nobody else would end."""
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if str(root).encode() in command.read_bytes():
-                os.kill(int(command.parent.name), signal.SIGKILL)
+    for pid, line in of_each_process("cmdline").items():
+        if str(root).encode() in line:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

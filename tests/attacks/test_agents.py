@@ -38,12 +38,6 @@ FOR_PERSONS = sorted(method for method in RULES if method.rpartition("/")[2] not
 
 
 @pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    with shared_daemon.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def build(shared_daemon: RunningDaemon) -> EnrolledAgent:
     """An agent of the local device, an owner's, that declared every tool."""
     return enroll_agent(shared_daemon, "build")

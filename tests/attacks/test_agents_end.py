@@ -1,7 +1,6 @@
 """Agents that renew, change, or end: which certificate is good, and what is cut at once."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -26,12 +25,6 @@ from tests.running import RunningDaemon, local_device
 DEADLINE = 60
 READ = {"workspace": "work", "path": "hello.txt"}
 UNATTENDED = 'permit (principal, action == Action::"call_unattended", resource);'
-
-
-@pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    with shared_daemon.client() as client:
-        yield client
 
 
 def test_an_agents_certificate_is_no_devices(shared_daemon: RunningDaemon, owner: Client) -> None:

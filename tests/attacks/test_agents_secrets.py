@@ -8,10 +8,7 @@ from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.attacks.enrolling import EnrolledAgent, enroll_agent
 from tests.promises.acting import ALONE, apply, policy, python_tool
-from tests.promises.conftest import owner
 from tests.running import RunningDaemon, finished, output
-
-__all__ = ["owner"]
 
 GRANTED = "secret://global/granted_to_one"
 CODE = "import os\nprint(len(os.environ['IT']))\n"

@@ -20,11 +20,6 @@ TWO = 'forbid (principal, action == Action::"call_attended", resource) '
 TWO += "when { context.approver_count < 2 };"
 
 
-@pytest.fixture(scope="module")
-def approver_home(shared_daemon: RunningDaemon) -> Home:
-    return shared_daemon.pair_device("approver", "approvers")
-
-
 def runs_nothing(daemon: RunningDaemon, approver: Client, waiting: Waiting, forged: bytes) -> None:
     """A yes to this statement, as the call's is, and then with it put in the database's place."""
     approval_id = waiting.approval.approval_id
@@ -38,10 +33,6 @@ def runs_nothing(daemon: RunningDaemon, approver: Client, waiting: Waiting, forg
     end = waiting.end()
     assert (end.state, end.reason) == (call_pb2.CALL_STATE_DENIED, "APPROVAL_DAMAGED")
     assert not waiting.started
-
-
-def shown_again(owner: Client, approval_id: str) -> approval_pb2.Approval:
-    return owner.get_approval(approval_id)
 
 
 def test_a_statement_edited_while_it_waits_is_not_what_runs(

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,13 +82,6 @@ def test_every_administrative_action_guards_something_or_is_known_to_come() -> N
     groups = {"administer", "operate", "review", "read", "greet"}
     asked = {rule.action for rule in RULES.values()} | {EXAMINE, *get_args(ReactionName)}
     assert declared_actions() - asked - calls - groups == set()
-
-
-@pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    """The owner's client."""
-    with shared_daemon.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Attacks on the connection: who is at the other end is settled before anything is served."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -23,13 +23,6 @@ def who_am_i(channel: grpc.Channel, *metadata: tuple[str, str]) -> device_pb2.Wh
     """The plainest RPC there is: every paired device may ask it."""
     stub = device_pb2_grpc.DeviceServiceStub(channel)
     return stub.WhoAmI(device_pb2.WhoAmIRequest(), timeout=SECONDS, metadata=metadata)
-
-
-@pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    """The rightful owner's client."""
-    with shared_daemon.client() as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from stockade.errors import StockadeError
 from tests.attacks.starting import refused, serve
-from tests.promises.acting import ALONE, apply, export, run
+from tests.promises.acting import ALONE, apply, export, run, until
 from tests.running import RunningDaemon, finished, running
 
 PAGE = 4096
@@ -82,3 +82,20 @@ def test_a_damaged_byte_of_long_ago(ended: RunningDaemon, content: bytearray) ->
     assert answer.status == 1
     assert re.search(r"EDITED: line 60\b", answer.err), answer.err
     file.unlink()
+
+
+@pytest.mark.slow
+def test_a_damaged_byte_that_nobody_asks_for(ended: RunningDaemon, content: bytearray) -> None:
+    """The daemon finds it by itself, says so in status and doctor, and goes on."""
+    spoil(ended, content, content.index(OLD) + len(b'"seq":'), b"7")
+    ended.start()
+    with ended.client() as client:
+        assert client.status().ledger_damage == ""
+        assert until(lambda: bool(client.status().ledger_damage), seconds=180)  # a minute, and some
+        told = client.status().ledger_damage
+        assert told.startswith("LEDGER_DAMAGED"), told
+        assert "entry 60" in told
+        assert finished(run(client, "run_shell", command="true")).reason == "SUCCEEDED"
+    answer = ended.cli("doctor")
+    assert answer.status == 1
+    assert "LEDGER_DAMAGED" in answer.out

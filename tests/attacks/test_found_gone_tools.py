@@ -18,13 +18,6 @@ when { resource.tool in Toolset::"local" };
 """
 
 
-@pytest.fixture(scope="module")
-def caller(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    """A device that may call, and see its own calls."""
-    with Client.open(shared_daemon.pair_device("caller", "callers")) as client:
-        yield client
-
-
 @pytest.fixture
 def orphan(shared_daemon: RunningDaemon, caller: Client) -> Iterator[str]:
     """A call that runs, and whose tool is gone."""

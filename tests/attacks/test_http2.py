@@ -83,12 +83,6 @@ BROKEN = {
 
 
 @pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    with shared_daemon.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def context(
     shared_daemon: RunningDaemon, tmp_path_factory: pytest.TempPathFactory
 ) -> ssl.SSLContext:
@@ -107,10 +101,11 @@ def dialled(
     daemon: RunningDaemon, context: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> Iterator[ssl.SSLSocket]:
     host, _, port = daemon.address.rpartition(":")
-    with (
-        socket.create_connection((host, int(port)), SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=SERVER_NAME, session=session) as tls,
-    ):
+    # Wrapped before it is connected: `ssl` does not close what is reset in between.
+    plain = socket.socket()
+    with context.wrap_socket(plain, server_hostname=SERVER_NAME, session=session) as tls:
+        tls.settimeout(SECONDS)
+        tls.connect((host, int(port)))
         yield tls
 
 

@@ -4,11 +4,13 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ledger.canonical import encode
+from ledger.errors import CheckpointError
 from ledger.evidence import verify_evidence
 from ledger.keys import encode_signing, generate, parse_public
 from ledger.lineage import encode_lineage, lineage_of, parse_lineage
@@ -74,7 +76,7 @@ def test_a_rotation_is_followed_from_the_first_keys(daemon: RunningDaemon) -> No
     first = parse_public(pinned.read_bytes())
     assert verify_evidence(pieces.splitlines(keepends=True), first).receipts
     for stale in (keys.rotations[0].keys, generate(first.chain).public()):
-        with pytest.raises(Exception, match="SIGNATURE"):
+        with pytest.raises(CheckpointError, match="SIGNATURE"):
             verify_evidence(pieces.splitlines(keepends=True), stale)
 
 
@@ -134,9 +136,8 @@ def test_a_rotation_taken_out_of_the_database_is_missed(daemon: RunningDaemon) -
     """Without its mark the new keys would pass for the first ones there ever were."""
     rotate(daemon)
     daemon.stop()
-    with sqlite3.connect(daemon.home.data / "stockade.db") as database:
+    with closing(sqlite3.connect(daemon.home.data / "stockade.db")) as database, database:
         database.execute("DELETE FROM meta WHERE key LIKE 'ledger.rotations.%'")
-    database.close()
     before = daemon.home.ledger_keys.read_bytes()
     refused(serve(daemon), "LEDGER_KEYS_OTHER")
     assert daemon.home.ledger_keys.read_bytes() == before
@@ -176,5 +177,5 @@ def test_evidence_does_not_bring_its_own_keys(daemon: RunningDaemon) -> None:
         head["keys"] = encode_lineage(lineage_of(genuine.first, [])).decode() + (
             encode(rotation).decode() + "\n"
         )
-        with pytest.raises(Exception, match="SIGNATURE"):
+        with pytest.raises(CheckpointError, match="SIGNATURE"):
             verify_evidence([encode(head) + b"\n", *lines[1:]], genuine.first)

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from identity.validity import SKEW
 from stockade.client import Client
 from stockade.credentials import certificate_request, make_key, public_key_info
-from stockade.errors import StockadeError
+from stockade.errors import NotPermitted, StockadeError
 from stockade.home import Home
 from stockade.pairing import listener_certificate, pair
 from stockade.pairing_code import SERVER_NAME, PairingCode, parse_pairing_code
@@ -330,3 +330,25 @@ def test_words_of_any_alphabet_are_compared(shared_daemon: RunningDaemon) -> Non
         with pytest.raises(StockadeError) as error:
             client.confirm_pairing(code.invitation_id, "\u00e9t\u00e9-\u590f", accept=True)
         assert error.value.reason == "WORDS_DIFFER"
+
+
+def test_who_may_invite_no_more_lets_nobody_in(shared_daemon: RunningDaemon) -> None:
+    """An inviter is demoted while its device waits; another owner's yes pairs nothing any more."""
+    home = shared_daemon.pair_device("second", "owners")
+    with shared_daemon.client() as owner, Client.open(home) as second:
+        second_id = local_device(second).device_id
+        with invited(second) as (code, events):
+            csr, spki = new_key()
+            stream = ask(code, csr, code.proof(spki))
+            words = next(stream).waiting.words
+            assert next(events).waiting.words == words
+            before = {one.device_id for one in owner.list_devices()}
+            owner.set_device_groups(second_id, [])
+            owner.confirm_pairing(code.invitation_id, words, accept=True)
+            with pytest.raises(grpc.RpcError) as refused_device:
+                list(stream)
+            assert refused_device.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            with pytest.raises(NotPermitted):
+                list(events)
+        assert {one.device_id for one in owner.list_devices()} == before
+        owner.revoke_device(second_id)

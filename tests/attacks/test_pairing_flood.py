@@ -52,6 +52,20 @@ def dial(code: PairingCode, source: str) -> socket.socket:
     return made
 
 
+def dial_tls(code: PairingCode, source: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """One that speaks TLS. Wrapped before it is connected: `ssl` does not close what is reset."""
+    made = context.wrap_socket(socket.socket())
+    try:
+        made.settimeout(SECONDS)
+        made.bind((source, 0))
+        made.connect(place(code))
+        made.settimeout(1)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 def hung_up(connection: socket.socket) -> bool:
     """Whether the other end has closed it."""
     try:
@@ -166,7 +180,7 @@ def test_broken_http2_ends_no_invitation(shared_daemon: RunningDaemon) -> None:
     context = anybody()
     with shared_daemon.client() as client, invited(client) as (code, _):
         for data in BROKEN.values():
-            with contextlib.suppress(OSError), context.wrap_socket(dial(code, "127.0.0.4")) as tls:
+            with contextlib.suppress(OSError), dial_tls(code, "127.0.0.4", context) as tls:
                 tls.sendall(data)
                 tls.recv(4096)
         assert pairs(client, code)
@@ -186,7 +200,7 @@ def test_requests_that_never_come_keep_nobody_out(shared_daemon: RunningDaemon) 
         contextlib.ExitStack() as s,
     ):
         for _ in range(MAX_OF_A_SOURCE):
-            tls = s.enter_context(context.wrap_socket(dial(code, "127.0.0.5")))
+            tls = s.enter_context(dial_tls(code, "127.0.0.5", context))
             tls.sendall(OPENING + streams)
         assert pairs(client, code)
 

@@ -3,25 +3,14 @@
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.attacks.brief import until
 from tests.attacks.starting import SECONDS, refused, serve
 from tests.conftest import config_with
 from tests.running import CONFIG, STOCKADED, RunningDaemon
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Waits for it, but not for ever."""
-    for _ in range(SECONDS * 20):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came true")
-
 
 CONFIGS = {
     "a typo in a key": ('[server]\nlissten = "127.0.0.1:0"\n', "server.lissten: unknown key"),
@@ -81,6 +70,39 @@ def test_ctrl_c_while_it_starts(initialised: RunningDaemon) -> None:
     said = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     said += process.communicate(timeout=SECONDS)[1]
+    assert process.returncode in (0, 130), said
+    assert b"Traceback" not in said
+
+
+def _held_back() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def test_ctrl_c_while_python_starts(initialised: RunningDaemon) -> None:
+    """`stockade up` holds it back until it can be heard; then it ends the start, with a line."""
+    process = subprocess.Popen(
+        [STOCKADED, "serve"],
+        env=initialised.environ(),
+        stderr=subprocess.PIPE,
+        preexec_fn=_held_back,
+    )
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=SECONDS)[1]
+    assert (process.returncode, said) == (130, b"stockaded: interrupted before it began\n")
+    assert not initialised.home.endpoint.exists()
+
+
+# What was raised inside one of these was once shown, and the daemon started all the same.
+@pytest.mark.parametrize("library", ["pydantic_core", "cedarpy", "cygrpc"])
+def test_ctrl_c_while_it_is_loaded(initialised: RunningDaemon, library: str) -> None:
+    """It is never swallowed, and never a traceback, whatever library is being loaded."""
+    process = subprocess.Popen(
+        [STOCKADED, "serve"], env=initialised.environ(), stderr=subprocess.PIPE
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    until(lambda: process.poll() is not None or library in maps.read_text())
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=SECONDS)[1]
     assert process.returncode in (0, 130), said
     assert b"Traceback" not in said
 

@@ -1,5 +1,6 @@
 """A daemon whose authority's key is in a PKCS #11 token: it serves, and refuses to without."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -91,7 +92,9 @@ def test_everything_is_signed_by_the_token(soft: SoftToken, with_token: RunningD
     key = (with_token.home.data / "authority.key").read_text()
     assert key.startswith("pkcs11:token=stockade%20tests;object=stockade-authority;id=")
     process = psutil.Process(with_token.pid)
-    said = [*process.cmdline(), *process.environ().values(), with_token.log]
+    said = [*process.cmdline(), with_token.log]
+    if os.geteuid() == 0:  # others are not told what it has in memory
+        said += process.environ().values()
     said += [path.read_text(errors="replace") for path in with_token.home.config.glob("*.toml")]
     with with_token.client() as owner:
         said += [str(receipt) for receipt in ledger(owner)]

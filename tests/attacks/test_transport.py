@@ -5,7 +5,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -21,13 +20,6 @@ from tests.running import RunningDaemon
 SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def owner(shared_daemon: RunningDaemon) -> Iterator[Client]:
-    """The rightful owner's client."""
-    with shared_daemon.client() as client:
-        yield client
-
-
 def dial(daemon: RunningDaemon, folder: Path, context: ssl.SSLContext) -> str | None:
     """A handshake as the owner's device; the version it came to."""
     shown = Presented.of(daemon.home)
@@ -36,10 +28,10 @@ def dial(daemon: RunningDaemon, folder: Path, context: ssl.SSLContext) -> str | 
     context.load_verify_locations(daemon.home.data / "authority.pem")
     context.load_cert_chain(bundle)
     host, _, port = daemon.address.rpartition(":")
-    with (
-        socket.create_connection((host, int(port)), SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=SERVER_NAME) as tls,
-    ):
+    # Wrapped before it is connected: `ssl` does not close what is reset in between.
+    with context.wrap_socket(socket.socket(), server_hostname=SERVER_NAME) as tls:
+        tls.settimeout(SECONDS)
+        tls.connect((host, int(port)))
         return tls.version()
 
 
@@ -120,9 +112,22 @@ def test_an_rpc_that_nobody_listed_is_refused(shared_daemon: RunningDaemon) -> N
             assert error.fix
 
 
-def test_bytes_that_are_no_request_are_refused(shared_daemon: RunningDaemon) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/stockade.v1.ToolService/Call",
+        "/stockade.v1.DeviceService/WhoAmI",
+        "/stockade.v1.LedgerService/FollowLedger",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_request_are_refused(shared_daemon: RunningDaemon, method: str) -> None:
     """A message that is not the RPC's own reaches no service, and the connection lives on."""
+    log = len(shared_daemon.log)
     with certificates.channel(shared_daemon, Presented.of(shared_daemon.home)) as channel:
-        with pytest.raises(grpc.RpcError):
-            send(channel, "/stockade.v1.ToolService/Call", b"\xff\xff\xff\xff")
+        with pytest.raises(grpc.RpcError) as caught:
+            send(channel, method, b"\xff\xff\xff\xff")
+        error = raw_error(caught.value)
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MISSING")
         assert send(channel, "/stockade.v1.DeviceService/WhoAmI")
+    assert "rpc.defect" not in shared_daemon.log[log:]

@@ -50,6 +50,7 @@ CHANGING = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}\b"), "ID"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "DIGEST"),
     (re.compile(r"\bdev-[a-z0-9]+\b"), "DEVICE"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "CLOCK"),  # of another day
     (re.compile(r"\d+:\d\d:\d\d\b"), "CLOCK"),
     (re.compile(r"\b\d+:\d\d\b"), "CLOCK"),
     (re.compile(r"\b\d+ (?:s|min|h) left\b"), "LEFT"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from stockade.cli.main import app
+from stockade.cli.app import app
 from tests.docs.pages import PAGES, name_of
 
 COMMAND = re.compile(r"(?:`|^\$ |^)stockade ([a-z][a-z -]*)([^`\n]*)", re.MULTILINE)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, fenced, read
-from tests.running import CONFIG, make_directory
+from tests.running import CONFIG, make_directory, remove_directory
 
 PATIENCE_SECONDS = 600
 # What a test does to where the page's commands write.
@@ -60,7 +60,7 @@ def checkout() -> Iterator[Path]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     yield folder
-    shutil.rmtree(folder)
+    remove_directory(folder)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def place() -> Iterator[Path]:
     pip = (installers / "bin" / "pip", "install", "--quiet", "pipx", "uv")
     subprocess.run(pip, check=True, timeout=PATIENCE_SECONDS)
     yield folder
-    shutil.rmtree(folder)
+    remove_directory(folder)
 
 
 def test_every_block_is_typed() -> None:

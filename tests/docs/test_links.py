@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from stockade.cli.main import app
+from stockade.cli.app import app
 from tests.docs.pages import PAGES, ROOT, anchors, fenced, name_of, prose
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -154,6 +154,17 @@ def test_a_python_that_does_not_work_is_passed_over(tmp_path: Path) -> None:
     assert answer.stdout.strip() == str(real)
 
 
+def test_the_systems_own_python_goes_before_a_newer_one(tmp_path: Path) -> None:
+    """Which is the one that the system's updates reach."""
+    own = Path("/usr/bin/python3")
+    needs = "import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))"
+    if not own.exists() or run(own, "-I", "-c", needs).returncode != 0:
+        pytest.skip("this system's own Python makes no environment that Stockade runs in")
+    (tmp_path / "python3.14").symlink_to(Path(sys.executable).resolve())
+    answer = run(DEPLOY / "find-python.sh", env={"PATH": f"{tmp_path}:/usr/bin"})
+    assert answer.stdout.strip() == str(own)
+
+
 def test_without_a_python_there_is_no_answer(tmp_path: Path) -> None:
     """No usable interpreter: nothing is printed, and the status says so."""
     answer = run(DEPLOY / "find-python.sh", env={"PATH": str(tmp_path)})
