@@ -145,7 +145,9 @@ class DockerEngine:
                     raise
                 # Its removal is under way already; until it is over, it holds its volumes.
                 with suppress(NotFound):
-                    api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
+                    answer = api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
+                    if failed := answer.get("Error"):  # so did whoever removed it, and it is there
+                        raise EngineError(str(failed.get("Message")))
 
         self._ask(remove)
         for name in volumes:

@@ -303,9 +303,13 @@ def make_runner(kind: str) -> Iterator[Runner]:
 
 
 def look_again(sandbox: ContainerSandbox) -> None:
-    """As a daemon does, for what the engine has not removed in time and the tier knows of."""
+    """As a daemon does, for what the engine has not removed in time and the tier knows of.
+
+    What it is still held to remove, by a thread that nobody waits for any more, is not left yet.
+    """
     end = time.monotonic() + 120
-    while sandbox._starter.left and time.monotonic() < end:
+    starter = sandbox._starter
+    while (starter.left or starter._held) and time.monotonic() < end:
         anyio.run(sandbox.reap)
         time.sleep(1)
 

@@ -54,7 +54,7 @@ class Answering:
     """Listens where an engine would, and answers everything alike."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.answer = path, b""
+        self.path, self.answer, self.to_delete = path, b"", b""
         self.tells_its_version = True
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
@@ -72,7 +72,8 @@ class Answering:
                     if heard == b"end":
                         return
                     known = self.tells_its_version and b" /version " in heard
-                    asked.sendall(VERSION if known else self.answer)
+                    deletes = heard.startswith(b"DELETE ") and self.to_delete
+                    asked.sendall(VERSION if known else deletes or self.answer)
                 except OSError:
                     continue  # who asked has left
 
@@ -115,6 +116,20 @@ def test_nothing_but_its_own_error_leaves(answering: Answering, asked: str, vers
             assert str(error)  # noqa: PT017 - some answers are as good as the real ones
         finally:
             engine.close()
+
+
+def test_a_removal_that_failed_for_another_is_no_removal(answering: Answering) -> None:
+    """Docker tells who waits for a removal under way how that ended: not always by a removal."""
+    said = b'{"StatusCode": 0, "Error": {"Message": "device or resource busy"}}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+    answering.answer = head.encode() + said
+    refusal = b'{"message": "in progress"}'
+    head = f"HTTP/1.1 409 No\r\nContent-Length: {len(refusal)}\r\nConnection: close\r\n\r\n"
+    answering.to_delete = head.encode() + refusal
+    engine = DockerEngine(str(answering.path))
+    with pytest.raises(EngineError, match="device or resource busy"):
+        engine.remove("c", ())
+    engine.close()
 
 
 @pytest.mark.parametrize("body", [b"null", b"{}", b"<html>", b'{"message": 7}'])
