@@ -1,6 +1,9 @@
 """The device's half of pairing, against a real listener."""
 
 import hashlib
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -143,6 +146,30 @@ def test_nobody_there(tmp_path: Path, address: str) -> None:
     code = PairingCode(address, b"\0" * 32, SECRET)
     with pytest.raises(DaemonUnreachable):
         pair(code.text(), tmp_path / "client", waiting=lambda _: None)
+
+
+def test_reset_at_once(tmp_path: Path) -> None:
+    """A listener that is just ending resets who comes: said so, and no descriptor is left open.
+
+    Whatever is left is a `ResourceWarning` here, which is an error.
+    """
+    times = 500  # the moment has to be met
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+        # Inherited by what it accepts: that is closed with a reset.
+        ending.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        thread = threading.Thread(target=_hang_up, args=(ending, times))
+        thread.start()
+        host, port = ending.getsockname()
+        code = PairingCode(f"{host}:{port}", b"\0" * 32, SECRET)
+        for _ in range(times):
+            with pytest.raises(DaemonUnreachable):
+                pair(code.text(), tmp_path / "client", waiting=lambda _: None)
+        thread.join()
+
+
+def _hang_up(listening: socket.socket, times: int) -> None:
+    for _ in range(times):
+        listening.accept()[0].close()
 
 
 @pytest.mark.parametrize("text", ["", "hello", "stockade-pair-1:", "stockade-pair-1:zzzz"])
