@@ -147,7 +147,7 @@ class DockerEngine:
                 with suppress(NotFound):
                     answer = api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
                     if failed := answer.get("Error"):  # so did whoever removed it, and it is there
-                        raise EngineError(str(failed.get("Message")))
+                        raise EngineError(str(failed.get("Message"))) from None
 
         self._ask(remove)
         for name in volumes:
