@@ -2,9 +2,9 @@
 
 What the engine answers depends on the policies, the entities, and the principal, action, resource
 and attributes of the question, and on nothing else. One memory belongs to one decision point, whose
-policies and entities never change; the rest is the key (`policy.discernment`). So what is
-remembered is what the engine would say again. Whoever keeps an answer sees to it that there is no
-error in it. Raises nothing.
+entities never change; the rest is the key (`policy.discernment`), which of its policies were asked
+too. So what is remembered is what the engine would say again. Whoever keeps an answer sees to it
+that there is no error in it. Raises nothing.
 """
 
 from typing import Generic, TypeVar

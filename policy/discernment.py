@@ -36,6 +36,8 @@ T = TypeVar("T")
 class Put(NamedTuple):
     """A question, as far as the policies can tell it from others."""
 
+    policies: object
+    """Which were asked: what others say of the same question is another answer."""
     principal: EntityUid
     action: str
     resource: EntityUid
@@ -43,9 +45,9 @@ class Put(NamedTuple):
     seen: tuple[Hashable, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Discernment:
-    """What it is that some policies look at."""
+    """What it is that some policies look at. Equal to no other, which is of other policies."""
 
     names: frozenset[str]
     """The attributes that count as they are."""
@@ -60,7 +62,9 @@ class Discernment:
         if found is None:
             return None
         text = orjson.dumps(context.only(self.names))
-        return Put(principal, action, resource, text, found) if len(text) <= _MAX_TEXT else None
+        if len(text) > _MAX_TEXT:
+            return None
+        return Put(self, principal, action, resource, text, found)
 
 
 class _Read(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 
 from policy import answers
 from policy.contexts import call_context
+from policy.discernment import Discernment
 from policy.entities import DeviceEntity, HostEntity
 from policy.entity_store import EntityStore
 from policy.pdp import PDP, Decision, Question, ReasonCode
@@ -259,3 +260,12 @@ def test_the_engine_is_asked_anew_about_no_more_than_it_has_to_be(
             decision = point.decide(question)
         assert [ref.id for ref in decision.reasons] == ["b", "a", "c"]
     assert seen == [1]
+
+
+def test_what_other_policies_were_asked_is_another_question() -> None:
+    """Though both look at the same, and see the same: the parts of a set share one memory."""
+    one, other = (Discernment(frozenset({"maintenance"}), ()) for _ in range(2))
+    context = call_context(facts())
+    asked = one.put(CALLER, "call", TOOL, context)
+    assert asked == one.put(CALLER, "call", TOOL, context) is not None
+    assert asked != other.put(CALLER, "call", TOOL, context)

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from policy.arguments import JsonSchema, to_context, translate
 from policy.bundle import Bundle
 from policy.contexts import call_context
 from policy.entities import DeviceEntity
 from policy.entity_store import EntityStore
 from policy.errors import BundleError
 from policy.pdp import PDP, Question
+from policy.schema import compose, load_base
 from tests.policy.test_pdp_slices import WholeSet
 from tests.policy.world import CALL_ID, OWN_CALL, SCHEMA, context_for, entities, facts, uid
 
@@ -173,6 +175,79 @@ def test_what_is_remembered_is_the_answer_of_the_whole_set(
         time = now.time + timedelta(hours=hours, minutes=hours)
         context = call_context(replace(now, time=time, maintenance=maintenance))
         question = Question(uid("Device::dev-callers"), "call", uid("Tool::read_file"), context)
+        expected = whole.decide(replace(question, context=dict(context)))
+        assert sliced.decide(question) == expected
+
+
+# Of a tool with more than one argument, all of which may be missing.
+ARGS = "context.arguments.run_shell"
+TEXTS, FLAGS = "abcdefg", "tuvwxyz"
+MANY: JsonSchema = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in TEXTS},
+        **{name: {"type": "boolean"} for name in FLAGS},
+    },
+}
+GIVEN = f"context has arguments.run_shell && {ARGS} has"
+# What constants are compared with is told from what is not, and asked about apart.
+OPTIONAL = st.sampled_from(
+    [f'{GIVEN} {name} && {ARGS}.{name} == "p"' for name in TEXTS]
+    + [f"{GIVEN} {name} && {ARGS}.{name} == principal.name" for name in TEXTS]
+    + [f"{GIVEN} {name} && {ARGS}.{name}" for name in FLAGS]
+)
+APART = st.lists(
+    st.tuples(st.sampled_from(("permit", "forbid")), st.sampled_from(("when", "unless")), OPTIONAL),
+    min_size=2,
+    max_size=5,
+)
+FEW_GIVEN = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(TEXTS, st.sampled_from(("p", "q"))),
+            **dict.fromkeys(FLAGS, st.booleans()),
+        },
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=200)
+@given(APART, FEW_GIVEN)
+def test_what_a_part_of_the_set_said_is_not_what_another_says(
+    policies: list[tuple[str, str, str]], calls: list[dict[str, object]]
+) -> None:
+    """Two parts of a set may see the same of a question: nothing, where arguments are missing."""
+    _same_as_the_whole_set(policies, calls)
+
+
+def test_no_part_of_any_two_conditions_answers_for_the_other() -> None:
+    """Whatever order the attributes of a pair are looked at in, which is another in each process:
+    who gave neither is permitted by the one, and forbidden by the other.
+    """
+    for text in TEXTS:
+        for flag in FLAGS:
+            permit = ("permit", "unless", f'{GIVEN} {text} && {ARGS}.{text} == "p"')
+            forbid = ("forbid", "unless", f"{GIVEN} {flag} && {ARGS}.{flag}")
+            _same_as_the_whole_set([permit, forbid], [{}])
+
+
+def _same_as_the_whole_set(
+    policies: list[tuple[str, str, str]], calls: list[dict[str, object]]
+) -> None:
+    text = "\n".join(
+        f'{effect} (principal, action == Action::"call", resource) {when} {{ {what} }};'
+        for effect, when, what in policies
+    )
+    bundle = Bundle.build({"a.cedar": text}, compose(load_base(), {"run_shell": MANY}))
+    store = EntityStore.build(entities(), bundle.schema)
+    sliced, whole = PDP(bundle, store), WholeSet(bundle, store)
+    for given_arguments in calls:
+        arguments = to_context("run_shell", translate(MANY), given_arguments)
+        context = call_context(replace(facts(), arguments=arguments))
+        question = Question(uid("Device::dev-callers"), "call", uid("Tool::run_shell"), context)
         expected = whole.decide(replace(question, context=dict(context)))
         assert sliced.decide(question) == expected
 
