@@ -99,13 +99,14 @@ class Calls:
 
         A live call is held for whoever asked, who has to `release` it.
         """
-        known = self.find(request.call_id)
+        if (known := self.find(request.call_id)) is not None:
+            known.hold()
+        else:
+            known = await self._waiting_aside(request.call_id)
         if known is None:
             known, new = await self._new(request)
             if new:
                 return known, True
-        else:
-            known.hold()
         try:
             # Whose id it is says the record, not who was first to ask for one.
             await known.admitted.wait()
@@ -121,6 +122,10 @@ class Calls:
     async def attach(self, call_id: str) -> LiveCall | None:
         """A call under way, waiting, or ended lately; held for whoever asked."""
         live = self._live.get(call_id)
+        if live is not None:
+            await live.admitted.wait()
+            if live.existing is not None:
+                live = None  # it asked for an id that another call has
         if live is None and call_id in self._aside:
             revived = await self._aside.revive(call_id)
             live = self._live.get(call_id)  # somebody else may have been faster
@@ -131,6 +136,10 @@ class Calls:
         if live is not None:
             live.hold()
         return live
+
+    async def _waiting_aside(self, call_id: str) -> LiveCall | None:
+        """A call that was set aside, taken up again; held."""
+        return await self.attach(call_id) if call_id in self._aside else None
 
     async def cancel(self, live: LiveCall, reason: str) -> State:
         """Ends a call; the state it ended in, which may be another end that came first."""
@@ -188,7 +197,6 @@ class Calls:
         judged = await self._judged(request)
         self._timing.decided(request.call_id, perf_counter() - began)
         if isinstance(judged, LiveCall):
-            judged.hold()
             return judged, False
         prepared, verdict, now = judged
         live = self._open(request, prepared, verdict, now)
@@ -258,12 +266,18 @@ class Calls:
             )
 
     async def _judged(self, request: Request) -> _Judged | LiveCall:
-        """A call judged by what is in force; or the one that came with its id meanwhile."""
+        """A call judged by what is in force; or the one that came with its id meanwhile, held."""
+        looked = False
         while True:
             judged = await self._judged_by(self._worlds.current, request)
             if (joined := self.find(request.call_id)) is not None:
+                joined.hold()
                 return joined
-            if judged is not None:
+            if not looked and request.call_id in self._aside:
+                looked = True  # once: what cannot be taken up again, the database knows of
+                if (joined := await self._waiting_aside(request.call_id)) is not None:
+                    return joined
+            elif judged is not None:
                 return judged
 
     async def _judged_by(

@@ -6,6 +6,7 @@ settlement which no answer here explains is not believed. Raises what `daemon.ca
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -83,9 +84,11 @@ class Waiting:
 
     async def _end_damaged(self, live: LiveCall) -> None:
         """Ends a call whose approval was settled by nobody here."""
-        now, ending = self.steps.clock.now_ms(), APPROVAL_DAMAGED
+        now, ending, origin = self.steps.clock.now_ms(), APPROVAL_DAMAGED, live.state
         entry = await self.steps.write(
-            lambda tx: records.move(tx, live, ending.event, ending.reason, now, {})
+            lambda tx: records.move(
+                tx, live, ending.event, ending.reason, now, {}, from_state=origin
+            )
         )
         if entry is None:
             raise moved(live)
@@ -94,25 +97,23 @@ class Waiting:
     async def withdraw(self, live: LiveCall) -> None:
         """Ends a call that was cancelled, waiting or not; unless a person's no was first."""
         reason = live.cancel_reason
-
-        def operation(tx: Tx) -> Entry | None:
-            now = self.steps.clock.now_ms()
-            if live.state is State.PENDING_APPROVAL and not records.close_approval(
-                tx, live, ApprovalState.WITHDRAWN, now
-            ):
-                return None
-            return records.move(tx, live, Event.CANCEL, reason, now, {})
-
-        entry = await self.steps.write(operation)
-        if entry is None and live.state is State.PENDING_APPROVAL:
+        while not live.ended:
+            # Where it is for all that was told here. An answer may be told at any moment from now.
+            origin = live.state
+            entry = await self.steps.write(partial(self._withdrawn, live, origin, reason))
+            if entry is not None:
+                self.steps.end(live, cancelled(reason), entry)
+                return
+            if origin is not State.PENDING_APPROVAL:
+                raise moved(live)
             # An answer was first. A yes is withdrawn after all; a no stays a no.
             if not await self._hears_of_answer(live):
                 await self._end_damaged(live)
                 return
-            if live.ended:
-                tell_ending(live, ending_of_verdict(live), self.steps.clock.now_ms())
-                return
-            entry = await self.steps.write(operation)
-        if entry is None:
-            raise moved(live)
-        self.steps.end(live, cancelled(reason), entry)
+        tell_ending(live, ending_of_verdict(live), self.steps.clock.now_ms())
+
+    def _withdrawn(self, live: LiveCall, origin: State, reason: str, tx: Tx) -> Entry | None:
+        now, approval = self.steps.clock.now_ms(), ApprovalState.WITHDRAWN
+        if origin is State.PENDING_APPROVAL and not records.close_approval(tx, live, approval, now):
+            return None
+        return records.move(tx, live, Event.CANCEL, reason, now, {}, from_state=origin)
