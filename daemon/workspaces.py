@@ -6,7 +6,8 @@ later is put aside; that is told and recorded, and is no failure of the call. Ra
 `sandbox.errors.SandboxError` where the paths cannot be protected: then nothing runs.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +31,9 @@ _SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin"),
     *("/sys", "/usr", "/var/lib/containerd", "/var/lib/docker", "/var/run"),
 )
+# Of what was put aside: the tool chose the names.
 _MAX_TOLD = 32
+_LONGEST_TOLD = 256
 
 
 @dataclass(slots=True)
@@ -73,9 +76,10 @@ class Workspaces:
         finally:
             with anyio.CancelScope(shield=True):
                 aside = await anyio.to_thread.run_sync(self._keeper.release, held)
-            guarded.put_aside = aside[:_MAX_TOLD]
+            guarded.put_aside = told(aside)
             if aside:
-                _log.warning("workspace.put_aside", workspace=name, run=spec.run_id, paths=aside)
+                paths = guarded.put_aside
+                _log.warning("workspace.put_aside", workspace=name, run=spec.run_id, paths=paths)
 
     async def clean(self) -> None:
         """Removes what stood in for protected paths when an earlier daemon was killed."""
@@ -92,6 +96,14 @@ class Workspaces:
             if left:
                 # A run was under way there, and what it did further down was not compared.
                 _log.warning("workspace.cleaned", workspace=name, stand_ins=left)
+
+
+def told(paths: Sequence[str]) -> list[str]:
+    """What is said of these paths: whatever their names are, as text, each in part, and not all."""
+    shown = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths[:_MAX_TOLD]]
+    cut = [one if len(one) <= _LONGEST_TOLD else f"{one[:_LONGEST_TOLD]}..." for one in shown]
+    more = len(paths) - len(cut)
+    return [*cut, f"... and {more} more"] if more else cut
 
 
 def check_workspaces(named: Mapping[str, Workspace], home: Home) -> None:

@@ -9,7 +9,7 @@ import pytest
 from stockade.client import Client
 from stockade.v1 import call_pb2
 from tests.conftest import config_with
-from tests.promises.acting import ALONE, add_tool, apply, receipts, run
+from tests.promises.acting import ALONE, add_tool, apply, python_tool, receipts, run
 from tests.running import RunningDaemon, finished, make_directory, output, running
 
 _REST = '[capabilities]\nfilesystem_write = true\n[workspace]\naccess = "write"\n'
@@ -110,3 +110,50 @@ def test_a_list_that_cannot_be_meant(work: Path, name: str) -> None:
         said = str(caught.value)
     subprocess.run(["rm", "-rf", str(daemon.root)], check=True)
     assert "workspaces.docs.protected" in said
+
+
+_REPOSITORY = r"""
+import os
+os.chdir("/workspace")
+for _ in range(DEPTH):
+    os.mkdir(NAME)
+    os.chdir(NAME)
+for part in (b".git/hooks", b".git/objects", b".git/refs"):
+    os.makedirs(part)
+with open(".git/HEAD", "w") as file:
+    file.write("ref: refs/heads/x\n")
+for number in range(HOOKS):
+    with open(f".git/hooks/h{number}", "w") as file:
+        file.write("#!/bin/sh\n")
+"""
+_NAMES = {
+    "no text": ('b"sub\\xff"', 1, 1, ["sub\\xff/.git/hooks/h0"]),
+    "control characters, deep, and many": ('b"\\x01" * 250', 90, 40, None),
+}
+
+
+@pytest.mark.parametrize("case", _NAMES)
+def test_no_name_that_a_tool_chooses_keeps_the_end_of_its_call_out_of_the_ledger(
+    served: RunningDaemon, case: str
+) -> None:
+    """What was put aside is told as text, in part: its receipt is one, whatever the names are."""
+    name, depth, hooks, expected = _NAMES[case]
+    values = (("NAME", name), ("DEPTH", str(depth)), ("HOOKS", str(hooks)))
+    code = _REPOSITORY
+    for word, value in values:
+        code = code.replace(word, value)
+    schema = '[input.properties.workspace]\ntype = "string"\n'
+    with served.client() as client:
+        python_tool(client, "deep", code, rest=schema + _REST, sensitivity="0.0")
+        events = run(client, "deep", workspace="work")
+        end, last = finished(events), receipts(client, events[0].call_id)[-1]
+    assert end.state == call_pb2.CALL_STATE_SUCCEEDED, end
+    assert last["kind"] == "call.succeeded"
+    told = list(end.put_aside)
+    assert last["body"]["put_aside"] == told
+    if expected is None:
+        assert told[-1] == "... and 8 more"
+        assert {len(one) for one in told[:-1]} == {259}
+    else:
+        assert told == expected
+    assert "Traceback" not in served.log
