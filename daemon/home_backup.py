@@ -133,18 +133,21 @@ def _owned(data: Path) -> list[str]:
 
 
 def _entries(name: str, path: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        yield name, path
-        for inner in sorted(path.iterdir()):
-            yield from _entries(f"{name}/{inner.name}", inner, left_out)
-    elif stat.S_ISREG(mode):
-        yield name, path
-    else:
-        left_out.append(name)
+    left = [(name, path)]  # no recursion: nothing says how deep it is
+    while left:
+        name, path = left.pop()
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(mode):
+            yield name, path
+            inside = sorted(path.iterdir(), reverse=True)
+            left += [(f"{name}/{inner.name}", inner) for inner in inside]
+        elif stat.S_ISREG(mode):
+            yield name, path
+        else:
+            left_out.append(name)
 
 
 def _add_path(tar: tarfile.TarFile, name: str, path: Path) -> None:

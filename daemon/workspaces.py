@@ -6,7 +6,6 @@ later is put aside; that is told and recorded, and is no failure of the call. Ra
 `sandbox.errors.SandboxError` where the paths cannot be protected: then nothing runs.
 """
 
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ import structlog
 
 from daemon.config import Workspace
 from daemon.errors import ConfigError
+from daemon.names import as_text
 from daemon.tools.manifest import Manifest
 from sandbox.protected import Keeper
 from sandbox.spec import Mount, RunSpec
@@ -100,7 +100,7 @@ class Workspaces:
 
 def told(paths: Sequence[str]) -> list[str]:
     """What is said of these paths: whatever their names are, as text, each in part, and not all."""
-    shown = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths[:_MAX_TOLD]]
+    shown = [as_text(path) for path in paths[:_MAX_TOLD]]
     cut = [one if len(one) <= _LONGEST_TOLD else f"{one[:_LONGEST_TOLD]}..." for one in shown]
     more = len(paths) - len(cut)
     return [*cut, f"... and {more} more"] if more else cut

@@ -103,12 +103,15 @@ def load_directory(path: Path) -> dict[str, str]:
     problems: list[Problem] = []
     files: dict[str, str] = {}
     for name in names[: MAX_FILES + 1]:
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         try:
+            if shown != name:
+                raise ValueError("its name is not UTF-8")
             files[name] = _read(path / name)
         except (OSError, ValueError) as error:
             message = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
             fix = "policy files are regular files of UTF-8 text; no links"
-            problems.append(Problem(name, 0, "POLICY_UNREADABLE", message, fix))
+            problems.append(Problem(shown, 0, "POLICY_UNREADABLE", message, fix))
     if problems:
         raise BundleError(tuple(problems))
     return files

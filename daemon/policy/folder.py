@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.names import as_text
 from policy.bundle import load_directory
 from policy.errors import BundleError, Problem
 
@@ -64,7 +65,10 @@ def read(path: Path) -> Folder | None:
 
 def _names(path: Path) -> list[str]:
     _check_closed(path, "")
-    names = sorted(entry.name for entry in path.iterdir() if entry.name.endswith(".cedar"))
+    try:
+        names = sorted(entry.name for entry in path.iterdir() if entry.name.endswith(".cedar"))
+    except OSError as error:
+        raise _refusal("", str(error.strerror), "make it a folder again") from None
     for name in names[:MAX_ENTRIES]:
         _check_closed(path / name, name)
     return names[:MAX_ENTRIES]
@@ -110,4 +114,4 @@ def _lease(fd: int) -> bool:
 
 
 def _refusal(name: str, message: str, fix: str) -> BundleError:
-    return BundleError((Problem(name, 0, "POLICY_UNREADABLE", message, fix),))
+    return BundleError((Problem(as_text(name), 0, "POLICY_UNREADABLE", message, fix),))

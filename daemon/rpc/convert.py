@@ -9,6 +9,7 @@ from daemon.calls.live import timestamp
 from daemon.errors import BadRequest
 from daemon.identity.agents import KnownAgent
 from daemon.identity.devices import Known
+from daemon.names import as_text
 from daemon.store.approvals import AnswerRow, ApprovalRow, ApprovalState
 from daemon.store.approvals import Cursor as ApprovalCursor
 from daemon.store.calls import CallRow, Cursor
@@ -116,14 +117,14 @@ def refused_to_proto(refused: Refused, *, whole: bool) -> tool_pb2.RefusedTool:
     """A tool folder that was refused: all of it, or its name and the reason's code."""
     error = refused.error
     if not whole:
-        return tool_pb2.RefusedTool(folder=refused.folder.name, reason=str(error.code))
+        return tool_pb2.RefusedTool(folder=as_text(refused.folder.name), reason=str(error.code))
     return tool_pb2.RefusedTool(
-        folder=str(refused.folder),
-        file=getattr(error, "file", ""),
-        key=getattr(error, "key", ""),
+        folder=as_text(str(refused.folder)),
+        file=as_text(getattr(error, "file", "")),
+        key=as_text(getattr(error, "key", "")),
         reason=str(error.code),
-        message=error.message,
-        fix=error.fix,
+        message=as_text(error.message),
+        fix=as_text(error.fix),
     )
 
 

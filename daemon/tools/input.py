@@ -23,7 +23,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from daemon.tools.errors import Violation
-from daemon.tools.pattern import compile_pattern
+from daemon.tools.pattern import SubjectError, compile_pattern
 from daemon.tools.schema import FORMATS, pointer_to, settle_schema
 from daemon.tools.strict_json import JsonValue
 
@@ -90,7 +90,11 @@ class InputSchema:
     def violations(self, value: JsonValue) -> tuple[Violation, ...]:
         """The broken rules, at most ``MAX_VIOLATIONS`` of them; empty means valid."""
         errors = self._validator.iter_errors(value)
-        return tuple(map(self._violation, islice(errors, MAX_VIOLATIONS)))
+        try:
+            return tuple(map(self._violation, islice(errors, MAX_VIOLATIONS)))
+        except SubjectError:
+            # Not a matter of one branch: under `not` or `if` it would be taken for a yes.
+            return (Violation("", "pattern"),)
 
     def _violation(self, error: ValidationError) -> Violation:
         steps = error.absolute_path
@@ -113,7 +117,10 @@ def compile_input(raw: object) -> InputSchema:
 def judge(subschema: Mapping[str, JsonValue], value: JsonValue) -> bool:
     """Whether a single value, such as a default, satisfies one settled subschema."""
     checker: _Validator = _StrictValidator(dict(subschema), format_checker=_FORMAT_CHECKER)
-    return next(checker.iter_errors(value), None) is None
+    try:
+        return next(checker.iter_errors(value), None) is None
+    except SubjectError:
+        return False
 
 
 def _declared_names(value: JsonValue) -> Iterator[str]:

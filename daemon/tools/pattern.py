@@ -9,7 +9,7 @@ Python it also matches before a last line feed).
 ``\d`` and ``\w`` are rewritten to their ASCII meaning of ECMA-262, the dialect JSON Schema
 names: read as Unicode, they would let through more than the author wrote.
 
-Errors: ``PatternError``.
+Errors: ``PatternError``; ``SubjectError`` for a text that it is not tried on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import lru_cache
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 MAX_PATTERN = 256  # characters of a pattern
-MAX_SUBJECT = 4096  # characters a pattern is tried on; a longer string does not match
+MAX_SUBJECT = 4096  # characters a pattern is tried on
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # A class may stand inside a class in this dialect, so these fit in both places.
@@ -29,6 +29,10 @@ _ASCII = {"d": "[0-9]", "D": "[^0-9]", "w": "[0-9A-Za-z_]", "W": "[^0-9A-Za-z_]"
 
 class PatternError(Exception):
     """The pattern is too long, or not one that can be matched in linear time."""
+
+
+class SubjectError(Exception):
+    """The text is too long to be tried: whether it matches or does not is not known."""
 
 
 class Pattern:
@@ -50,8 +54,10 @@ class Pattern:
             ) from None
 
     def found_in(self, subject: str) -> bool:
-        """Whether the pattern occurs in the subject; never, in one that is too long."""
-        return len(subject) <= MAX_SUBJECT and self._validator.isinstance_python(subject)
+        """Whether the pattern occurs in the subject; raises `SubjectError`."""
+        if len(subject) > MAX_SUBJECT:
+            raise SubjectError(f"longer than {MAX_SUBJECT} characters")
+        return self._validator.isinstance_python(subject)
 
 
 @lru_cache(maxsize=2048)

@@ -113,6 +113,8 @@ def _added(before: str, one: "policy_pb2.SuggestPolicyResponse.Suggestion") -> s
 def _write(folder: Path, one: "policy_pb2.SuggestPolicyResponse.Suggestion") -> Path:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", fix="name the folder of the policies")
+    if Path(one.file).name != one.file:
+        raise UsageError(f"{one.file!r} is no name of a file", fix="ask who runs this daemon")
     path = folder / one.file
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     path.write_text(_added(before, one), encoding="utf-8")

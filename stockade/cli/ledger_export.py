@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stockade.v1 import ledger_pb2
 
 FORMATS = ("ndjson", "cef", "ocsf")
+_MOST = 2**63 - 1
 
 
 def export(
@@ -94,6 +95,9 @@ class _Job:
     def resume(self, file: Path, cursor: Path) -> int:
         """Append what is new since the cursor."""
         after, size = self._reached(file, cursor)
+        if not cursor.exists():
+            # First: without it nobody would know of whoever is killed how far that came.
+            _keep(cursor, {"asked": self.asked, "through": 0, "bytes": 0})
         with file.open("r+b" if file.exists() else "wb") as out:
             out.truncate(size)
             out.seek(size)
@@ -116,13 +120,15 @@ class _Job:
         try:
             kept = json.loads(cursor.read_bytes())
             after, size, asked = int(kept["through"]), int(kept["bytes"]), kept["asked"]
-        except (ValueError, KeyError, TypeError):
+            if not (0 <= after <= _MOST and 0 <= size <= _MOST):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise UsageError(f"{cursor} is no cursor", fix="name the one of this file") from None
         if asked != self.asked:
             raise UsageError(
                 f"{cursor} is of another export: {asked}", fix="ask as before, or a new cursor"
             )
-        if not file.exists() or file.stat().st_size < size:
+        if (file.stat().st_size if file.exists() else 0) < size:
             raise UsageError(
                 f"{file} is shorter than {cursor} says", fix="remove both to export anew"
             )

@@ -54,6 +54,10 @@ def read(where: Path, pattern: str = "*.cedar") -> tuple[dict[str, str], list[Fi
     files: dict[str, str] = {}
     findings: list[Finding] = []
     for path in sorted(where.glob(pattern)):
+        shown = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+        if shown != path.name:
+            findings.append(Finding(shown, 0, "POLICY_UNREADABLE", "its name is not UTF-8", _FIX))
+            continue
         try:
             files[path.name] = _read(path)
         except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """`stockade tools`: the tools this daemon knows, and adding one's own."""
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_FILES = 256
 MAX_BYTES = 8 * 1024 * 1024
+MAX_LEVELS = 8
 MANIFEST = "manifest.toml"
 
 app = group(
@@ -113,17 +115,9 @@ def _files(folder: Path) -> "Iterator[tool_pb2.AddToolRequest.File]":
     if not (folder / MANIFEST).is_file():
         raise UsageError(f"{folder} has no {MANIFEST}", fix="name the folder of a tool")
     count = total = 0
-    for path in sorted(folder.rglob("*")):
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            continue
-        if not stat.S_ISREG(mode):
-            # A link would send what it points to, which nobody looked at.
-            raise UsageError(
-                f"{path} is not a plain file", fix="put a copy in its place, or take it away"
-            )
-        content = path.read_bytes()
-        count, total = count + 1, total + len(content)
+    for path, found in _walked(folder):
+        # Before it is read: a file may be larger than memory.
+        count, total = count + 1, total + found.st_size
         if count > MAX_FILES or total > MAX_BYTES:
             raise UsageError(
                 f"{folder} holds more than {MAX_FILES} files or 8 MiB",
@@ -131,9 +125,30 @@ def _files(folder: Path) -> "Iterator[tool_pb2.AddToolRequest.File]":
             )
         yield tool_pb2.AddToolRequest.File(
             path=path.relative_to(folder).as_posix(),
-            content=content,
-            executable=bool(mode & stat.S_IXUSR),
+            content=path.read_bytes(),
+            executable=bool(found.st_mode & stat.S_IXUSR),
         )
+
+
+def _walked(folder: Path) -> "Iterator[tuple[Path, os.stat_result]]":
+    """The plain files in it, in order; raises `UsageError` for what a tool cannot have."""
+    left = [folder]
+    while left:
+        path = left.pop()
+        found, shown = path.lstat(), os.fsencode(path).decode("utf-8", "backslashreplace")
+        if shown != str(path):
+            raise UsageError(f"the name of {shown} is not UTF-8", fix="give it another name")
+        if len(path.parts) - len(folder.parts) > MAX_LEVELS:
+            raise UsageError(f"{folder} has more than {MAX_LEVELS} levels", fix="make it flatter")
+        if stat.S_ISDIR(found.st_mode) or path is folder:
+            left += sorted(path.iterdir(), reverse=True)
+        elif stat.S_ISREG(found.st_mode):
+            yield path, found
+        else:
+            # A link would send what it points to, which nobody looked at.
+            raise UsageError(
+                f"{path} is not a plain file", fix="put a copy in its place, or take it away"
+            )
 
 
 def _say_arguments(schema_bytes: bytes) -> None:

@@ -11,7 +11,8 @@ from stockade.errors import BadRequest, NotFound
 from stockade.v1 import tool_pb2
 from tests.attacks.marks import GOOD
 from tests.attacks.probing import denied, ledger, sequence
-from tests.running import RunningDaemon, finished, output
+from tests.conftest import config_with
+from tests.running import RunningDaemon, finished, output, running
 
 BUILTIN = {"list_files", "read_file", "run_python", "run_shell", "write_file"}
 
@@ -264,3 +265,47 @@ def test_a_tool_comes_and_goes_by_the_command_line(
         denied(client, list(client.call("greet", {"name": "x"})), "UNKNOWN_TOOL")
         kinds = [receipt["kind"] for receipt in ledger(client)]
     assert kinds.count("tool.added") == kinds.count("tool.removed") == 1
+
+
+def test_a_folder_with_no_name_keeps_no_other_from_being_listed(workspace: Path) -> None:
+    """A name that is no text is told as text, and the tools beside it are listed."""
+    with running(config_with(workspace)) as daemon:
+        (daemon.home.tools / os.fsdecode(b"caf\xe9")).mkdir(parents=True)
+        daemon.restart()
+        answer = daemon.cli("tools", "list")
+    assert answer.status == 0
+    assert "run_shell" in answer.out
+    assert "caf\\xe9" in answer.err
+
+
+HOSTILE: dict[str, tuple[Damage, str]] = {
+    "a name that is no text": (
+        lambda folder: (folder / os.fsdecode(b"caf\xe9")).touch(),
+        "not UTF-8",
+    ),
+    "a file larger than memory": (
+        lambda folder: os.truncate(_made(folder / "big"), 1 << 42),
+        "8 MiB",
+    ),
+    "more levels than there are": (
+        lambda folder: (folder / "/".join("a" * 12)).mkdir(parents=True),
+        "8 levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", HOSTILE)
+def test_what_no_tool_can_have_is_said_before_it_is_read(
+    shared_daemon: RunningDaemon, tmp_path: Path, which: str
+) -> None:
+    """By the command line, with what is wrong, of a folder that somebody else has made."""
+    (tmp_path / "manifest.toml").write_text(WHOLE)
+    damage, said = HOSTILE[which]
+    damage(tmp_path)
+    answer = shared_daemon.cli("tools", "add", str(tmp_path))
+    assert (answer.status, said in answer.err) == (2, True), answer.err
+
+
+def _made(path: Path) -> Path:
+    path.touch()
+    return path

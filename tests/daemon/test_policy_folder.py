@@ -89,6 +89,18 @@ def test_links_and_folders_that_are_gone(folder: Path) -> None:
         policy_folder.read(folder / "nowhere")
 
 
+def test_what_no_name_is_and_what_no_folder_is(folder: Path) -> None:
+    """Refused by a name that can be told; whoever watches the folder goes on watching it."""
+    (folder / os.fsdecode(b"caf\xe9.cedar")).write_text(PERMIT)
+    with pytest.raises(BundleError) as caught:
+        policy_folder.read(folder)
+    [problem] = caught.value.problems
+    assert (problem.file, problem.message) == ("caf\\xe9.cedar", "its name is not UTF-8")
+    file = folder / "a.cedar"
+    with pytest.raises(BundleError, match="Not a directory"):
+        policy_folder.read(file)
+
+
 def test_the_signature_sees_every_change(folder: Path) -> None:
     """Content of the same size, a name, a mode: each is another signature; a look is not."""
     seen = {policy_folder.signature(folder)}

@@ -227,6 +227,23 @@ def test_what_is_linked_into_a_home_is_in_its_backup(
     assert list((elsewhere.home.tools / "posing").iterdir()) == []
 
 
+def test_a_folder_of_any_depth_is_in_the_backup(copied: RunningDaemon) -> None:
+    """Whatever somebody has left among the tools; none of them, but no reason for no backup."""
+    copied.home.tools.mkdir(parents=True, exist_ok=True)
+    at = os.open(copied.home.tools, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("a", dir_fd=at)
+        below = os.open("a", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    try:
+        done = stockade(copied, "backup", str(copied.root / "deep.backup"))
+    finally:
+        subprocess.run(["rm", "-rf", str(copied.home.tools)], check=True)  # deeper than rmtree goes
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_restore_that_is_overtaken_leaves_nothing(elsewhere: RunningDaemon, kept: bytes) -> None:
     """Somebody makes a data directory while it is unpacked: theirs stays, and nothing of ours."""
     folder = make_directory()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from stockade.errors import StockadeError
 from stockade.v1 import ledger_pb2
 from tests.promises.acting import ALONE, apply, run
-from tests.running import RunningDaemon, running
+from tests.running import STOCKADE, RunningDaemon, running
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +210,29 @@ def test_a_cursor_of_another_export_is_refused(reading: RunningDaemon, tmp_path:
     assert reading.cli(*command, str(tmp_path / "none")).status == 2
     file.write_bytes(file.read_bytes()[:-100])
     assert reading.cli(*command, str(cursor)).status == 2
-    cursor.write_text("{}")
-    assert reading.cli(*command, str(cursor)).status == 2
+    for text in ("{}", "[" * 100_000, *map(_cursor, ("1e400", "-5", "9" * 30))):
+        cursor.write_text(text)
+        answer = reading.cli(*command, str(cursor))
+        assert (answer.status, "is no cursor" in answer.err) == (2, True), answer.err
+
+
+def _cursor(through: str) -> str:
+    return '{"through": %s, "bytes": 0, "asked": []}' % through  # noqa: UP031 - braces
+
+
+def test_a_first_export_that_found_no_daemon_is_gone_on_with(
+    reading: RunningDaemon, tmp_path: Path
+) -> None:
+    """Or was killed: its cursor is there before the file is, and says that nothing is in it."""
+    file, cursor = tmp_path / "file", tmp_path / "cursor"
+    options = ("ledger", "export", str(file), "--cursor", str(cursor))
+    nobody = {**reading.environ(), "STOCKADE_HOME": str(tmp_path / "nobody")}
+    command = [str(STOCKADE), *options]
+    assert subprocess.run(command, env=nobody, capture_output=True).returncode != 0
+    file.write_text("what a killed run wrote")
+    assert cursor.exists()
+    first = export(reading, file, *options[3:])
+    assert export(reading, tmp_path / "whole")[: len(first)] == first
 
 
 def test_a_whole_export_by_cursor_still_verifies(reading: RunningDaemon, tmp_path: Path) -> None:

@@ -176,10 +176,20 @@ def test_a_pattern_bomb_does_not_explode(bomb: str) -> None:
     assert time.thread_time() - started < 5
 
 
-def test_a_string_too_long_to_be_matched_does_not_match() -> None:
-    """A pattern is tried on bounded text; beyond that the answer is no."""
-    assert compile_pattern("a").found_in("a" * MAX_SUBJECT)
-    assert not compile_pattern("a").found_in("a" * (MAX_SUBJECT + 1))
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"pattern": "a"},
+        {"not": {"pattern": "[;&|]"}},
+        {"if": {"pattern": "[;&|]"}, "then": False},
+        {"oneOf": [{"pattern": "[;&|]"}, {}]},
+    ],
+)
+def test_a_string_too_long_to_be_matched_is_refused(rule: dict[str, object]) -> None:
+    """A pattern is tried on bounded text; beyond that the answer is no, wherever it stands."""
+    schema = closed(a={"type": "string", **rule})
+    assert not schema.violations({"a": "a" * MAX_SUBJECT})
+    assert schema.violations({"a": "a" * (MAX_SUBJECT + 1)}) == (Violation("", "pattern"),)
 
 
 @pytest.mark.parametrize(
