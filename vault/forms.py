@@ -7,7 +7,8 @@ alignments inside a longer encoding, with and without padding, and wrapped at 64
 JavaScript and Go write it. A value that ends in a newline is also looked for without it.
 
 What is not listed is not found: other encodings, compression, encryption, reversal, pieces, one
-character per line. Redaction catches accidents and careless tools. A tool that *wants* to leak what
+character per line; nor a value in the midst of a longer text that is encoded in lines, where one
+of these ends in it. Redaction catches accidents and careless tools. A tool that *wants* to leak what
 it was given can; only policy, which gave it, helps there. In base64 inside a longer text the
 characters shared with the neighbours stay: at most four bits of the first and last byte.
 

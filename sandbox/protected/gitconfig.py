@@ -7,6 +7,7 @@ is not understood is not harmless. An operator's own is read generously, for wha
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 MAX_BYTES = 64 * 1024
 
@@ -41,6 +42,7 @@ _LEADING = re.compile(r"(?:[ \t]*\[[^\]]*\])?[ \t]*(\w+)[ \t]*=[ \t]*(.*)")
 # Settings by which an operator's own configuration has git read, or run, files elsewhere.
 _LEADS = frozenset({("core", "hookspath"), ("include", "path"), ("includeif", "path")})
 
+_ESCAPED = {"n": "\n", "t": "\t", "b": "\b"}
 _NAMED = frozenset({"remote", "branch"})
 
 
@@ -70,18 +72,41 @@ def is_harmless(content: bytes) -> bool:
     return True
 
 
-def leads_to(content: bytes, workspace: str) -> Iterator[str]:
-    """Places in the workspace, relative to it, that this configuration has git run or read."""
+class Lead(NamedTuple):
+    """A place in the workspace, relative to it."""
+
+    place: str
+    is_read: bool
+    """As settings; else hooks are run from there."""
+
+
+def leads_to(content: bytes, workspace: str, beside: str = ".git") -> Iterator[Lead]:
+    """Where this configuration, which is in the folder `beside`, has git run or read something."""
     section = ""
-    for line in content.decode("utf-8", "surrogateescape").splitlines():
+    text = content.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    for line in text.replace("\\\n", "").split("\n"):
         if header := _HEADER.match(line):
             section = header[1].lower()
         setting = _LEADING.match(line)
         if setting is None or (section, setting[1].lower()) not in _LEADS:
             continue
-        value = setting[2].split("#")[0].split(";")[0].strip().strip('"')
+        value, is_read = _value(setting[2]), section != "core"
         # Hooks are looked for from the work tree, included files from beside the configuration.
-        beside = "" if section == "core" else ".git"
-        place = posixpath.normpath(posixpath.join(workspace, beside, value))
+        place = posixpath.normpath(posixpath.join(workspace, beside if is_read else "", value))
         if value and value[0] != "~" and place.startswith(f"{workspace}/"):
-            yield place[len(workspace) + 1 :]
+            yield Lead(place[len(workspace) + 1 :], is_read)
+
+
+def _value(text: str) -> str:
+    """As git reads it: a comment begins outside of quotes alone."""
+    found, is_quoted, rest = "", False, iter(text)
+    for character in rest:
+        if character == "\\":
+            found += _ESCAPED.get(escaped := next(rest, ""), escaped)
+        elif character == '"':
+            is_quoted = not is_quoted
+        elif character in "#;" and not is_quoted:
+            break
+        else:
+            found += character
+    return found.strip()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from sandbox.protected import ghosts, repositories
 from sandbox.protected.errors import WorkspaceError
 from sandbox.protected.ghosts import Ghosts, Holding
-from sandbox.protected.gitconfig import leads_to
+from sandbox.protected.gitleads import leads
 from sandbox.protected.names import GIT, GIT_NAMES
 from sandbox.protected.repositories import Content, State
 from sandbox.protected.tree import Walker, kind, opened, opened_path
@@ -187,8 +187,7 @@ def _of_git(workspace: str, root: int) -> list[Path]:
         raise WorkspaceError(f"{GIT}/config", "it is no file of a usual size")
     # With a `commondir`, git would no longer look at `core.worktree`.
     names = (name for name in GIT_NAMES if name != _COMMON or b"worktree" not in config.lower())
-    led = (tuple(place.split("/")) for place in leads_to(config, workspace))
-    return [*((GIT, name) for name in names), *led]
+    return [*((GIT, name) for name in names), *leads(workspace, root)]
 
 
 def _compared(held: Held) -> Iterator[str]:

@@ -13,7 +13,10 @@ from stockade.cli.terminal import UsageError, note, report
 from stockade.errors import BadRequest, NotFound, NotPermitted, StockadeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from stockade.client import Client
+    from stockade.v1 import call_pb2
 
 CANCEL_SECONDS = 10.0
 
@@ -79,17 +82,23 @@ def _run(
     as_json: bool,
     verbose: bool,
 ) -> int:
+    heard: list[call_pb2.CallEvent] = []
     try:
         with client.call(tool, arguments, call_id=call_id, detach=detach) as events:
             try:
                 status = life.follow(
-                    events, as_json=as_json, verbose=verbose, until_under_way=detach
+                    _noted(events, heard), as_json=as_json, verbose=verbose, until_under_way=detach
                 )
             except KeyboardInterrupt:
                 # Before the stream is left: the record then says that a person cancelled it.
                 _interrupted(client, call_id, detach, as_json)
                 return life.CANCELLED
     except StockadeError as error:
+        if heard and _is_unreachable(error):
+            # It was taken in, and may have run: another thing than a call that never arrived.
+            error.fix = f"once it is back, how this call ended: stockade calls watch {call_id}"
+            report(error)
+            return life.EXIT_STATUS["interrupted"]
         return _refused(error)
     if status is not None:
         return status
@@ -97,6 +106,16 @@ def _run(
         print(call_id)
         note(f"  goes on by itself: stockade calls watch {call_id}")
     return 0
+
+
+def _noted(
+    events: "Iterable[call_pb2.CallEvent]", heard: "list[call_pb2.CallEvent]"
+) -> "Iterator[call_pb2.CallEvent]":
+    """The events; the first is kept as what has been heard of the call."""
+    for event in events:
+        if not heard:
+            heard.append(event)
+        yield event
 
 
 def _schema(client: "Client", tool: str, pairs: list[str]) -> dict[str, Any] | None:
@@ -132,11 +151,15 @@ def _refused(error: StockadeError) -> int:
     """An error of the request itself, with the nearest exit status of the contract."""
     report(error)
     sys.stdout.flush()
-    if error.grpc_code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") or error.reason in (
-        "DAEMON_UNREACHABLE",
-        life.TIER_UNAVAILABLE,
-    ):
+    if _is_unreachable(error):
         return life.UNREACHABLE
     if isinstance(error, NotPermitted):
         return life.EXIT_STATUS["denied"]
     return 2 if isinstance(error, BadRequest) else 1
+
+
+def _is_unreachable(error: StockadeError) -> bool:
+    return error.grpc_code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") or error.reason in (
+        "DAEMON_UNREACHABLE",
+        life.TIER_UNAVAILABLE,
+    )

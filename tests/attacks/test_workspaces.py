@@ -112,6 +112,17 @@ def test_a_list_that_cannot_be_meant(work: Path, name: str) -> None:
     assert "workspaces.docs.protected" in said
 
 
+@pytest.mark.parametrize("path", ["a/../b", "..", "../x", "/etc/passwd", "/workspace/a", "a/.."])
+def test_no_path_that_policy_would_take_for_another(served: RunningDaemon, path: str) -> None:
+    """A policy that says `like "public/*"` means the files in it: other names are refused."""
+    with served.client() as client:
+        for tool, more in (("read_file", {}), ("list_files", {}), ("write_file", {"content": "x"})):
+            end = finished(run(client, tool, workspace="work", path=path, **more))
+            assert end.reason == "ARGUMENTS_INVALID", end
+        end = finished(run(client, "list_files", workspace="work", path="./.git/..x/a..b"))
+        assert end.reason != "ARGUMENTS_INVALID", end
+
+
 _REPOSITORY = r"""
 import os
 os.chdir("/workspace")

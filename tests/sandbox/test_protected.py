@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -661,6 +661,57 @@ async def test_where_the_operators_configuration_leads(
     assert (work / where).read_text() == "mine"
 
 
+def by_included_settings(work: Path) -> None:
+    (work / "team").mkdir()
+    (work / "team" / "one").write_text("[include]\n\tpath = two\n")
+    (work / "team" / "two").write_text("[core]\n\thooksPath = scripts\n")
+    git(work, "config", "include.path", "../team/one")
+
+
+def by_settings_that_are_a_link(work: Path) -> None:
+    git(work, "config", "core.hooksPath", "scripts")
+    (work / ".git" / "config").rename(work / "settings")
+    (work / ".git" / "config").symlink_to("../settings")
+
+
+def by_a_hook_that_is_a_link(work: Path) -> None:
+    (work / ".git" / "hooks" / "post-commit").symlink_to("../../scripts/post-commit")
+
+
+def by_hooks_that_are_a_link(work: Path) -> None:
+    shutil.rmtree(work / ".git" / "hooks")
+    (work / ".git" / "hooks").symlink_to("../scripts")
+
+
+@pytest.mark.parametrize(
+    "led",
+    [
+        by_included_settings,
+        by_settings_that_are_a_link,
+        by_a_hook_that_is_a_link,
+        by_hooks_that_are_a_link,
+    ],
+)
+async def test_where_git_is_led_by_more_than_one_step(
+    run: Runner, work: Path, led: Callable[[Path], None]
+) -> None:
+    """What the host's git runs at a commit is the operator's afterwards, as it was before."""
+    (work / "scripts").mkdir()
+    hook = work / "scripts" / "post-commit"
+    hook.write_text("#!/bin/sh\necho mine >ran\n")
+    hook.chmod(0o755)
+    led(work)
+    opened_to_all(work)
+    planted = "#!/bin/sh\\necho planted >ran\\n"
+    every = "scripts/post-commit team/one team/two settings .git/config .git/hooks/post-commit"
+    await Worker(run, work)(
+        f"(for it in {every}; do printf '{planted}' >$it; done; true) 2>/dev/null"
+    )
+    (work / "ran").unlink(missing_ok=True)
+    git(work, "commit", "--allow-empty", "-qm", "x")
+    assert (work / "ran").read_text() == "mine\n"
+
+
 @pytest.mark.parametrize(
     ("text", "places"),
     [
@@ -674,11 +725,13 @@ async def test_where_the_operators_configuration_leads(
         ("[core]\n\thooksPath = /elsewhere\n", []),
         ("[core]\n\thooksPath = .\n", []),
         ("[user]\n\thooksPath = x\n", []),
+        ('[core]\n\thooksPath = "a#b" ; ours\n', ["a#b"]),
+        ("[core]\n\thooksPath = a\\\n/b\n", ["a/b"]),
     ],
 )
 def test_what_a_configuration_leads_to(text: str, places: list[str]) -> None:
     """Read generously, but only as far as the workspace goes."""
-    assert list(leads_to(text.encode(), "/w")) == places
+    assert [lead.place for lead in leads_to(text.encode(), "/w")] == places
 
 
 async def test_a_file_system_without_sockets(
