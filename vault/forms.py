@@ -8,8 +8,8 @@ JavaScript and Go write it. A value that ends in a newline is also looked for wi
 
 What is not listed is not found: other encodings, compression, encryption, reversal, pieces, one
 character per line; nor a value in the midst of a longer text that is encoded in lines, where one
-of these ends in it. Redaction catches accidents and careless tools. A tool that *wants* to leak what
-it was given can; only policy, which gave it, helps there. In base64 inside a longer text the
+of these ends in it. Redaction catches accidents and careless tools. A tool that *wants* to leak
+what it was given can; only policy, which gave it, helps there. In base64 inside a longer text the
 characters shared with the neighbours stay: at most four bits of the first and last byte.
 
 Very short values. Under 4 bytes only the value itself is redacted, wherever it occurs: that garbles

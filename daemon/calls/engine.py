@@ -345,8 +345,16 @@ class Calls:
 
 
 def _denial(verdict: Verdict, code: str, message: str, fix: str) -> Verdict:
+    # It is no policy's no.
     return replace(
-        verdict, ruling=Ruling.DENY, code=code, message=message, fix=fix, exact=None, tier=None
+        verdict,
+        ruling=Ruling.DENY,
+        code=code,
+        message=message,
+        fix=fix,
+        policies=(),
+        exact=None,
+        tier=None,
     )
 
 

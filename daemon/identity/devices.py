@@ -37,7 +37,10 @@ MAX_CACHED_PEERS = 4096
 # only the last days', to say when they ended.
 ENDED_KEPT_MS = 2 * 24 * 3600 * 1000
 
-_PAIR = "pair this device again: `stockade devices invite` there, `stockade pair` here"
+_PAIR = (
+    "pair this device again: `stockade devices invite` there; here move `client` of STOCKADE_HOME "
+    "away, which has the old certificate, and `stockade pair`"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import typer
 
 from stockade.cli import machine
 from stockade.cli.ids import WHOLE, resolve
-from stockade.cli.ledger_verify import read_keys
+from stockade.cli.leases import find
+from stockade.cli.ledger_verify import check_kind, read_keys
 from stockade.cli.moments import parse_moment
 from stockade.cli.options import Json
 from stockade.cli.terminal import UsageError, many, say
@@ -25,7 +26,9 @@ def evidence(
     call: Annotated[
         str, typer.Option("--call", metavar="CALL", help="Of a call: its id, or its beginning.")
     ] = "",
-    lease: Annotated[str, typer.Option("--lease", metavar="LEASE", help="Of a lease.")] = "",
+    lease: Annotated[
+        str, typer.Option("--lease", metavar="LEASE", help="Of a lease: its id, or its beginning.")
+    ] = "",
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="Of a period: its beginning.")
     ] = "",
@@ -52,6 +55,8 @@ def evidence(
     size = 0
     with Client.open() as client:
         whole = _whole(client, call) if call else ""
+        if lease and len(lease) < WHOLE:
+            lease = find(client, lease).lease_id
         with private_part(file) as out:
             for piece in client.export_evidence(
                 call_id=whole, lease_id=lease, begin=begin, end=end
@@ -83,6 +88,7 @@ def report(
         with file.open("rb") as lines:
             found = verify_evidence(_lines(lines), read_keys(key))
     except LedgerError as error:
+        check_kind(file, key, "evidence")
         raise StockadeError(error.message, reason=error.code, fix=error.fix) from None
     if page is not None:
         with private_part(page) as out:

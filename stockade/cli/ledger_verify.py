@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 MAX_KEYS = 4 * 1024 * 1024
 
 
+_KINDS = (
+    (b'{"chain":', "evidence", "`stockade ledger report {file} --key {key}`"),
+    (b'{"digest":', "an export", "`stockade ledger verify {file} --key {key}`"),
+    (b"<!DOCTYPE html>", "a page to be read", "name the evidence that it was made of"),
+    (
+        b"stockade/",
+        "a checkpoint",
+        "`stockade ledger verify EXPORT --key {key} --checkpoint {file}`",
+    ),
+)
+
+
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="From `stockade ledger export`.")],
     key: Annotated[Path, typer.Option("--key", help="The ledger's public keys.")],
@@ -61,6 +73,7 @@ def verify(
         seen = seen_by(checkpoint or (), ahead, witnesses)
         verified = verify_file(file, public, vouched, jobs or default_jobs(), seen)
     except BadEntry as bad:
+        check_kind(file, key, "an export")
         if json_:
             machine.emit(_bad(bad))
         message = f"line {bad.line}, entry {bad.sequence}: {bad.message}"
@@ -83,6 +96,15 @@ def verify(
     else:
         say(f"the checkpoint vouches for the first {covered}")
     return 0
+
+
+def check_kind(file: Path, key: Path, wanted: str) -> None:
+    """Raises `UsageError` for a file that is whole, and of another kind than is wanted."""
+    with file.open("rb") as content:
+        begins = content.read(16)
+    for beginning, kind, command in _KINDS:
+        if begins.startswith(beginning) and kind != wanted:
+            raise UsageError(f"{file} is {kind}", fix=command.format(file=file, key=key))
 
 
 def checkpoint(

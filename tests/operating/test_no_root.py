@@ -10,7 +10,7 @@ import pytest
 from daemon.config_file import UNCHOSEN_LINE
 from stockade.credentials import certificate_request, make_key
 from stockade.errors import StockadeError
-from tests.promises.acting import ALONE, apply, run
+from tests.promises.acting import ALONE, add_tool, apply, receipts, run
 from tests.running import CONFIG, STOCKADED, RunningDaemon, finished, make_directory
 
 UNCHOSEN = CONFIG.replace('root = "file"', UNCHOSEN_LINE)
@@ -52,6 +52,21 @@ def test_a_file_is_chosen_by_name_alone(unchosen: RunningDaemon) -> None:
     unchosen.start()
     with unchosen.client() as client:
         assert client.put_secret("secret://global/token", b"value").version == 1
+
+
+def test_a_call_that_needs_a_secret_is_denied_by_no_policy(unchosen: RunningDaemon) -> None:
+    """Policy permits it, and is not named as what stands against it."""
+    unchosen.start()
+    with unchosen.client() as client:
+        apply(client, ALONE)
+        rest = '[[secrets]]\nreference = "secret://global/token"\nenv = "TOKEN"\n'
+        add_tool(client, "needs", ["/bin/true"], rest=rest, sensitivity="0.0")
+        events = run(client, "needs")
+        denied = receipts(client, events[0].call_id)[-1]
+    assert finished(events).reason == "VAULT_UNAVAILABLE"
+    [decision] = [event.decision for event in events if event.HasField("decision")]
+    assert list(decision.policies) == denied["body"]["policies"] == []
+    assert denied["kind"] == "call.denied"
 
 
 def test_init_chooses_no_file_by_itself(unchosen: RunningDaemon) -> None:

@@ -79,8 +79,10 @@ def test_pages_go_back_by_the_entry(reading: RunningDaemon) -> None:
 def test_what_is_followed_is_filtered_too(reading: RunningDaemon) -> None:
     """New receipts that fit, and no others."""
     only = ledger_pb2.ReceiptFilter(kinds=["call.succeeded"])
+    newest = tail(reading, "-n", "1")[-1]["sequence"]
     with reading.client() as follower, reading.client() as caller:
-        stream = follower.follow_ledger(0, only)
+        # Not from now on: the daemon may come to the stream after the calls.
+        stream = follower.follow_ledger(newest, only)
         run(caller, "run_shell", command="true")
         run(caller, "run_shell", command="true")
         kinds = [next(stream).kind, next(stream).kind]
@@ -148,6 +150,26 @@ def test_only_a_file_is_replaced(reading: RunningDaemon, tmp_path: Path) -> None
         assert (answer.status, answer.err.split(": ")[1]) == (1, "FILE_ERROR"), answer.err
         assert pipe.is_fifo()
     assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_file_of_another_kind_is_no_tampered_one(reading: RunningDaemon, tmp_path: Path) -> None:
+    """Each of what the ledger gives out, where another is wanted: what it is, and what reads it."""
+    export, evidence, page = (tmp_path / name for name in ("export", "evidence", "page.html"))
+    call = str(reading.cli("calls", "list", "--json").lines()[0]["call_id"])
+    key = ("--key", str(reading.home.ledger_keys))
+    assert reading.cli("ledger", "export", str(export)).status == 0
+    assert reading.cli("ledger", "evidence", str(evidence), "--call", call).status == 0
+    assert reading.cli("ledger", "report", str(evidence), *key, "--html", str(page)).status == 0
+    for command, file, said in (
+        ("verify", evidence, "is evidence"),
+        ("verify", page, "is a page to be read"),
+        ("report", export, "is an export"),
+        ("report", page, "is a page to be read"),
+    ):
+        answer = reading.cli("ledger", command, str(file), *key)
+        assert (answer.status, said in answer.err) == (2, True), answer.err
+    export.write_bytes(b"x" + export.read_bytes())
+    assert "MALFORMED" in reading.cli("ledger", "verify", str(export), *key).err
 
 
 def test_a_number_for_a_call(reading: RunningDaemon) -> None:
