@@ -58,7 +58,7 @@ def test_a_call_that_needs_a_secret_is_denied_by_no_policy(unchosen: RunningDaem
     """Policy permits it, and is not named as what stands against it."""
     unchosen.start()
     with unchosen.client() as client:
-        apply(client, ALONE)
+        apply(client, ALONE + 'permit (principal, action == Action::"use_secret", resource);')
         rest = '[[secrets]]\nreference = "secret://global/token"\nenv = "TOKEN"\n'
         add_tool(client, "needs", ["/bin/true"], rest=rest, sensitivity="0.0")
         events = run(client, "needs")
