@@ -24,6 +24,9 @@ from stockade.v1.approval_pb2 import Approval
 LISTED, SAID = 4, 3
 NARROW = 60  # columns, in which a line has only id, tool and time
 _READING = "a yes, once · e yes to exactly this, for a time · b bounded, for a time · r no"
+# In a narrow terminal: yes and no before all else, and each key there is.
+_READING_NARROW = "a yes · r no · e lease · b bounded lease"
+_MORE_NARROW = "space · n next · s skip · f · m · q quit"
 _MORE = "space further · n next · s skip · f unfold · m unmask · q quit"
 
 
@@ -151,7 +154,7 @@ def _foot(desk: Desk, width: int, now_ms: int) -> Iterator[Row]:
         yield Row(clipped(line, width).rstrip(), rows.WARNING)
     if desk.shown is not None:
         yield Row(clipped(_time(desk.shown, now_ms), width), rows.TITLE)
-    yield from (Row(clipped(line, width)) for line in _keys(desk))
+    yield from (Row(clipped(line, width)) for line in _keys(desk, width))
 
 
 def _time(shown: Shown, now_ms: int) -> str:
@@ -159,7 +162,7 @@ def _time(shown: Shown, now_ms: int) -> str:
     return f"{clock(until - now_ms)} left, until {local_time(until)}"
 
 
-def _keys(desk: Desk) -> Iterator[str]:
+def _keys(desk: Desk, width: int) -> Iterator[str]:
     if desk.unclear is not None:
         yield "s skip · n next · q quit"
     elif desk.shown is None:
@@ -176,10 +179,11 @@ def _keys(desk: Desk) -> Iterator[str]:
         yield f"reason: {visible(desk.reason)}_"
         yield "enter says no with this reason · escape back"
     else:
-        yield _READING
+        narrow = width < len(_READING)
+        yield _READING_NARROW if narrow else _READING
         if desk.leased:
             yield "l yes, and the lease that another has signed: shows it first"
-        yield _MORE
+        yield _MORE_NARROW if narrow else _MORE
 
 
 def _lease_keys(desk: Desk) -> str:

@@ -210,6 +210,18 @@ def test_another_size_and_no_colour(world: World, desk: Open) -> None:
     pane = desk(environment={"NO_COLOR": "1"}, columns=40, rows=40)
     shown = ready(pane, "+new", "-old")
     assert all(len(line) <= 40 for line in shown.splitlines())
+    for key in (
+        "a yes",
+        "r no",
+        "e lease",
+        "space",
+        "n next",
+        "s skip",
+        "· f ·",
+        "· m ·",
+        "q quit",
+    ):
+        assert key in shown
     assert "\x1b[3" not in pane.screen(colours=True)
     pane.resize(100, 10)
     pane.expect("too small")
