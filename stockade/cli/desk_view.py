@@ -25,7 +25,7 @@ LISTED, SAID = 4, 3
 NARROW = 60  # columns, in which a line has only id, tool and time
 _READING = "a yes, once · e yes to exactly this, for a time · b bounded, for a time · r no"
 # In a narrow terminal: yes and no before all else, and each key there is.
-_READING_NARROW = "a yes · r no · e lease · b bounded lease"
+_READING_NARROW = "a yes, once · r no · e lease · b bounded"
 _MORE_NARROW = "space · n next · s skip · f · m · q quit"
 _MORE = "space further · n next · s skip · f unfold · m unmask · q quit"
 
