@@ -198,6 +198,7 @@ def image(box: ContainerRunner, place: Path) -> Iterator[str]:
     found = box.docker.image(f"{name}:latest")
     assert found is not None
     yield str(found["Id"])
+    anyio.run(settled, box)  # what was made of it is in its way
     box.docker.remove_image(f"{name}:latest")
 
 

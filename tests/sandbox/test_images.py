@@ -56,6 +56,7 @@ def images(box: ContainerRunner) -> Iterator[Images]:
         return str(found["Id"])
 
     yield make
+    anyio.run(settled, box)  # what was made of them is in their way
     for name in made:
         with suppress(EngineError):
             box.docker.remove_image(f"{name}:latest")
