@@ -60,7 +60,7 @@ class Pane:
         for _ in range(10):
             self.press(key)
             try:
-                return self.expect(*texts, seconds=8)
+                return self.expect(*texts, seconds=30)
             except AssertionError:
                 time.sleep(0.6)
         return self.expect(*texts)

@@ -16,6 +16,7 @@ from stockade.client import Client
 from stockade.connection import SERVER_NAME, Connection, secure_channel
 from stockade.credentials import load_credentials
 from stockade.home import Home
+from stockade.pairing import _shown
 from tests.identity import making
 from tests.running import RunningDaemon
 
@@ -109,6 +110,12 @@ def channel(daemon: RunningDaemon, client: Presented | None) -> grpc.Channel:
         certificate_chain=client.certificate if client else None,
     )
     return secure_channel(daemon.address, credentials, SERVER_NAME)
+
+
+def shown_by(daemon: RunningDaemon) -> x509.Certificate:
+    """The daemon's own certificate, as a handshake shows it now."""
+    host, _, port = daemon.address.rpartition(":")
+    return x509.load_der_x509_certificate(_shown(host, int(port)))
 
 
 def unbounded_channel(daemon: RunningDaemon) -> grpc.Channel:

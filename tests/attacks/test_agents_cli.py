@@ -108,7 +108,7 @@ def test_code_that_is_not_what_the_manifest_says_is_not_enrolled(
 
 def test_an_agents_certificate_is_renewed_and_when_it_ended_enrolled_again(workspace: Path) -> None:
     """The client renews it like a device's; one that has run out says who can help."""
-    text = config_with(workspace) + "[identity]\nagent_certificate_hours = 0.002\n"
+    text = config_with(workspace) + "[identity]\nagent_certificate_hours = 0.004\n"
     with running(text) as daemon:
         bot = enroll_agent(daemon, "brief")
         end = load_credentials(bot.home.client).lifetime()[1]

@@ -75,8 +75,8 @@ def clock() -> Iterator[WallClock]:
 
 @pytest.fixture
 def daemon(clock: WallClock) -> Iterator[RunningDaemon]:
-    """A daemon that lives by it; approvals wait for eight seconds."""
-    config = brief(device=HOUR) + "[approvals]\nlifetime_seconds = 8\n"
+    """A daemon that lives by it; approvals wait for twenty seconds."""
+    config = brief(device=HOUR) + "[approvals]\nlifetime_seconds = 20\n"
     made = RunningDaemon(make_directory(), config, clock.environ)
     yield made.start()
     made.stop()
@@ -162,12 +162,12 @@ def test_a_certificate_that_has_ended_does_not_come_back_with_the_clock(
 
 
 def test_a_lease_ends_though_the_clock_jumps_back(daemon: RunningDaemon, clock: WallClock) -> None:
-    """Set back an hour while it stands: it has its three seconds all the same, and no more."""
+    """Set back an hour while it stands: it has its ten seconds all the same, and no more."""
     with (
         daemon.client() as owner,
         Client.open(daemon.pair_device("approver", "approvers")) as approver,
     ):
-        give(owner, approver, "run_shell", seconds=3, command="true")
+        give(owner, approver, "run_shell", seconds=10, command="true")
         clock.set(-HOUR)
         until(lambda: not owner.list_leases())
         assert asked(owner, "run_shell", command="true")
@@ -176,7 +176,7 @@ def test_a_lease_ends_though_the_clock_jumps_back(daemon: RunningDaemon, clock: 
 def test_an_approval_expires_though_the_clock_jumps_back(
     daemon: RunningDaemon, clock: WallClock
 ) -> None:
-    """Set back an hour while it waits: it has its eight seconds all the same, and no more."""
+    """Set back an hour while it waits: it has its twenty seconds all the same, and no more."""
     with daemon.client() as owner:
         call = acting.ask(owner, "run_shell", command="true")
         clock.set(-HOUR)

@@ -13,6 +13,7 @@ from tests.daemon.store.test_faults import fill
 from tests.promises.acting import (
     ALONE,
     DEADLINE,
+    LEFT_SECONDS,
     SOON,
     Events,
     add_tool,
@@ -22,6 +23,7 @@ from tests.promises.acting import (
     run,
     sleepers,
     until,
+    working_tiers,
 )
 from tests.running import RunningDaemon, finished, output, running
 
@@ -48,6 +50,7 @@ def daemon(unbound: EngineApart) -> Iterator[RunningDaemon]:
     with running(unbound.config) as made:
         with made.client() as client:
             apply(client, EVERYTHING)
+            working_tiers(client)
         yield made
 
 
@@ -138,9 +141,8 @@ def test_an_engine_that_goes_under_calls(
         assert until(lambda: all(works(client).values()), 2 * DEADLINE)
         for tier in TIERS:
             assert output(run(client, f"brief_{tier}")) == b"x\n"
-        assert until(lambda: all(one.running for one in engine.known(chain)), SOON), engine.known(
-            chain
-        )
+        until(lambda: all(one.running for one in engine.known(chain)), LEFT_SECONDS)
+        assert all(one.running for one in engine.known(chain)), engine.known(chain)
 
 
 def test_a_runtime_that_goes_under_a_daemon(engine: EngineApart, daemon: RunningDaemon) -> None:
@@ -186,6 +188,7 @@ def test_nothing_is_left_in_the_engine(engine: EngineApart, daemon: RunningDaemo
     with daemon.client() as client:
         chain = client.status().ledger_chain
     daemon.stop()
+    until(lambda: not (engine.known(chain) or engine.volumes(chain)), LEFT_SECONDS)
     assert engine.known(chain) == []
     assert engine.volumes(chain) == []
     daemon.start()

@@ -9,7 +9,7 @@ import pytest
 
 from stockade.v1 import call_pb2, tool_pb2
 from tests.host import missing
-from tests.promises.acting import ALONE, apply, run
+from tests.promises.acting import ALONE, apply, run, working_tiers
 from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 FLOORS = {
@@ -61,7 +61,7 @@ def left(workspace: Path, request: pytest.FixtureRequest) -> Iterator[RunningDae
     with running(config + FLOORS[request.param]) as daemon:
         with daemon.client() as client:
             apply(client, ALONE + "permit (principal, action, resource);")
-            if not {one.name: one.works for one in client.status().tiers}[request.param]:
+            if not working_tiers(client)[request.param]:
                 missing(request.param)
         yield daemon
 

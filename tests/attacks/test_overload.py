@@ -28,7 +28,7 @@ for _ in range({OUTPUT // 65536}):
 
 @pytest.fixture(scope="module")
 def daemon(workspace: Path) -> Iterator[RunningDaemon]:
-    config = config_with(workspace).replace("[server]\n", "[server]\nkeepalive_seconds = 3\n")
+    config = config_with(workspace).replace("[server]\n", "[server]\nkeepalive_seconds = 15\n")
     with running(config) as made:
         with made.client() as client:
             apply(client, ALONE)
@@ -68,7 +68,7 @@ def test_a_reader_that_reads_nothing_holds_nothing_up(daemon: RunningDaemon) -> 
 
 
 def test_a_deadline_ends_the_call_that_missed_it(daemon: RunningDaemon) -> None:
-    """Who gives a call two seconds gets no answer after them, and nothing goes on running."""
+    """Who gives a call fifteen seconds gets no answer after them, and nothing goes on running."""
     mark = f"9{daemon.pid}"
     call_id = new_call_id()
     with daemon.client() as client:
@@ -77,7 +77,7 @@ def test_a_deadline_ends_the_call_that_missed_it(daemon: RunningDaemon) -> None:
             call_id=call_id, tool="run_shell", arguments=f'{{"command": "sleep {mark}"}}'.encode()
         )
         with pytest.raises(grpc.RpcError) as missed:
-            list(stub.Call(request, timeout=2))
+            list(stub.Call(request, timeout=15))
         assert missed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert until(lambda: not sleepers(mark))
         assert until(lambda: state(client, call_id) == ("CANCELLED", "CALLER_GONE"))
@@ -104,5 +104,5 @@ def test_a_client_that_stands_still_is_taken_for_gone(daemon: RunningDaemon) -> 
 def test_a_client_that_is_only_silent_is_not(daemon: RunningDaemon) -> None:
     """A call that says nothing for longer than that is left alone."""
     with daemon.client() as client:
-        ended = finished(list(client.call("run_shell", {"command": "sleep 8"})))
+        ended = finished(list(client.call("run_shell", {"command": "sleep 25"})))
     assert ended.reason == "SUCCEEDED"

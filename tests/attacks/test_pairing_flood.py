@@ -29,7 +29,7 @@ SECONDS = 30
 HUNG_UP_SECONDS = 7
 STRANGER = "127.0.0.2"  # another source than the tests' own, and on this machine all the same
 BURST = 3
-RATES = f"[rates]\npairing_per_minute = 2\npairing_burst = {BURST}\n"
+RATES = f"[rates]\npairing_per_minute = 1\npairing_burst = {BURST}\n"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_source_that_tries_too_often_is_told_when_to_come_back(slow: RunningDa
         for tried in (elsewhere, code):
             with pytest.raises(grpc.RpcError) as refused:
                 list(ask(tried, csr, tried.proof(spki)))
-            assert 0 < wait_of(refused.value) <= 30_000
+            assert 0 < wait_of(refused.value) <= 60_000
         assert client.status().tools  # its own rates are apart
         assert listener_certificate(code)  # the invitation is still open
         with pytest.raises(StockadeError) as nobody:
@@ -125,11 +125,14 @@ def test_a_source_that_holds_connections_gets_no_more_of_them(
         contextlib.ExitStack() as stack,
     ):
         held = [stack.enter_context(dial(code, STRANGER)) for _ in range(MAX_OF_A_SOURCE)]
-        assert not any(map(hung_up, held[:2]))
+        # At once: those that are held are given up, too, if the machine takes its time.
         for _ in range(3):
             one_more = stack.enter_context(dial(code, STRANGER))
             one_more.settimeout(HUNG_UP_SECONDS)
             assert hung_up(one_more)
+        for one in held[:2]:
+            one.settimeout(0.1)
+            assert not hung_up(one)
         assert pairs(client, code)
 
 

@@ -21,7 +21,7 @@ from tests.attacks.starting import refused, serve
 from tests.identity.softhsm import CONFIGURED_BY, MODULE, PIN, SoftToken
 from tests.running import CONFIG, STOCKADED, RunningDaemon, make_directory
 
-OVERLAP_SECONDS = 4
+OVERLAP_SECONDS = 12
 
 
 @pytest.fixture

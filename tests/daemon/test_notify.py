@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 def listening(address: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         made.bind("\0" + address[1:] if address.startswith("@") else address)
-        made.settimeout(5)
+        made.settimeout(60)
         yield made
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -16,18 +16,20 @@ SAMPLE_SECONDS = 0.002
 def _watched(daemon: RunningDaemon) -> Iterator[set[tuple[str, int]]]:
     """The remote ends of connections that are not to one of the daemon's own ports.
 
-    Sampled as fast as it goes: a connection that is made and gone within a sample is missed.
+    Sampled as fast as it goes: a connection that is made and gone within a sample is missed. They
+    are told at the end: one may be seen before the port it came to is.
     """
     process, dialled, stop = psutil.Process(daemon.pid), set[tuple[str, int]](), threading.Event()
-    listening: set[int] = set()
+    listening, open_ = set[int](), set[tuple[int, str, int]]()
 
     def look() -> None:
         while not stop.wait(SAMPLE_SECONDS):
-            found = process.net_connections(kind="inet")
-            listening.update(c.laddr.port for c in found if c.status == psutil.CONN_LISTEN)
-            for connection in found:
-                if len(connection.raddr) and connection.laddr.port not in listening:
-                    dialled.add((connection.raddr.ip, connection.raddr.port))
+            with suppress(psutil.Error):
+                for one in process.net_connections(kind="inet"):
+                    if one.status == psutil.CONN_LISTEN:
+                        listening.add(one.laddr.port)
+                    elif len(one.raddr):
+                        open_.add((one.laddr.port, one.raddr.ip, one.raddr.port))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -36,6 +38,8 @@ def _watched(daemon: RunningDaemon) -> Iterator[set[tuple[str, int]]]:
     finally:
         stop.set()
         thread.join()
+    assert listening, "nothing was seen of it"
+    dialled.update((ip, port) for local, ip, port in open_ if local not in listening)
 
 
 def test_the_daemon_dials_nobody(daemon: RunningDaemon) -> None:

@@ -20,6 +20,11 @@ DEADLINE = 60
 # "About a second" for what must be dead; the machine that runs this may be busy.
 SOON = 30
 
+# For what an engine was asked to remove: it takes its own time, and the longer the more it has.
+LEFT_SECONDS = 120
+# `status` waits for less than an engine takes to be looked at that has much else to do.
+LOOK_SECONDS = 180
+
 # Everything that may be called at all runs without a human.
 ALONE = '@id("alone") permit (principal, action == Action::"call_unattended", resource);'
 
@@ -148,6 +153,16 @@ def until(happened: Callable[[], bool], seconds: float = DEADLINE) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def working_tiers(client: Client) -> dict[str, bool]:
+    """Which tiers work, once the daemon is no longer looking at any; for an owner."""
+    end = time.monotonic() + LOOK_SECONDS
+    while True:
+        tiers = client.status().tiers
+        looking = any("still looking" in one.reason for tier in tiers for one in tier.missing)
+        if not looking or time.monotonic() > end:
+            return {tier.name: tier.works for tier in tiers}
 
 
 def sleepers(mark: str) -> list[int]:

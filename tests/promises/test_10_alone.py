@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promises.acting import working_tiers
 from tests.promises.test_10_dialling import _ADDRESS, of_probe
 from tests.running import CONFIG, WITH_ENGINES, RunningDaemon, make_directory
 from tests.sandbox.conftest import why_not
@@ -116,6 +117,8 @@ def _live(made: Alone) -> None:
     made.cli("policy", "apply")
     assert made.cli("call", "run_shell", "--arg", "command=echo here") == "here\n"
     if made.with_engine:
+        with made.daemon.client() as client:
+            working_tiers(client)
         said = made.cli("call", "run_python", "--arg", "code=print('here')", "--json")
         assert '"tier": "container"' in said
     made.cli("ledger", "checkpoint")

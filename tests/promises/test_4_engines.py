@@ -11,7 +11,18 @@ from stockade.client import Client
 from stockade.home import Home
 from stockade.v1 import call_pb2
 from tests.host import missing
-from tests.promises.acting import ALONE, DEADLINE, add_tool, apply, kinds, receipts, run, until
+from tests.promises.acting import (
+    ALONE,
+    DEADLINE,
+    LEFT_SECONDS,
+    add_tool,
+    apply,
+    kinds,
+    receipts,
+    run,
+    until,
+    working_tiers,
+)
 from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 EVERYTHING = ALONE + "permit (principal, action, resource);"
@@ -22,7 +33,7 @@ TIERS = {"container": "", "gvisor": RISKY}
 
 def tiers(daemon: RunningDaemon) -> dict[str, bool]:
     with daemon.client() as client:
-        return {tier.name: tier.works for tier in client.status().tiers}
+        return working_tiers(client)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +148,7 @@ def test_nothing_of_a_call_is_left_in_the_engine(engines: RunningDaemon) -> None
         chain = str(client.status().ledger_chain)
     assert containers(chain)
     engines.stop()
+    until(lambda: containers(chain) == [], LEFT_SECONDS)
     assert containers(chain) == []
     engines.start()
 

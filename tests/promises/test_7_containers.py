@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.host import missing, of_each_process
-from tests.promises.acting import ALONE, apply, python_tool, until
+from tests.promises.acting import ALONE, apply, python_tool, until, working_tiers
 from tests.promises.test_7_secrets import (
     ENV_SECRET,
     ENV_VALUE,
@@ -89,7 +89,7 @@ def environments() -> dict[str, bytes]:
 def test_while_a_tool_has_it_nobody_else_has(engines: RunningDaemon, tier: str) -> None:
     """Not the engine's answers, files, log or processes; not an argv; not the daemon."""
     with engines.client() as client:
-        if not {one.name: one.works for one in client.status().tiers}[tier]:
+        if not working_tiers(client)[tier]:
             missing(tier)
         python_tool(
             client, f"waits_in_{tier}", WAITS, rest=SECRETS + TIERS[tier], sensitivity="1.0"

@@ -7,7 +7,7 @@ import pytest
 
 from stockade.v1 import call_pb2
 from tests.host import missing
-from tests.promises.acting import ALONE, apply, python_tool, run
+from tests.promises.acting import ALONE, apply, python_tool, run, working_tiers
 from tests.running import WITH_ENGINES, RunningDaemon, finished, output, running
 
 EVERYTHING = ALONE + "permit (principal, action, resource);"
@@ -38,7 +38,7 @@ def test_the_door_is_there_and_shut(daemon: RunningDaemon, tier: str) -> None:
     """Whoever connects, in any tier, is told by the daemon that nothing was granted."""
     sensitivity, rest = TIERS[tier]
     with daemon.client() as client:
-        if tier not in {one.name for one in client.status().tiers if one.works}:
+        if not working_tiers(client)[tier]:
             missing(tier)
         python_tool(client, f"knock_{tier}", KNOCK, sensitivity=sensitivity, rest=rest)
         events = run(client, f"knock_{tier}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from sandbox import (
@@ -143,6 +144,10 @@ class Runner:
     def groups(self) -> list[str]:
         """What else of this instance there is on the host."""
         raise NotImplementedError
+
+    def all_gone(self) -> bool:
+        """Whether there is nothing of this instance."""
+        return not self.processes() and not self.groups()
 
 
 class ProcessRunner(Runner):
@@ -278,7 +283,10 @@ def sandbox_of(kind: str, instance: str) -> tuple[Sandbox, AnySettings]:
     if kind == "gvisor":
         chosen = ContainerSettings(instance, gvisor=True, runtime="runsc")
         return ContainerSandbox(chosen), chosen
-    settings = ProcessSettings(instance, use_cgroups=kind in ("cgroups", "ahead"))
+    # A killed process leaves its group in the kernel's own time: on a busy machine, seconds.
+    settings = ProcessSettings(
+        instance, use_cgroups=kind in ("cgroups", "ahead"), cleanup_seconds=30.0
+    )
     return ProcessSandbox(settings), settings
 
 
@@ -292,17 +300,27 @@ def make_runner(kind: str) -> Iterator[Runner]:
     runner = wanted(sandbox, settings, ahead=kind.startswith("ahead"))
     yield runner
     if isinstance(runner, ContainerRunner):
-        look_again(runner.sandbox)
+        anyio.run(settled, runner)
         anyio.run(runner.sandbox.close)
-        # A second is the promise; Docker, on a machine with other work, takes its own time.
-        wait_until(lambda: not runner.processes() and not runner.groups(), seconds=30)
+    wait_until(runner.all_gone, 30)
     assert runner.processes() == [], "a process outlived its run"
     assert runner.groups() == [], "something of a run outlived it"
     if isinstance(runner, ContainerRunner):
         runner.docker.close()
 
 
-def look_again(sandbox: ContainerSandbox) -> None:
+async def settled(runner: Runner, *others: ContainerSandbox) -> None:
+    """Until the engine is done with what has ended, of the runner's sandbox and of these.
+
+    A second is the promise; Docker, on a machine with other work, takes its own time to remove.
+    """
+    if isinstance(runner, ContainerRunner):
+        for sandbox in (runner.sandbox, *others):
+            await look_again(sandbox)
+        await anyio.to_thread.run_sync(wait_until, runner.all_gone, 120)
+
+
+async def look_again(sandbox: ContainerSandbox) -> None:
     """As a daemon does, for what the engine has not removed in time and the tier knows of.
 
     What it is still held to remove, by a thread that nobody waits for any more, is not left yet.
@@ -310,8 +328,8 @@ def look_again(sandbox: ContainerSandbox) -> None:
     end = time.monotonic() + 120
     starter = sandbox._starter
     while (starter.left or starter._held) and time.monotonic() < end:
-        anyio.run(sandbox.reap)
-        time.sleep(1)
+        await sandbox.reap()
+        await anyio.sleep(1)
 
 
 @pytest.fixture

@@ -174,11 +174,14 @@ async def test_nobody_sees_what_it_will_run(run: ProcessRunner) -> None:
 
 
 def environments(secret: bytes) -> set[bytes]:
-    """The command lines of the processes that have `secret` in their environment."""
+    """The command lines of the processes that have `secret` in their environment.
+
+    Looked at in this order: a process that has it has its command line as well, until it ends.
+    """
     found = set()
-    for pid, argv in of_each_process("cmdline").items():
+    for pid, environ in of_each_process("environ").items():
         with contextlib.suppress(OSError):
-            if secret in Path(f"/proc/{pid}/environ").read_bytes():
+            if secret in environ and (argv := Path(f"/proc/{pid}/cmdline").read_bytes()):
                 found.add(argv)
     return found
 

@@ -25,6 +25,7 @@ from sandbox import (
     Mount,
     SpecRefusedError,
     TierUnavailableError,
+    docker_engine,
 )
 from sandbox.box import Box, Trailer
 from sandbox.container_config import Profile, profile_of
@@ -37,6 +38,7 @@ from tests.sandbox.conftest import (
     limits,
     make_spec,
     python,
+    settled,
     shell,
     wait_until,
 )
@@ -196,6 +198,7 @@ def image(box: ContainerRunner, place: Path) -> Iterator[str]:
     found = box.docker.image(f"{name}:latest")
     assert found is not None
     yield str(found["Id"])
+    anyio.run(settled, box)  # what was made of it is in its way
     box.docker.remove_image(f"{name}:latest")
 
 
@@ -290,6 +293,11 @@ async def test_memory_that_ran_out_is_told_however_late_we_look(box: ContainerRu
     assert (outcome.end, outcome.limit) == (End.KILLED_BY_LIMIT, LimitName.MEMORY), outcome
 
 
+def patient(box: ContainerRunner) -> ContainerSandbox:
+    """A tier of its own that waits for its engine, however long a busy one takes to remove."""
+    return ContainerSandbox(replace(box.settings, remove_seconds=120.0))
+
+
 async def test_what_the_engine_did_not_remove_it_is_asked_for_again(
     box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +315,7 @@ async def test_what_the_engine_did_not_remove_it_is_asked_for_again(
     assert box.groups()
     async with anyio.create_task_group() as group:
         group.start_soon(box.sandbox.altered)
-        await anyio.to_thread.run_sync(wait_until, lambda: not box.groups(), 60)
+        await anyio.to_thread.run_sync(wait_until, lambda: not box.groups(), 120)
         group.cancel_scope.cancel()
     assert box.groups() == []
 
@@ -316,7 +324,7 @@ async def test_what_the_engine_did_not_remove_goes_with_the_daemon(
     box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it is to be left before the next look, it is asked once more: also for volumes alone."""
-    sandbox = ContainerSandbox(box.settings)
+    sandbox = patient(box)
     docker = sandbox._starter.docker
 
     def busy(name: str) -> None:
@@ -338,7 +346,7 @@ async def test_a_start_that_failed_in_the_engine_leaves_no_volume(
     box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that made the volumes and failed then has them, and no container of that name."""
-    sandbox = ContainerSandbox(box.settings)
+    sandbox = patient(box)
     docker = sandbox._starter.docker
     start = docker.start
 
@@ -359,9 +367,12 @@ async def test_a_start_that_failed_in_the_engine_leaves_no_volume(
     assert box.docker.volumes(box.labels) == ()
 
 
-async def test_a_container_that_two_remove_leaves_no_volume(box: ContainerRunner) -> None:
+async def test_a_container_that_two_remove_leaves_no_volume(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever comes second waits until the first is done: until then its volumes are in use."""
-    starter = box.sandbox._starter
+    monkeypatch.setattr(docker_engine, "_REMOVAL_SECONDS", 60)
+    starter = patient(box)._starter
     for _ in range(3):
         made = await starter.start(
             profile_of(
@@ -374,6 +385,7 @@ async def test_a_container_that_two_remove_leaves_no_volume(box: ContainerRunner
         assert not starter.left
         assert box.groups() == []
         await starter.discard(made)
+    await starter.close()
 
 
 _VICTIM = """
@@ -406,6 +418,7 @@ async def test_what_a_killed_daemon_left_is_reaped(box: ContainerRunner) -> None
     assert box.processes() == []
     assert box.groups()
     await box.sandbox.reap()
+    await settled(box)
     assert box.groups() == []
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sandbox import ContainerSandbox, End, SpecRefusedError, root_image
 from sandbox.docker_engine import EngineError
-from tests.sandbox.conftest import Collected, ContainerRunner, make_spec, shell, wait_until
+from tests.sandbox.conftest import Collected, ContainerRunner, make_spec, settled, shell
 from tests.sandbox.test_containers import kept
 from tests.sandbox.test_in_place import ran
 
@@ -56,6 +56,7 @@ def images(box: ContainerRunner) -> Iterator[Images]:
         return str(found["Id"])
 
     yield make
+    anyio.run(settled, box)  # what was made of them is in their way
     for name in made:
         with suppress(EngineError):
             box.docker.remove_image(f"{name}:latest")
@@ -99,6 +100,7 @@ async def test_an_image_that_is_loaded_into_every_program_is_refused(
         await box(make_spec("/bin/own", image=images({**built, **preload}, ())))
     assert caught.value.code == "IMAGE_REFUSED"
     assert "/etc/ld.so.preload" in str(caught.value)
+    await settled(box)
     assert box.groups() == []
 
 
@@ -110,8 +112,8 @@ def apart(box: ContainerRunner) -> Iterator[ContainerSandbox]:
     settings = replace(box.settings, root_becomes=secrets.randbelow(2**20) + 2**20)
     made = ContainerSandbox(settings)
     yield made
+    anyio.run(settled, box, made)
     anyio.run(made.close)
-    wait_until(lambda: not box.groups(), 30)
     with suppress(EngineError):
         box.docker.remove_image(root_of(made))
 
@@ -146,7 +148,7 @@ async def test_a_root_that_was_removed_is_made_again(
         sink = Collected()
         outcome = await apart.run(shell("echo here"), sink)
         assert (sink.out, outcome.detail) == (b"here\n", "")
-        wait_until(lambda: not box.groups(), 30)
+        await settled(box, apart)
         box.docker.remove_image(root_of(apart))
 
 
@@ -156,7 +158,7 @@ async def test_an_own_image_that_was_removed_is_missing(
     """Also if it was found before: the call is refused by that reason, with what mends it."""
     spec = make_spec("/bin/own", image=images(built, ()))
     assert (await ran(box, spec))[0] == b"own\n\0"
-    wait_until(lambda: not box.groups(), 30)
+    await settled(box)
     box.docker.remove_image(spec.image)
     with pytest.raises(SpecRefusedError) as caught:
         await box(replace(spec, run_id="again"))

@@ -80,7 +80,7 @@ def test_a_hook_is_bounded_in_time_and_number(
     hook: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is ended with what it started; what comes meanwhile is told together."""
-    monkeypatch.setattr(notifying, "SECONDS", 2.0)
+    monkeypatch.setattr(notifying, "SECONDS", 10.0)
     script = (
         '#!/bin/sh\necho "$STOCKADE_SUMMARY" >> "OUT"\nsleep 3600 & echo $! >> "OUT.pids"\nwait\n'
     )

@@ -59,7 +59,7 @@ class Gate:
         assert self.leave.wait(90)
 
     async def hold(self) -> None:
-        assert await asyncio.to_thread(self.entered.wait, 10)
+        assert await asyncio.to_thread(self.entered.wait, 90)
 
 
 def keys(engine: Engine) -> set[str]:
