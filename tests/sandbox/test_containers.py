@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -318,6 +319,29 @@ async def test_what_the_engine_did_not_remove_it_is_asked_for_again(
         await anyio.to_thread.run_sync(wait_until, lambda: not box.groups(), 120)
         group.cancel_scope.cancel()
     assert box.groups() == []
+
+
+async def test_what_no_thread_came_to_remove_in_time_is_removed_later(
+    box: ContainerRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More that end at once than the engine is asked about at once, and it takes its time."""
+    sandbox = ContainerSandbox(replace(box.settings, remove_seconds=0.2))
+    starter, shape = sandbox._starter, make_spec("/bin/true")
+    made = [await starter.start(profile_of(shape, await starter.image(""))) for _ in range(10)]
+    before = starter.docker.remove
+
+    def slow(container: str, volumes: Sequence[str]) -> None:
+        time.sleep(1)
+        before(container, volumes)
+
+    monkeypatch.setattr(starter.docker, "remove", slow)
+    async with anyio.create_task_group() as group:
+        for one in made:
+            group.start_soon(starter.discard, one)
+    monkeypatch.undo()
+    await settled(box, sandbox)
+    assert (starter._held, box.groups()) == (set(), [])
+    await sandbox.close()
 
 
 async def test_what_the_engine_did_not_remove_goes_with_the_daemon(
