@@ -28,13 +28,16 @@ def decisions(bench: Bench) -> Iterator[Result]:
     seconds = bench.times(SECONDS)
     before = psutil.Process(daemon.pid).cpu_times()
     start = time.time() + LEAD_SECONDS
-    words = [str(daemon.home.config), str(start), str(PER_CLIENT), str(seconds)]
+    # In turn: ten clients know nothing of each other, and do not all ask at one moment.
+    turns = [start + number / (CLIENTS * PER_CLIENT) for number in range(CLIENTS)]
     callers = [
         subprocess.Popen(
-            [sys.executable, "-m", "bench.caller", *words], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.caller", str(daemon.home.config), str(turn),
+             str(PER_CLIENT), str(seconds)],
+            stdout=subprocess.PIPE, text=True,
         )
-        for _ in range(CLIENTS)
-    ]
+        for turn in turns
+    ]  # fmt: skip
     answers = [json.loads(caller.communicate()[0]) for caller in callers]
     after, memory = (
         psutil.Process(daemon.pid).cpu_times(),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stockade.cli.terminal import UsageError
+from stockade.cli.visible import as_text
 from stockade.home import Home
 
 MAX_BYTES = 1024 * 1024  # as the daemon takes them
@@ -54,7 +55,7 @@ def read(where: Path, pattern: str = "*.cedar") -> tuple[dict[str, str], list[Fi
     files: dict[str, str] = {}
     findings: list[Finding] = []
     for path in sorted(where.glob(pattern)):
-        shown = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+        shown = as_text(path.name)
         if shown != path.name:
             findings.append(Finding(shown, 0, "POLICY_UNREADABLE", "its name is not UTF-8", _FIX))
             continue

@@ -12,6 +12,7 @@ import typer
 from stockade.cli import machine
 from stockade.cli.options import Json, examples, group
 from stockade.cli.terminal import UsageError, facts, note, say, table
+from stockade.cli.visible import as_text
 
 if TYPE_CHECKING:
     from stockade.v1 import tool_pb2
@@ -135,7 +136,7 @@ def _walked(folder: Path) -> "Iterator[tuple[Path, os.stat_result]]":
     left = [folder]
     while left:
         path = left.pop()
-        found, shown = path.lstat(), os.fsencode(path).decode("utf-8", "backslashreplace")
+        found, shown = path.lstat(), as_text(path)
         if shown != str(path):
             raise UsageError(f"the name of {shown} is not UTF-8", fix="give it another name")
         if len(path.parts) - len(folder.parts) > MAX_LEVELS:

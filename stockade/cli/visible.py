@@ -5,6 +5,7 @@ by what they see: an escape sequence could erase or repaint it, a bidirectional 
 around, a zero-width character hide in it. Pure; never raises.
 """
 
+import os
 import unicodedata
 
 # Invisible, but not of a category that is (Unicode: Default_Ignorable_Code_Point, and blanks).
@@ -60,3 +61,8 @@ def _shown(character: str) -> str:
 
 def _escaped(character: str) -> str:
     return f"\\u{{{ord(character):x}}}"
+
+
+def as_text(name: "str | os.PathLike[str]") -> str:
+    """The name of a file with what is no UTF-8 written out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
