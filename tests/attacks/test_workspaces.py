@@ -112,6 +112,33 @@ def test_a_list_that_cannot_be_meant(work: Path, name: str) -> None:
     assert "workspaces.docs.protected" in said
 
 
+def test_no_hook_of_the_hosts_git_is_reached_by_more_than_one_step(
+    served: RunningDaemon, work: Path
+) -> None:
+    """Hooks that an included file names, and one that is a link: the host's commit runs neither's
+    new content, for there is none.
+    """
+    for folder in ("githooks", "scripts"):
+        (work / folder).mkdir()
+        (work / folder / "pre-commit").write_text("#!/bin/sh\necho mine >>ran\n")
+        (work / folder / "pre-commit").chmod(0o777)
+        (work / folder).chmod(0o777)
+    (work / "team").write_text("[core]\n\thooksPath = githooks\n")
+    (work / ".git" / "hooks" / "pre-commit").symlink_to("../../scripts/pre-commit")
+    script = "for it in githooks scripts; do echo 'echo planted >>ran' >$it/pre-commit; done; true"
+    schema = '[input.properties.workspace]\ntype = "string"\n'
+    git = ["git", "-c", "safe.directory=*", "-c", "user.name=a", "-c", "user.email=a@b", "-C"]
+    subprocess.run([*git, str(work), "config", "include.path", "../team"], check=True)
+    with served.client() as client:
+        argv = ["/bin/sh", "-c", script]
+        add_tool(client, "overwrite", argv, rest=schema + _REST, sensitivity="0.0")
+        assert finished(run(client, "overwrite", workspace="work")).reason == "SUCCEEDED"
+    for changes in ([], ["-c", "core.hooksPath=.git/hooks"]):
+        command = [*git, str(work), *changes, "commit", "--allow-empty", "-qm", "x"]
+        subprocess.run(command, check=True)
+    assert (work / "ran").read_text() == "mine\nmine\n"
+
+
 @pytest.mark.parametrize("path", ["a/../b", "..", "../x", "/etc/passwd", "/workspace/a", "a/.."])
 def test_no_path_that_policy_would_take_for_another(served: RunningDaemon, path: str) -> None:
     """A policy that says `like "public/*"` means the files in it: other names are refused."""

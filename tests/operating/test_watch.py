@@ -1,5 +1,6 @@
 """The watched folder: what is saved there and valid is in force; what is not changes nothing."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,27 @@ def test_a_folder_that_is_gone(watching: RunningDaemon) -> None:
         away.rename(watching.home.policies)
         assert until(lambda: not folder(owner).reason)
         assert owner.status().policy_version == version
+
+
+def test_what_somebody_puts_in_its_place_ends_no_daemon(watching: RunningDaemon) -> None:
+    """A name that is no text, and a file where the folder was: said, and then as it was before."""
+    policies = watching.home.policies
+    odd, away = policies / os.fsdecode(b"caf\xe9.cedar"), policies.with_name("away")
+    with watching.client() as owner:
+        digest = owner.status().policy_digest
+        odd.write_text("// x")
+        assert until(lambda: folder(owner).reason == "POLICY_INVALID")
+        odd.unlink()
+        assert until(lambda: not folder(owner).reason)
+        policies.rename(away)
+        policies.write_text("x")
+        policies.chmod(0o600)
+        assert until(lambda: folder(owner).reason == "POLICY_INVALID")
+        policies.unlink()
+        away.rename(policies)
+        assert until(lambda: not folder(owner).reason)
+        assert owner.status().policy_digest == digest
+    assert "Traceback" not in watching.log
 
 
 def test_nothing_is_watched_unless_it_is_asked_for(daemon: RunningDaemon) -> None:
