@@ -5,11 +5,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from sandbox import Mount, SpecRefusedError
+from sandbox import SpecRefusedError
 from sandbox.box import Box
 from sandbox.spec import RunSpec
 from tests.sandbox.conftest import Collected, ContainerRunner, make_spec, shell, wait_until
-from tests.sandbox.test_containers import kept
+from tests.sandbox.test_containers import kept, with_tool
 from tests.sandbox.test_in_place import ran
 
 pytestmark = pytest.mark.anyio
@@ -63,14 +63,10 @@ async def test_a_mount_that_is_replaced_while_it_is_held_is_not_the_old_one(
     box: ContainerRunner, place: Path
 ) -> None:
     """The run has a container with what the name means when it begins."""
-    (place / "tool").mkdir()
-    (place / "tool" / "which").write_text("old")
-    spec = shell("cat /tool/which", mounts=(Mount(str(place / "tool"), "/tool"),))
+    spec = with_tool(place, "old")
     async with kept(box):
         await held(box, spec)
-        (place / "tool").rename(place / "away")
-        (place / "tool").mkdir()
-        (place / "tool" / "which").write_text("new")
+        with_tool(place, "new")
         assert (await ran(box, spec))[0] == b"new"
 
 

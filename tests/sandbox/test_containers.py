@@ -24,6 +24,7 @@ from sandbox import (
     End,
     LimitName,
     Mount,
+    RunSpec,
     SpecRefusedError,
     TierUnavailableError,
     docker_engine,
@@ -110,17 +111,20 @@ async def test_a_mount_that_was_replaced_is_not_the_old_one(
     box: ContainerRunner, place: Path
 ) -> None:
     """A container that waits with a directory that has another name by now is not used."""
-    (place / "tool").mkdir()
-    (place / "tool" / "which").write_text("old")
-    spec = shell("cat /tool/which", mounts=(Mount(str(place / "tool"), "/tool"),))
+    spec = with_tool(place, "old")
     async with kept(box):
         assert await box.sandbox.warm(spec)
-        (place / "tool").rename(place / "away")
-        (place / "tool").mkdir()
-        (place / "tool" / "which").write_text("new")
-        again = shell("cat /tool/which", mounts=spec.mounts)
-        out, _ = await ran(box, again)
-        assert out == b"new"
+        assert (await ran(box, with_tool(place, "new")))[0] == b"new"
+
+
+def with_tool(place: Path, says: str) -> RunSpec:
+    """A run that tells what a folder says; the one that had its name before has another now."""
+    tool = place / "tool"
+    if tool.exists():
+        tool.rename(place / "away")
+    tool.mkdir()
+    (tool / "which").write_text(says)
+    return shell("cat /tool/which", mounts=(Mount(str(tool), "/tool"),))
 
 
 async def test_one_that_died_waiting_is_not_used(box: ContainerRunner) -> None:
