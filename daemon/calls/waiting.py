@@ -43,16 +43,19 @@ class Waiting:
         """Returns when there is an answer or an end; or when nobody looks at the call any more."""
         statement = live.shown
         tell_waiting(live, self.who_may_approve(live), self.steps.clock.now_ms())
-        while not live.settled.is_set():
-            if live.forgotten:
-                return
-            left = (statement.expires_ms - self.steps.clock.now_ms()) / 1000
-            with anyio.move_on_after(max(left, 0)):
-                await live.stirred()
-            if not live.settled.is_set() and await self._expire(live):
-                return
-        if live.ended:
-            tell_ending(live, ending_of_verdict(live), self.steps.clock.now_ms())
+        try:
+            while not live.settled.is_set():
+                if live.forgotten:
+                    return
+                left = (statement.expires_ms - self.steps.clock.now_ms()) / 1000
+                with anyio.move_on_after(max(left, 0)):
+                    await live.stirred()
+                if not live.settled.is_set() and await self._expire(live):
+                    return
+        finally:
+            # Also where a cancel comes in the moment of a no: nobody else tells of that end.
+            if live.settled.is_set() and live.ended:
+                tell_ending(live, ending_of_verdict(live), self.steps.clock.now_ms())
 
     async def _expire(self, live: LiveCall) -> bool:
         """Whether the end of its time was recorded before any answer."""
